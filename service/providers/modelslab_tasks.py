@@ -1,0 +1,97 @@
+"""ModelsLab's answers, fetches and callbacks, which share one loose form: read into an Update."""
+
+from dataclasses import replace
+from typing import Any
+
+from service.core.task import Status, Update, failure
+from service.core.times import now_ms
+from service.providers import outputs, statuses
+from service.providers.redact import Cleaner
+from service.providers.replies import error_text, provider_id
+
+KEPT_HOURS = 24
+_BUSY = ("rate limit", "queued requests", "too many requests")
+# Texts of a lookup that failed; they say nothing about the task.
+_LOOKUP = ("not found", "api key", "rate limit", "too many", "invalid api request")
+_CODES = (("api key", 401), ("credit", 402), ("balance", 402), ("subscription", 403), ("plan", 403))
+
+
+def is_task(document: dict[str, Any]) -> bool:
+    return any(name in document for name in ("status", "id", "output", "track_id"))
+
+
+def is_busy(document: dict[str, Any]) -> bool:
+    """Too much in the queue, which may come with HTTP 200."""
+    return statuses.status_of(document.get("status")) is Status.FAILED and _says(document, _BUSY)
+
+
+def is_about_task(document: dict[str, Any]) -> bool:
+    """False when only the lookup failed: unknown id, other family, already removed, no access."""
+    if not is_task(document):
+        return False
+    word = statuses.shown(document.get("status")) or ""
+    if word.lower() == "error" and provider_id(document.get("id")) is None:
+        return False
+    return statuses.status_of(word) is not Status.FAILED or not _says(document, _LOOKUP)
+
+
+def read(document: dict[str, Any], cleaner: Cleaner) -> Update:
+    status = statuses.status_of(document.get("status"))
+    took = document.get("generationTime")
+    update = Update(
+        status=status,
+        provider_task_id=provider_id(document.get("id")),
+        provider_status=statuses.shown(document.get("status")),
+        usage={"generationTime": took} if _is_number(took) else None,
+        eta=_eta(document.get("eta")),
+    )
+    if status is Status.COMPLETED:
+        return _completed(update, document, cleaner)
+    if status is Status.FAILED:
+        text = error_text(document)
+        text = cleaner.text(text) if text else None
+        sentence = (
+            f"ModelsLab could not do the task: {text}" if text else "ModelsLab could not do the task and gave no reason"
+        )
+        return replace(update, error=failure("provider_failed", sentence, None, text))
+    return update
+
+
+def submitted(update: Update) -> Update:
+    return replace(update, status=Status.SUBMITTED)
+
+
+def code_of(message: str | None) -> int:
+    """The HTTP status that an error with HTTP 200 should have had."""
+    text = (message or "").lower()
+    return next((code for words, code in _CODES if words in text), 400)
+
+
+def _completed(update: Update, document: dict[str, Any], cleaner: Cleaner) -> Update:
+    # `future_links` are promises and `meta` holds the input: only these two hold results.
+    raw = cleaner.tree(
+        {name: value for name, value in document.items() if name not in ("future_links", "fetch_result")}
+    )
+    found = outputs.addresses({"output": raw.get("output")}) or outputs.addresses(
+        {"proxy_links": raw.get("proxy_links")}
+    )
+    if not found:
+        sentence = "ModelsLab says the task is done, but its output is empty"
+        return replace(update, status=Status.FAILED, error=failure("no_output", sentence))
+    expires_at = now_ms() + KEPT_HOURS * outputs.HOUR_MS
+    return replace(update, output=outputs.output(found, None, raw, expires_at), expires_at=expires_at)
+
+
+def _says(document: dict[str, Any], words: tuple[str, ...]) -> bool:
+    text = (error_text(document) or "").lower()
+    return any(word in text for word in words)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _eta(value: Any) -> float | None:
+    if not _is_number(value) or not 0 <= value < 86_400:
+        return None
+    return float(value)

@@ -1,0 +1,1 @@
+PATHS = {"chat-completions": "/v1/chat/completions", "image-generations": "/v1/images/generations"}

@@ -1,0 +1,59 @@
+"""Everything a provider sent passes here before it is stored, logged or told: no key, no secret, no callback token,
+no megabytes of base64, nothing nested beyond reason."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+HIDDEN = "[hidden]"
+MAX_DEPTH = 60
+MAX_STRING = 65_536
+_SECRET_FIELDS = frozenset(
+    {"webhook_config", "key", "api_key", "apikey", "x-api-key", "authorization", "webhook", "secret"}
+)
+_TOKEN = re.compile(r"(/webhooks/[a-z0-9_-]+/)[^/\s\"'<>?#]+", re.IGNORECASE)
+
+
+class Cleaner:
+    """`secrets` are texts that must not appear anywhere; `lift` may replace a string (a picture) by its address."""
+
+    def __init__(self, *secrets: str, lift: Callable[[str], str | None] | None = None) -> None:
+        self._secrets = tuple(secret for secret in secrets if secret)
+        self._lift = lift
+
+    def tree(self, node: Any, depth: int = 0) -> Any:
+        if isinstance(node, str):
+            return self.text(node)
+        if not isinstance(node, dict | list):
+            return node
+        if depth > MAX_DEPTH:
+            return "[nested too deeply]"
+        if isinstance(node, list):
+            return [self.tree(item, depth + 1) for item in node]
+        return {self.text(name): self._field(name, value, depth) for name, value in node.items()}
+
+    def text(self, text: str) -> str:
+        if self._lift is not None and (address := self._lift(text)) is not None:
+            return address
+        if len(text) > MAX_STRING:
+            return f"[{len(text)} characters left out]"
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return _TOKEN.sub(rf"\1{HIDDEN}", text).replace("\x00", "")
+
+    def _field(self, name: str, value: Any, depth: int) -> Any:
+        if name.lower() in _SECRET_FIELDS:
+            return HIDDEN if value else value
+        return self.tree(value, depth + 1)
+
+
+def audit(body: bytes, *secrets: str, limit: int = 16_384) -> str:
+    """The body of a call at the callback door as it may be kept: JSON where it is JSON, at most `limit` characters."""
+    cleaner = Cleaner(*secrets)
+    try:
+        text = orjson.dumps(cleaner.tree(orjson.loads(body))).decode()
+    except ValueError:
+        text = cleaner.text(body[:MAX_STRING].decode(errors="replace"))
+    return text if len(text) <= limit else text[:limit] + f"… ({len(text)} characters)"
