@@ -51,7 +51,7 @@ class Found:
         """Lower is better: results before covers, then by kind, watermark-free first, lists before single."""
         path = self.path.lower()
         beside = any(word in path for word in (*_BESIDE, *_BESIDE_TOO))
-        free = "without_watermark" in path or "no_watermark" in path or "video_raw" in path
+        free = "without_watermark" in path or "no_watermark" in path
         single = "image_url" in path and "image_urls" not in path
         return beside, _KIND_ORDER[self.kind], 0 if free else 1, 1 if single else 0
 
