@@ -1,0 +1,111 @@
+"""Answers of the wire: JSON, silence, a cut line, a stream, and the faults a request may ask for."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+# (status, message) -> the body in which this provider tells of an error
+ErrorBody = Callable[[int, str], dict[str, Any]]
+
+MESSAGES = {
+    400: "invalid request",
+    401: "Invalid API key",
+    402: "insufficient credits",
+    404: "task not found",
+    429: "Rate limit exceeded. Maximum 5 queued requests allowed.",
+    500: "internal server error",
+    502: "bad gateway",
+}
+
+
+class LineCut(Exception):
+    """Raised by a stream that is to break off here."""
+
+
+class Json(Response):
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+class Silence(Response):
+    """Never answers: the caller's time-out or the end of the server is the end of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _left(receive)
+
+
+class Reset(Response):
+    """Cuts the line instead of answering."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _cut(receive, hard=True)
+        await _left(receive)
+
+
+class EventStream(Response):
+    """Sends byte pieces as they come; stops when the reader leaves."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
+        super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        del self.headers["content-length"]
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        talk = asyncio.ensure_future(self._talk(send))
+        left = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({talk, left}, return_when=asyncio.FIRST_COMPLETED)
+            if talk.done():
+                talk.result()
+        except LineCut:
+            _cut(receive, hard=False)
+        finally:
+            talk.cancel()
+            left.cancel()
+            await asyncio.gather(talk, left, return_exceptions=True)
+
+    async def _talk(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._pieces) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def faulty(fault: str, error_body: ErrorBody, retry_after: float | None = None) -> Response:
+    match fault:
+        case "timeout":
+            return Silence()
+        case "reset":
+            return Reset()
+        case "garbage":
+            return Response("<html><head><title>Just a moment...</title></head></html>", media_type="text/html")
+        case "busy200":
+            return Json(error_body(429, MESSAGES[429]), 200)
+    status = int(fault)
+    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    return Json(error_body(status, MESSAGES[status]), status, headers)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _cut(receive: Receive, hard: bool) -> None:
+    # ASGI has no word for "break the line"; uvicorn's request cycle, which owns `receive`, knows its transport.
+    transport: asyncio.Transport | None = getattr(getattr(receive, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("this server offers no way to cut the line; run the sandbox on uvicorn")
+    if hard and (sock := transport.get_extra_info("socket")) is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

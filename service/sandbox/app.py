@@ -1,0 +1,50 @@
+"""The pretend PiAPI and ModelsLab as one application: what a user without a key, the demo and the tests talk to."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+
+from .control import Control
+from .llm import Llm
+from .modelslab import ModelsLab
+from .piapi import PiApi
+from .studio import Studio
+
+log = logging.getLogger(__name__)
+
+
+def create_sandbox(
+    public_url: str | None = None, *, callback_retry: float = 5.0, callback_timeout: float = 10.0
+) -> Starlette:
+    """`public_url`: where its pictures are reached, else the request's Host; the other two are seconds."""
+    studio = Studio(public_url, callback_retry, callback_timeout)
+    piapi, modelslab = PiApi(studio), ModelsLab(studio)
+    control = Control(studio, piapi, modelslab)
+    routes = [*piapi.routes(), *Llm(studio).routes(), *modelslab.routes(), *control.routes()]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        limits = httpx.Limits(max_connections=200, keepalive_expiry=2.0)
+        timeout = httpx.Timeout(callback_timeout, pool=None)
+        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client:
+            studio.open(client)
+            try:
+                yield
+            finally:
+                await studio.stop_work()
+
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def run(host: str, port: int) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # httpx tells every address it calls, and callback addresses hold tokens.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log.info("pretend providers: PIAPI_BASE_URL=http://%s:%d MODELSLAB_BASE_URL=http://%s:%d", host, port, host, port)
+    # A line held open on purpose (submit=timeout, stream=stall) must not hold up the end.
+    app = create_sandbox()
+    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", timeout_graceful_shutdown=1)

@@ -1,0 +1,106 @@
+"""A PiAPI task from its submit to its last callback."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from .clock import now_ns
+from .piapi_outputs import blank, finished_output, open_output
+from .piapi_tasks import PiapiTask, callback, view
+from .pictures import content
+from .studio import Studio, prompt_of
+
+MOST_PICTURES = 4
+
+
+class PiapiLife:
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._lives: dict[str, asyncio.Task[None]] = {}
+
+    def cancel(self, task: PiapiTask) -> None:
+        self._lives.pop(task.id).cancel()
+        self._end(task, "cancelled")
+
+    async def begin(self, task: PiapiTask) -> dict[str, Any]:
+        """Starts the task's life; returns what the submit's answer shows."""
+        if task.behaviour.instant:
+            self._start(task)
+            self._finish(task)
+            self._studio.spawn(self._tell_finish(task, view(task)))
+            return view(task)
+        answer = view(task)
+        if "early" in task.behaviour.callback:
+            self._start(task)
+            processing = view(task)
+            self._finish(task)
+            await self._tell_finish(task, processing)
+        else:
+            life = self._lives[task.id] = self._studio.spawn(self._live(task))
+            life.add_done_callback(lambda _: self._lives.pop(task.id, None))
+        return answer
+
+    async def _live(self, task: PiapiTask) -> None:
+        ways = task.behaviour.callback
+        if "created" in ways:
+            await self._tell(task, view(task), "pending")
+        await self._studio.queue(task.behaviour)
+        self._start(task)
+        processing = view(task)
+        told = None if "late_processing" in ways else self._studio.spawn(self._tell(task, processing, "processing"))
+        await self._studio.work(task.behaviour)
+        self._finish(task)
+        if told:  # calls of one task go out in order, as long as the receiver answers
+            await asyncio.wait({told}, timeout=self._studio.callback_timeout)
+        await self._tell_finish(task, processing)
+
+    async def _tell_finish(self, task: PiapiTask, processing: dict[str, Any]) -> None:
+        ways = task.behaviour.callback
+        await asyncio.sleep(task.behaviour.callback_delay)
+        call = callback(task, view(task), task.status, self._studio.callback_retry)
+        await self._studio.tell(call)
+        if "twice" in ways:
+            await self._studio.tell(call)
+        if "late_processing" in ways:
+            await self._tell(task, processing, "processing")
+        if "conflict" in ways:
+            await self._tell_conflict(task)
+
+    async def _tell_conflict(self, task: PiapiTask) -> None:
+        failed = task.error is None
+        other = replace(task, status="failed" if failed else "completed", error="too late" if failed else None,
+                        output=None if failed else self._output(task))  # fmt: skip
+        await self._tell(other, view(other), other.status)
+
+    async def _tell(self, task: PiapiTask, data: dict[str, Any], status: str) -> None:
+        await self._studio.tell(callback(task, data, status, self._studio.callback_retry))
+
+    def _start(self, task: PiapiTask) -> None:
+        task.status, task.started, task.output = "processing", now_ns(), open_output(task.model)
+        self._studio.ledger.moved(task.entry, "processing")
+
+    def _finish(self, task: PiapiTask) -> None:
+        if task.behaviour.fail is not None:
+            task.error, task.output = task.behaviour.fail or "task failed", None
+            self._end(task, "failed")
+            return
+        task.output = self._output(task)
+        self._end(task, "completed")
+
+    def _end(self, task: PiapiTask, status: str) -> None:
+        task.status, task.ended = status, now_ns()
+        self._studio.ledger.moved(task.entry, status)
+
+    def _output(self, task: PiapiTask) -> dict[str, Any]:
+        count = min(MOST_PICTURES, int(task.input.get("batch_size") or 1))
+        prompt, size, numbers = prompt_of(task.input), task.behaviour.size, itertools.count()
+        if task.behaviour.output == "base64":
+            return {"image_url": "", "image_base64": content("base64", prompt, size).decode()}
+
+        def new(kind: str) -> str:
+            return f"{task.base_url}/pictures/{self._studio.gallery.add(f'{prompt} {next(numbers)}', kind, size)}"
+
+        output = finished_output(task.model, task.task_type, count, new)
+        emptied: dict[str, Any] = blank(output)
+        return emptied if task.behaviour.no_output else output
