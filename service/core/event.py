@@ -1,0 +1,41 @@
+"""What happened, as every subscriber is told it: one event per move, the same bytes for everybody."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from service.core.times import to_iso
+
+TASK_EVENTS = (
+    "task.queued",
+    "task.submitted",
+    "task.unconfirmed",
+    "task.processing",
+    "task.completed",
+    "task.failed",
+    "task.canceled",
+)
+FINISHING_EVENTS = ("task.completed", "task.failed", "task.canceled")
+EVENT_TYPES = (*TASK_EVENTS, "subscription.disabled", "ping")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    seq: int
+    id: str
+    type: str
+    owner: str
+    task_id: str | None
+    at: int
+    # The whole event as JSON; encoded once, sent to all.
+    body: bytes
+
+
+def encode_event(seq: int, event_id: str, event_type: str, at: int, data: bytes) -> bytes:
+    """The event's JSON around `data`, which is JSON already."""
+    head = f'{{"id":"{event_id}","seq":{seq},"type":"{event_type}","timestamp":"{to_iso(at)}","data":'
+    return b"".join((head.encode(), data, b"}"))
+
+
+def encode(document: object) -> bytes:
+    return orjson.dumps(document)

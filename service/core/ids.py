@@ -1,0 +1,25 @@
+"""Identifiers that sort by the moment they were made, also within one millisecond and after a clock that went back."""
+
+import secrets
+import time
+
+
+class IdMaker:
+    """`prefix_` + 12 hex digits of milliseconds + 4 of a counter + 16 random ones."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._count = 0
+
+    def __call__(self, prefix: str) -> str:
+        moment = max(time.time_ns() // 1_000_000, self._last)
+        if moment > self._last:
+            self._last, self._count = moment, 0
+        else:
+            self._count += 1
+            if self._count > 0xFFFF:
+                self._last, self._count = moment + 1, 0
+        return f"{prefix}_{self._last:012x}{self._count:04x}{secrets.token_hex(8)}"
+
+
+new_id = IdMaker()

@@ -1,0 +1,211 @@
+"""A task, its states, and the only moves among them.
+
+queued ──> submitted ──> processing ──> completed | failed | canceled
+   │            └───────────────────────^
+   ├──> unconfirmed ──> any later one
+   └──> failed | canceled
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from service.core.times import to_iso
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    UNCONFIRMED = "unconfirmed"
+    SUBMITTED = "submitted"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+# States only move forward: to a higher rank, never back.
+RANK = {
+    Status.QUEUED: 0,
+    Status.UNCONFIRMED: 1,
+    Status.SUBMITTED: 2,
+    Status.PROCESSING: 3,
+    Status.COMPLETED: 4,
+    Status.FAILED: 4,
+    Status.CANCELED: 4,
+}
+FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
+AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
+
+
+def failure(code: str, message: str, provider_code: Any = None, provider_message: str | None = None) -> dict[str, Any]:
+    """The `error` of a failed task; codes are listed in section 3 of the contract."""
+    return {
+        "code": code,
+        "message": message,
+        "provider_code": None if provider_code is None else str(provider_code),
+        "provider_message": provider_message,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a provider said about a task, in our words. `status` None: still open, nothing to conclude."""
+
+    status: Status | None
+    provider_task_id: str | None = None
+    provider_status: str | None = None
+    output: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    progress: dict[str, Any] | None = None
+    expires_at: int | None = None
+    warnings: tuple[str, ...] = ()
+    # The provider echoed our callback address as empty: no call will come, ask soon.
+    callback_dropped: bool = False
+    # Seconds after which the provider expects to be done.
+    eta: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    id: str
+    owner: str
+    provider: str
+    model: str
+    task_type: str
+    input: dict[str, Any]
+    created_at: int
+    updated_at: int
+    config: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    callback_url: str | None = None
+    callback_events: tuple[str, ...] | None = None
+    status: Status = Status.QUEUED
+    output: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    progress: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    provider_task_id: str | None = None
+    provider_status: str | None = None
+    attempts: int = 0
+    submitted_at: int | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
+    expires_at: int | None = None
+    links: dict[str, str] = field(default_factory=dict)
+    # Ours alone, never shown: when the request left (a crash after it means "perhaps sent"), who decided the
+    # finish, when to ask the provider next and how often we did, when to give up, ids of earlier attempts.
+    sent_at: int | None = None
+    finished_by_us: bool = False
+    check_at: int | None = None
+    checks: int = 0
+    deadline_at: int = 0
+    earlier_ids: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINISHED
+
+    def document(self) -> dict[str, Any]:
+        """The task as its owner sees it, in the API, in events and in webhooks."""
+        shown: dict[str, Any] = {
+            "id": self.id,
+            "provider": self.provider,
+            "model": self.model,
+            "task_type": self.task_type,
+            "status": self.status.value,
+            "input": self.input,
+            "config": self.config,
+            "metadata": self.metadata,
+            "callback_url": self.callback_url,
+            "output": self.output,
+            "error": self.error,
+            "usage": self.usage,
+            "progress": self.progress,
+            "warnings": self.warnings,
+            "provider_task_id": self.provider_task_id,
+            "provider_status": self.provider_status,
+            "attempts": self.attempts,
+        }
+        for name in ("created_at", "updated_at", "submitted_at", "started_at", "finished_at", "expires_at"):
+            moment = getattr(self, name)
+            shown[name] = None if moment is None else to_iso(moment)
+        shown["links"] = self.links
+        return shown
+
+    def may_move_to(self, status: Status) -> bool:
+        if self.finished:
+            # Our own guess gives way to what the provider reports later: paid work is never thrown away.
+            return self.finished_by_us and status in {Status.COMPLETED, Status.FAILED}
+        return RANK[status] > RANK[self.status]
+
+    def moved(self, status: Status, now: int, **changes: Any) -> "Task":
+        """A copy in `status`, with the times that belong to the move."""
+        if (status in AT_PROVIDER or status is Status.COMPLETED) and self.submitted_at is None:
+            changes.setdefault("submitted_at", now)
+        if status is Status.PROCESSING:
+            changes.setdefault("started_at", now)
+        if status in FINISHED:
+            changes.setdefault("finished_at", now)
+            changes.setdefault("check_at", None)
+            changes.setdefault("finished_by_us", False)
+        return replace(self, status=status, updated_at=now, **changes)
+
+    def updated(self, update: Update, now: int) -> "Task | None":
+        """The task after what the provider said, or None when that changes nothing."""
+        learned = self._learned(update)
+        status = update.status
+        if status is not None and self.may_move_to(status):
+            if status in FINISHED:
+                learned |= {"output": update.output, "error": update.error, "progress": None}
+            if update.usage is not None:
+                learned["usage"] = update.usage
+            if update.expires_at is not None:
+                learned["expires_at"] = update.expires_at
+            return self.moved(status, now, **learned)
+        if self.finished:
+            return None
+        if update.progress is not None and self.status is Status.PROCESSING and update.progress != self.progress:
+            learned["progress"] = update.progress
+        return replace(self, updated_at=now, **learned) if learned else None
+
+    def _learned(self, update: Update) -> dict[str, Any]:
+        learned: dict[str, Any] = {}
+        if update.provider_task_id and not self.provider_task_id:
+            learned["provider_task_id"] = update.provider_task_id
+        if update.provider_status is not None and update.provider_status != self.provider_status:
+            learned["provider_status"] = update.provider_status
+        if update.warnings:
+            learned["warnings"] = self.warnings + tuple(w for w in update.warnings if w not in self.warnings)
+        if update.progress is not None and update.status not in FINISHED:
+            learned["progress"] = update.progress
+        return learned
+
+    def resubmitted(self, now: int, deadline_at: int) -> "Task":
+        """Back to the queue by a person's decision; ids of the earlier attempt stay known."""
+        earlier = self.earlier_ids + ((self.provider_task_id,) if self.provider_task_id else ())
+        return replace(
+            self,
+            status=Status.QUEUED,
+            updated_at=now,
+            output=None,
+            error=None,
+            usage=None,
+            progress=None,
+            provider_task_id=None,
+            provider_status=None,
+            submitted_at=None,
+            started_at=None,
+            finished_at=None,
+            expires_at=None,
+            sent_at=None,
+            finished_by_us=False,
+            check_at=None,
+            checks=0,
+            deadline_at=deadline_at,
+            earlier_ids=earlier,
+        )
+
+
+TASK_FIELDS = tuple(item.name for item in fields(Task))

@@ -1,0 +1,202 @@
+"""Tell everybody who asked: lanes of deliveries, their outcomes, and the health of each subscription."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from service.core.delivery import GONE, Delivery
+from service.core.errors import Unavailable
+from service.core.subscription import Subscription
+from service.flows.lane import Lane
+from service.ports import Outcome, Outlet, Store
+from service.wire.tokens import Tokens
+
+log = logging.getLogger("callbridge.deliver")
+
+# Over all lanes: fresh deliveries in memory, and outcomes that are not on disk yet.
+MOST_IN_MEMORY = 8192
+MOST_UNRECORDED = 512
+BURY_STEP = 500
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        store: Store,
+        outlet: Outlet,
+        tokens: Tokens,
+        schedule: tuple[float, ...],
+        disable_after: float,
+        now: Callable[[], int],
+    ) -> None:
+        self.store = store
+        self.outlet = outlet
+        self.tokens = tokens
+        self.schedule = schedule
+        self.disable_after = disable_after
+        self.now = now
+        self.stopping = False
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.in_memory = 0
+        self._unrecorded = 0
+
+    # --- what comes in ---
+
+    def wants(self, lane: str) -> bool:
+        return self._lane(lane).wants()
+
+    def handed(self, delivery: Delivery) -> None:
+        self._lane(delivery.lane).offer(delivery)
+
+    async def start(self) -> None:
+        for name in await self.store.deliveries.lanes():
+            self._lane(name).look_on_disk()
+            self.bury_if_removed(name)
+
+    def wake(self, lane: str) -> None:
+        self._lane(lane).look_on_disk()
+
+    async def stop(self, patience: float) -> None:
+        """Attempts in hand may end; what is not done stays on disk and is given back by the next start."""
+        self.stopping = True
+        for lane in self._lanes.values():
+            lane.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        for task in self._tasks:
+            task.cancel()
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name, self)
+        return lane
+
+    def forget_if_idle(self, lane: Lane) -> None:
+        # Lanes of callback addresses come and go with the tasks.
+        if lane.idle and lane.name.startswith("url:"):
+            self._lanes.pop(lane.name, None)
+
+    # --- what lanes ask ---
+
+    @property
+    def full(self) -> bool:
+        return self.in_memory >= MOST_IN_MEMORY
+
+    @property
+    def lagging(self) -> bool:
+        """The store does not keep up with the outcomes: no new attempts until it does."""
+        return self._unrecorded >= MOST_UNRECORDED
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def enabled(self, lane: str) -> bool:
+        if lane.startswith("url:"):
+            return True
+        subscription = self.store.subscriptions.known(lane)
+        return subscription is not None and subscription.enabled
+
+    async def claim(self, lane: str, limit: int, lease: int) -> list[Delivery]:
+        return await self.store.deliveries.claim(lane, self.now(), limit, lease)
+
+    async def next_due(self, lane: str) -> int | None:
+        return await self.store.deliveries.next_due(lane)
+
+    async def post(self, delivery: Delivery) -> Outcome | None:
+        """None when the subscription is gone."""
+        if delivery.subscription_id is None:
+            secrets = self.tokens.owner_secrets(delivery.owner)
+            return await self.outlet.post(delivery.url, delivery.event_id, delivery.body, secrets, {})
+        subscription = self.store.subscriptions.known(delivery.subscription_id)
+        if subscription is None:
+            return None
+        return await self.outlet.post(
+            subscription.url, delivery.event_id, delivery.body, subscription.secrets(self.now()), subscription.headers
+        )
+
+    async def record(self, delivery: Delivery) -> None:
+        """Kept in memory until it is on disk; until then the store shows the delivery as pending."""
+        self._unrecorded += 1
+        try:
+            while True:
+                try:
+                    await self.store.deliveries.record(delivery)
+                    return
+                except Unavailable:
+                    if self.stopping:
+                        return
+                    await asyncio.sleep(1)
+        finally:
+            was_lagging = self.lagging
+            self._unrecorded -= 1
+            if was_lagging and not self.lagging:
+                for lane in list(self._lanes.values()):
+                    lane.pump()
+
+    # --- the health of a subscription ---
+
+    async def note_health(self, delivery: Delivery, outcome: Outcome) -> None:
+        lane = delivery.subscription_id
+        if lane is None:
+            return
+        if outcome.attempt.succeeded:
+            subscription = self.store.subscriptions.known(lane)
+            if subscription is not None and subscription.failing_since is not None:
+                await self._change(lane, lambda item: (replace(item, failing_since=None), None))
+        elif outcome.attempt.status_code == GONE:
+            await self._disable(lane, "The receiver answered 410 Gone.")
+        else:
+            await self._note_failure(lane)
+
+    async def _note_failure(self, subscription_id: str) -> None:
+        subscription = self.store.subscriptions.known(subscription_id)
+        if subscription is None or not subscription.enabled:
+            return
+        now = self.now()
+        if subscription.failing_since is None:
+            await self._change(
+                subscription_id,
+                lambda item: (replace(item, failing_since=now), None) if item.failing_since is None else None,
+            )
+        elif now - subscription.failing_since >= self.disable_after * 1000:
+            days = self.disable_after / 86_400
+            await self._disable(subscription_id, f"Every delivery failed for {days:g} days.")
+
+    async def _disable(self, subscription_id: str, reason: str) -> None:
+        now = self.now()
+
+        def decide(item: Subscription) -> tuple[Subscription, str | None] | None:
+            if not item.enabled:
+                return None
+            disabled = replace(item, enabled=False, disabled_reason=reason, updated_at=now)
+            return disabled, "subscription.disabled"
+
+        await self._change(subscription_id, decide)
+
+    async def _change(
+        self,
+        subscription_id: str,
+        decide: Callable[[Subscription], tuple[Subscription, str | None] | None],
+    ) -> None:
+        try:
+            await self.store.subscriptions.change(subscription_id, decide)
+        except Unavailable as error:
+            log.warning("subscription %s: its health is not recorded: %s", subscription_id, error.detail)
+
+    # --- removed subscriptions ---
+
+    def bury_if_removed(self, lane: str) -> None:
+        if not lane.startswith("url:") and self.store.subscriptions.known(lane) is None:
+            self.spawn(self._bury(lane))
+
+    async def _bury(self, lane: str) -> None:
+        """In steps: a million waiting deliveries must not hold the writer."""
+        while await self.store.deliveries.bury(lane, BURY_STEP) and not self.stopping:
+            await asyncio.sleep(0)
+        self._lanes.pop(lane, None)

@@ -1,0 +1,189 @@
+"""One lane: the deliveries of one subscription, a few at a time, in the order of their events per task."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from service.core.delivery import GONE, Delivery, DeliveryStatus, wait_before_next
+from service.core.errors import CallbridgeError, Unavailable
+from service.ports import Outcome
+
+if TYPE_CHECKING:
+    from service.flows.deliver import Dispatcher
+
+log = logging.getLogger("callbridge.deliver")
+
+PARALLEL = 8
+# Deliveries of one lane in memory; more wait on disk.
+ROOM = 256
+CLAIM = 64
+LEASE_MS = 15 * 60 * 1000
+# A target that only fails is tried at this pace, so that a million deliveries to a dead one cost the others nothing.
+FAILING_AFTER = 64
+FAILING_GAP = 0.05
+
+
+class Lane:
+    def __init__(self, name: str, dispatcher: "Dispatcher") -> None:
+        self.name = name
+        self.dispatcher = dispatcher
+        self._ready: deque[Delivery] = deque()
+        # First attempts of a task go one after the other: what follows waits behind the one in hand.
+        self._behind: dict[str, deque[Delivery]] = {}
+        self._running = 0
+        self._waiting_behind = 0
+        self._on_disk = False
+        self._missed_while_claiming = False
+        self._claiming = False
+        self._failures = 0
+        self._not_before = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    @property
+    def idle(self) -> bool:
+        return not (self._ready or self._running or self._on_disk or self._claiming or self._timer)
+
+    def wants(self) -> bool:
+        waiting = len(self._ready) + self._waiting_behind
+        if self._on_disk or waiting >= ROOM or self.dispatcher.full:
+            # Once something waits on disk all that is newer must go there too, or it would overtake.
+            self._on_disk = self._missed_while_claiming = True
+            return False
+        return True
+
+    def offer(self, delivery: Delivery) -> None:
+        self._ready.append(delivery)
+        self.dispatcher.in_memory += 1
+        self.pump()
+
+    def look_on_disk(self) -> None:
+        self._on_disk = True
+        self.pump()
+
+    def pump(self) -> None:
+        """Start what may start now."""
+        loop = asyncio.get_running_loop()
+        if self.dispatcher.stopping or not self.dispatcher.enabled(self.name):
+            return
+        while self._ready and self._running < PARALLEL and not self.dispatcher.lagging:
+            if self._not_before > loop.time():
+                self._wake_at(self._not_before)
+                return
+            delivery = self._ready.popleft()
+            if self._must_wait(delivery):
+                continue
+            if self._failures >= FAILING_AFTER:
+                self._not_before = loop.time() + FAILING_GAP
+            self._start(delivery)
+        if self._on_disk and not self._claiming and not self._ready and self._running < PARALLEL:
+            self._claiming = True
+            self.dispatcher.spawn(self._claim())
+
+    def _must_wait(self, delivery: Delivery) -> bool:
+        if delivery.tries or delivery.task_id is None:
+            return False
+        behind = self._behind.get(delivery.task_id)
+        if behind is None:
+            self._behind[delivery.task_id] = deque()
+            return False
+        behind.append(delivery)
+        self._waiting_behind += 1
+        return True
+
+    def _start(self, delivery: Delivery) -> None:
+        self._running += 1
+        self.dispatcher.in_memory -= 1
+        self.dispatcher.spawn(self._attempt(delivery))
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        outcome: Outcome | None = None
+        try:
+            outcome = await self.dispatcher.post(delivery)
+        finally:
+            self._running -= 1
+            self._let_next_of_task(delivery)
+        if outcome is None:  # nobody to send it to any more
+            self.pump()
+            return
+        after = self._judge(delivery, outcome)
+        self.pump()
+        await self.dispatcher.record(after)
+        await self.dispatcher.note_health(delivery, outcome)
+        if after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
+            self._wake_in(after.next_attempt_at)
+
+    def _let_next_of_task(self, delivery: Delivery) -> None:
+        if delivery.tries or delivery.task_id is None:
+            return
+        behind = self._behind.get(delivery.task_id)
+        if not behind:
+            self._behind.pop(delivery.task_id, None)
+            return
+        following = behind.popleft()
+        self._waiting_behind -= 1
+        # It takes over the place of the one before it: the rest keeps waiting behind.
+        self._start(following)
+
+    def _judge(self, delivery: Delivery, outcome: Outcome) -> Delivery:
+        attempt = outcome.attempt
+        if attempt.succeeded:
+            self._failures = 0
+            return delivery.after(attempt, None)
+        self._failures += 1
+        if attempt.status_code == GONE:
+            return delivery.after(attempt, None)
+        wait = wait_before_next(
+            self.dispatcher.schedule,
+            delivery.tries + 1,
+            outcome.retry_after,
+            random.random(),  # noqa: S311 - spreads retries
+        )
+        return delivery.after(attempt, None if wait is None else self.dispatcher.now() + int(wait * 1000))
+
+    async def _claim(self) -> None:
+        self._missed_while_claiming = False
+        claimed: list[Delivery] = []
+        try:
+            claimed = await self.dispatcher.claim(self.name, CLAIM, LEASE_MS)
+            if len(claimed) < CLAIM and not self._missed_while_claiming:
+                self._on_disk = False
+                due = await self.dispatcher.next_due(self.name)
+                if due is not None:
+                    self._wake_in(due)
+        except Unavailable:
+            await asyncio.sleep(1)
+        except CallbridgeError as error:
+            log.error("lane %s: %s", self.name, error.detail)
+        finally:
+            self._claiming = False
+        self._ready.extend(claimed)
+        self.dispatcher.in_memory += len(claimed)
+        self.pump()
+        self.dispatcher.forget_if_idle(self)
+
+    def _wake_in(self, moment: int) -> None:
+        """Look on disk at `moment` (milliseconds of the clock)."""
+        loop = asyncio.get_running_loop()
+        self._wake_at(loop.time() + max(0.0, (moment - self.dispatcher.now()) / 1000))
+
+    def _wake_at(self, when: float) -> None:
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.look_on_disk()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+

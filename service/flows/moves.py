@@ -1,0 +1,90 @@
+"""What a provider's word does to a task: shared by the submit's answer, the callback, the sweep and the held stream."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from service.core.task import AT_PROVIDER, Task, Update, failure
+from service.core.task import Status as S
+from service.ports import Decide, Decision
+
+# Seconds until the first question when the provider dropped our callback address.
+SOON = 2.0
+LONGEST_GAP = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `now` gives milliseconds."""
+
+    sweep_after: float
+    task_deadline: float
+    now: Callable[[], int]
+
+
+def tell(before: Task, after: Task) -> Decision:
+    """The move and the event it makes; progress while processing is told too."""
+    if after.status is not before.status or (after.status is S.PROCESSING and after.progress != before.progress):
+        return after, f"task.{after.status.value}"
+    return after, None
+
+
+def apply(update: Update, timing: Timing, *, attempt: int | None = None) -> Decide:
+    """`attempt` is the one the update is about; None: the present one."""
+
+    def decide(task: Task) -> Decision:
+        if attempt is not None and attempt < task.attempts and update.status is not S.COMPLETED:
+            return None  # an earlier attempt: only a result still counts, because it was paid for
+        now = timing.now()
+        moved = task.updated(update, now)
+        if moved is None:
+            return None
+        if moved.status in AT_PROVIDER and task.status not in AT_PROVIDER:
+            wait = min(SOON, timing.sweep_after) if update.callback_dropped else timing.sweep_after
+            moved = replace(
+                moved, check_at=now + int(wait * 1000), checks=0, deadline_at=now + int(timing.task_deadline * 1000)
+            )
+        return tell(task, moved)
+
+    return decide
+
+
+def next_check(task: Task, timing: Timing) -> int:
+    """Growing gaps, capped at an hour."""
+    gap = min(timing.sweep_after * 2**task.checks, max(LONGEST_GAP, timing.sweep_after))
+    return timing.now() + int(gap * 1000)
+
+
+def fail(code: str, message: str, timing: Timing, *, by_us: bool) -> Decide:
+    """A failure that we state. `by_us`: our own guess, which gives way to a later result."""
+
+    def decide(task: Task) -> Decision:
+        if task.finished:
+            return None
+        return tell(
+            task,
+            task.moved(S.FAILED, timing.now(), error=failure(code, message), progress=None, finished_by_us=by_us),
+        )
+
+    return decide
+
+
+def unconfirmed(reason: str, timing: Timing) -> Decide:
+    """The request was perhaps sent: wait for the callback, look in the history, never send again."""
+
+    def decide(task: Task) -> Decision:
+        if task.status is not S.QUEUED:
+            return None
+        now = timing.now()
+        return tell(
+            task,
+            task.moved(
+                S.UNCONFIRMED,
+                now,
+                warnings=(*task.warnings, reason),
+                check_at=now + int(timing.sweep_after * 1000),
+                checks=0,
+                deadline_at=now + int(timing.task_deadline * 1000),
+            ),
+        )
+
+    return decide

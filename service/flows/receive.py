@@ -1,0 +1,59 @@
+"""A callback: whose is it, is it true, what moves, who must hear. Answered once all of it is on disk."""
+
+from collections.abc import Mapping
+
+from service.core.task import Task
+from service.flows.moves import Timing, apply
+from service.ports import Call, Callback, CallbackRefused, Decision, Provider, Store
+from service.wire.tokens import BadToken, CallbackToken, Tokens
+
+
+class Receiver:
+    def __init__(self, store: Store, providers: Mapping[str, Provider], tokens: Tokens, timing: Timing) -> None:
+        self.store = store
+        self.providers = providers
+        self.tokens = tokens
+        self.timing = timing
+
+    def open(self, provider_name: str, text: str, headers: Mapping[str, str]) -> tuple[Provider, CallbackToken]:
+        """Both locks that need no body. Raises CallbackRefused."""
+        provider = self.providers.get(provider_name)
+        if provider is None:
+            raise CallbackRefused(404, "unknown_provider", "There is no such callback address.")
+        try:
+            token = self.tokens.read_callback(text)
+        except BadToken:
+            raise CallbackRefused(404, "bad_token", "There is no such callback address.") from None
+        if token.provider != provider.name:
+            raise CallbackRefused(404, "wrong_provider", "There is no such callback address.")
+        self._authenticate(provider, token, headers)
+        return provider, token
+
+    def _authenticate(self, provider: Provider, token: CallbackToken, headers: Mapping[str, str]) -> None:
+        *older, last = reversed(self.tokens.callback_secrets(token))
+        for secret in older:
+            try:
+                return provider.authenticate(headers, Callback("", secret))
+            except CallbackRefused:
+                continue
+        return provider.authenticate(headers, Callback("", last))
+
+    async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
+        """The audit's word for it. Raises CallbackRefused, Unavailable."""
+        update = provider.read_callback(token.task_id, body)
+        move = apply(update, self.timing, attempt=token.attempt)
+
+        def decide(task: Task) -> Decision:
+            told = update.provider_task_id
+            known = task.provider_task_id
+            # The id of an earlier attempt is right for that attempt's address.
+            present = token.attempt == task.attempts
+            if present and told is not None and known is not None and told != known:
+                raise CallbackRefused(409, "wrong_task", "The address belongs to another task of the provider.")
+            return move(task)
+
+        call = Call(provider.name, token.task_id, "accepted", 200)
+        task = await self.store.tasks.change("callback", token.task_id, decide, call)
+        if task is None:
+            raise CallbackRefused(404, "unknown_task", "There is no such callback address.")
+        return call.result

@@ -1,0 +1,138 @@
+"""Ask the provider about open tasks without news: the one place that polls, once for all subscribers."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from service.core.errors import CallbridgeError
+from service.core.task import Status as S
+from service.core.task import Task, Update
+from service.flows.moves import Timing, apply, fail, next_check
+from service.flows.submit import Callbacks
+from service.ports import Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+
+log = logging.getLogger("callbridge.sweep")
+# Questions to one provider account: five a second leave room for the submits.
+BUDGET_GAP = 0.2
+ROUND = 50
+HISTORY_PAGES = 3
+
+
+class Sweeper:
+    def __init__(
+        self,
+        store: Store,
+        providers: Mapping[str, Provider],
+        sender: Sender,
+        callbacks: Callbacks,
+        timing: Timing,
+    ) -> None:
+        self.store = store
+        self.providers = providers
+        self.sender = sender
+        self.callbacks = callbacks
+        self.timing = timing
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._sweep(name), name=f"sweep {name}") for name in self.providers]
+        self._tasks.append(asyncio.create_task(self._give_up(), name="deadlines"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        return not any(task.done() for task in self._tasks)
+
+    async def _sweep(self, name: str) -> None:
+        while True:
+            try:
+                due = await self.store.tasks.due_checks(name, self.timing.now(), ROUND)
+                for task in due:
+                    await self._ask(self.providers[name], task)
+                    await asyncio.sleep(BUDGET_GAP)
+            except CallbridgeError as error:
+                log.warning("the sweep waits: %s", error.detail)
+                due = []
+            if not due:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next one is due; new tasks come later than a quarter of the shortest wait."""
+        longest = min(self.timing.sweep_after, self.timing.task_deadline) / 4
+        wake = await self._next_wake()
+        rest = longest if wake is None else (wake - self.timing.now()) / 1000
+        await asyncio.sleep(min(max(rest, 0.05), max(longest, 0.05), 30.0))
+
+    async def _next_wake(self) -> int | None:
+        try:
+            return await self.store.tasks.next_wake()
+        except CallbridgeError:
+            return None
+
+    async def _ask(self, provider: Provider, task: Task) -> None:
+        found: Update | None = None
+        try:
+            if task.provider_task_id:
+                found = await self._fetch(provider, task)
+            else:
+                found = await self._search_history(provider, task)
+        except (SubmitNotSent, SubmitUnclear) as error:
+            log.info("task %s: the provider could not be asked: %s", task.id, error)
+        except Exception:
+            log.exception("task %s: asking the provider met an unknown fault", task.id)
+        if found is not None:
+            await self.store.tasks.change("sweep", task.id, apply(found, self.timing, attempt=task.attempts))
+        await self.store.tasks.change("sweep_again", task.id, self._later)
+
+    def _later(self, task: Task) -> Decision:
+        if task.finished:
+            return None
+        return replace(task, check_at=next_check(task, self.timing), checks=task.checks + 1), None
+
+    async def _fetch(self, provider: Provider, task: Task) -> Update | None:
+        request = provider.fetch_request(task)
+        if request is None:
+            return None
+        return provider.read_fetch(task, await self.sender.send(request))
+
+    async def _search_history(self, provider: Provider, task: Task) -> Update | None:
+        """For a task whose submit answer was lost: our callback address in the account's history names it."""
+        callback = self.callbacks.of(task)
+        for page in range(1, HISTORY_PAGES + 1):
+            request = provider.history_request(task, page)
+            if request is None:
+                return None
+            found = provider.find_in_history(task, callback, await self.sender.send(request))
+            if found is not None:
+                return found
+            await asyncio.sleep(BUDGET_GAP)
+        return None
+
+    async def _give_up(self) -> None:
+        while True:
+            try:
+                late = await self.store.tasks.overdue(self.timing.now(), ROUND)
+                for task in late:
+                    await self.store.tasks.change("deadline", task.id, self._too_late)
+            except CallbridgeError as error:
+                log.warning("deadlines wait: %s", error.detail)
+                late = []
+            if not late:
+                await self._rest()
+
+    def _too_late(self, task: Task) -> Decision:
+        if task.finished or task.deadline_at > self.timing.now():
+            return None
+        if task.status is S.UNCONFIRMED:
+            code = "submission_unconfirmed"
+            text = "No answer to the submit came, and no callback; the provider may have charged for it."
+        elif task.status is S.QUEUED:
+            code, text = "deadline_exceeded", "The provider did not take the task in time."
+        else:
+            code, text = "deadline_exceeded", "The provider did not finish the task in time."
+        return fail(code, text, self.timing, by_us=True)(task)

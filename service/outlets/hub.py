@@ -1,0 +1,128 @@
+"""Live listeners in this process. Each has a short list of what it has not read yet; who lets it grow is let go."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from service.core.event import FINISHING_EVENTS, Event
+from service.wire.sse import frame
+
+# What a reader may leave unread before it is let go: it resumes by Last-Event-ID from the store.
+LONGEST_BACKLOG = 1000
+# A push to ten thousand streams takes a tenth of a second: others get their turn in between.
+SLICE = 250
+
+
+class Listener:
+    """`owner` None hears everybody's events. `notify` is called when something new is there, or the end."""
+
+    __slots__ = ("backlog", "ended", "lost", "notify", "owner", "task_id", "types")
+
+    def __init__(
+        self, owner: str | None, task_id: str | None, types: frozenset[str] | None, notify: Callable[[], None]
+    ) -> None:
+        self.owner = owner
+        self.task_id = task_id
+        self.types = types
+        self.notify = notify
+        self.backlog: list[tuple[Event, bytes]] = []
+        self.ended = False
+        self.lost = False
+
+    def wants(self, event: Event) -> bool:
+        if self.types is not None and event.type not in self.types:
+            return False
+        return self.owner is None or self.owner == event.owner
+
+    def take(self) -> list[tuple[Event, bytes]]:
+        taken, self.backlog = self.backlog, []
+        return taken
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.last_seq = 0
+        self.closed = False
+        self._by_task: dict[str, set[Listener]] = {}
+        self._by_owner: dict[str | None, set[Listener]] = {}
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+
+    @property
+    def streams(self) -> int:
+        return sum(map(len, self._by_task.values())) + sum(map(len, self._by_owner.values()))
+
+    def add(self, listener: Listener) -> None:
+        self._room(listener).add(listener)
+
+    def drop(self, listener: Listener) -> None:
+        room = self._room(listener)
+        room.discard(listener)
+        if not room:
+            if listener.task_id is not None:
+                self._by_task.pop(listener.task_id, None)
+            else:
+                self._by_owner.pop(listener.owner, None)
+
+    def _room(self, listener: Listener) -> set[Listener]:
+        if listener.task_id is not None:
+            return self._by_task.setdefault(listener.task_id, set())
+        return self._by_owner.setdefault(listener.owner, set())
+
+    def publish(self, event: Event) -> None:
+        """Called once for each event after its commit, in order of seq."""
+        self.last_seq = event.seq
+        rooms = [self._by_owner.get(event.owner), self._by_owner.get(None)]
+        if event.task_id is not None:
+            rooms.append(self._by_task.get(event.task_id))
+            if event.type in FINISHING_EVENTS:
+                self._release(event.task_id)
+        listeners = [one for room in rooms if room for one in room if one.wants(event)]
+        if listeners:
+            entry = (event, frame(event))
+            for listener in listeners:
+                listener.backlog.append(entry)
+                listener.lost |= len(listener.backlog) > LONGEST_BACKLOG
+            self._notify(listeners)
+
+    def _notify(self, listeners: list[Listener]) -> None:
+        for listener in listeners[:SLICE]:
+            listener.notify()
+        if len(listeners) > SLICE:
+            asyncio.get_running_loop().call_soon(self._notify, listeners[SLICE:])
+
+    def everybody(self) -> Iterable[Listener]:
+        for rooms in (self._by_task, self._by_owner):
+            for room in list(rooms.values()):
+                yield from list(room)
+
+    def close(self) -> None:
+        """Shutdown: every stream says farewell and ends, every waiting request is answered."""
+        self.closed = True
+        for task_id in list(self._waiters):
+            self._release(task_id)
+        for listener in self.everybody():
+            listener.ended = True
+            listener.notify()
+
+    # --- Prefer: wait ---
+
+    def waiter(self, task_id: str) -> "asyncio.Future[None]":
+        """Resolves at the task's next finishing event, or at shutdown. Make it before you read the task."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.closed:
+            future.set_result(None)
+            return future
+        self._waiters.setdefault(task_id, set()).add(future)
+        future.add_done_callback(lambda done: self._forget(task_id, done))
+        return future
+
+    def _forget(self, task_id: str, future: "asyncio.Future[None]") -> None:
+        waiting = self._waiters.get(task_id)
+        if waiting is not None:
+            waiting.discard(future)
+            if not waiting:
+                self._waiters.pop(task_id, None)
+
+    def _release(self, task_id: str) -> None:
+        for future in self._waiters.pop(task_id, ()):
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,91 @@
+"""One signed POST, by Standard Webhooks; no redirects, no private addresses."""
+
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+from service import __version__
+from service.core.delivery import Attempt
+from service.core.times import now_ms
+from service.outlets.guard import Target, TargetRefused, check_url
+from service.outlets.http1 import Client, Unreachable
+from service.ports import Outcome
+from service.wire.signature import Signer
+
+USER_AGENT = f"Callbridge/{__version__}".encode()
+
+
+@lru_cache(maxsize=2048)
+def _signer(secrets: tuple[str, ...]) -> Signer:
+    return Signer(list(secrets))
+
+
+class WebhookOutlet:
+    def __init__(self, client: Client, *, allow_private: bool, timeout: float) -> None:
+        self.client = client
+        self.allow_private = allow_private
+        self.timeout = timeout
+        self._target = lru_cache(maxsize=2048)(self._check)
+
+    def _check(self, url: str) -> Target:
+        return check_url(url, self.allow_private)
+
+    def check(self, url: str) -> None:
+        try:
+            self._check(url)
+        except TargetRefused as refused:
+            raise ValueError(str(refused)) from None
+
+    async def post(
+        self, url: str, event_id: str, body: bytes, secrets: Sequence[str], headers: Mapping[str, str]
+    ) -> Outcome:
+        at, started = now_ms(), time.perf_counter()
+        status = error = text = retry_after = None
+        try:
+            target = self._target(url)
+            sent = _headers(event_id, at // 1000, body, tuple(secrets), headers)
+            answer = await self.client.post(target, sent, body, self.timeout)
+            status, text = answer.status, answer.text or None
+            retry_after = seconds_of(answer.retry_after)
+            if 300 <= status < 400:
+                error = f"redirect to {_shown(answer.location)} refused: use the final address"
+        except TargetRefused as refused:
+            error = f"refused_target: {refused}"
+        except Unreachable as trouble:
+            error = str(trouble) if str(trouble).startswith(trouble.reason) else f"{trouble.reason}: {trouble}"
+        duration = int((time.perf_counter() - started) * 1000)
+        return Outcome(Attempt(at, status, error, duration, text), retry_after)
+
+
+def _headers(
+    event_id: str, timestamp: int, body: bytes, secrets: tuple[str, ...], own: Mapping[str, str]
+) -> list[tuple[bytes, bytes]]:
+    signature = _signer(secrets).sign(event_id, timestamp, body)
+    return [
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in own.items()),
+        (b"content-type", b"application/json"),
+        (b"user-agent", USER_AGENT),
+        (b"webhook-id", event_id.encode()),
+        (b"webhook-timestamp", b"%d" % timestamp),
+        (b"webhook-signature", signature.encode()),
+    ]
+
+
+def _shown(location: str | None) -> str:
+    """Where it pointed, without the query: that may hold a secret."""
+    return (location or "nowhere").split("?")[0].split("#")[0][:200]
+
+
+def seconds_of(retry_after: str | None) -> float | None:
+    """`Retry-After` as seconds; a date is counted from now, nonsense is None."""
+    if not retry_after:
+        return None
+    try:
+        return max(0.0, float(int(retry_after)))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,214 @@
+"""One SQLite file: the writer's connection, the readers, and what a batch has to tell after its commit."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import IO, Any, TypeVar
+
+import aiosqlite
+
+from service.core.delivery import Delivery
+from service.core.errors import Unavailable
+from service.core.event import Event, encode_event
+from service.core.ids import new_id
+from service.core.subscription import Recipient, Subscription, recipients
+from service.core.task import Task
+from service.ports import Listener
+from service.store.migrate import migrate
+from service.store.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
+from service.store.writer import Writer
+
+log = logging.getLogger("callbridge.store")
+T = TypeVar("T")
+READERS = 2
+# A lease outlives any attempt; in one process it only says "somebody has this in hand".
+LEASE_MS = 15 * 60 * 1000
+
+
+class DatabaseInUse(Exception):
+    """Another Callbridge process has this file open."""
+
+
+class Database:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.listener: Listener | None = None
+        # All of them in memory, by owner and by id: every event asks who wants it.
+        self.subscriptions: dict[str, tuple[Subscription, ...]] = {}
+        self.subscription_by_id: dict[str, Subscription] = {}
+        self._seq = self._delivery = 0
+        self._told: list[Event] = []
+        self._handed: list[Delivery] = []
+        self._changed_subscriptions = False
+
+    async def open(self, kill_point: Callable[[str], None] | None = None) -> None:
+        """Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
+        self._lock = _lock(self.path + ".lock")
+        # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
+        self.db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
+        self.db.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.
+        self.db.execute("PRAGMA synchronous = FULL")
+        self.db.execute("PRAGMA temp_store = MEMORY")
+        migrate(self.db)
+        # The lock above says that nobody else lives: leases of a dead process are void.
+        self.db.execute("UPDATE deliveries SET lease_until = 0 WHERE status = 'pending' AND lease_until > 0")
+        self._load_subscriptions()
+        self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        for _ in range(READERS):
+            reader = await aiosqlite.connect(self.path, timeout=5, isolation_level=None)
+            await reader.execute("PRAGMA query_only = ON")
+            self._free.put_nowait(reader)
+        self.writer = Writer(self.db, begin=self._begin, settle=self._settle, undo=self._undo, kill_point=kill_point)
+
+    async def close(self) -> None:
+        await self.writer.close()
+        for _ in range(READERS):
+            await (await self._free.get()).close()
+        self.db.close()
+        self._lock.close()
+
+    def write(self, name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return self.writer.do(name, work)
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[aiosqlite.Connection]:
+        connection = await self._free.get()
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            log.error("the store cannot be read: %s", error)
+            raise Unavailable("The store cannot be read at the moment; try again.", retry_after=5) from None
+        finally:
+            self._free.put_nowait(connection)
+
+    async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        async with self.reader() as connection:
+            return [tuple(row) for row in await connection.execute_fetchall(sql, values)]
+
+    # --- inside a transaction ---
+
+    def tell(
+        self, event_type: str, owner: str, task: Task | None, data: bytes, now: int, skip: str | None = None
+    ) -> Event:
+        """Write one event and its deliveries; whoever listens is told after the commit."""
+        self._seq += 1
+        event_id = new_id("evt")
+        body = encode_event(self._seq, event_id, event_type, now, data)
+        event = Event(self._seq, event_id, event_type, owner, task.id if task else None, now, body)
+        self.db.execute(
+            "INSERT INTO events (seq, id, type, owner, task_id, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (event.seq, event.id, event.type, event.owner, event.task_id, event.at, event.body),
+        )
+        self._told.append(event)
+        self.enqueue(event, recipients(event_type, task, self.subscriptions.get(owner, ()), skip), now)
+        return event
+
+    def enqueue(self, event: Event, found: list[Recipient], now: int) -> None:
+        """Write deliveries; those whose lane has room are handed over in memory after the commit, leased to us."""
+        if not found:
+            return
+        fresh = [self._delivery_of(event, recipient, now) for recipient in found]
+        wanted = [self.listener is not None and self.listener.wants(item.lane) for item in fresh]
+        self._insert(fresh, wanted, now)
+        self._handed += [item for item, in_memory in zip(fresh, wanted, strict=True) if in_memory]
+
+    def enqueue_in_hand(self, event: Event, recipient: Recipient, now: int) -> Delivery:
+        """One delivery that the caller itself attempts."""
+        delivery = self._delivery_of(event, recipient, now)
+        self._insert([delivery], [True], now)
+        return delivery
+
+    def _insert(self, fresh: list[Delivery], leased: list[bool], now: int) -> None:
+        self.db.executemany(
+            "INSERT INTO deliveries (n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url,"
+            " next_attempt_at, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    item.n,
+                    item.lane,
+                    item.subscription_id,
+                    item.owner,
+                    item.seq,
+                    item.event_id,
+                    item.event_type,
+                    item.task_id,
+                    item.url,
+                    now,
+                    now + LEASE_MS if in_hand else 0,
+                )
+                for item, in_hand in zip(fresh, leased, strict=True)
+            ],
+        )
+
+    def _delivery_of(self, event: Event, recipient: Recipient, now: int) -> Delivery:
+        self._delivery += 1
+        return Delivery(
+            n=self._delivery,
+            lane=recipient.lane,
+            subscription_id=recipient.subscription_id,
+            owner=event.owner,
+            seq=event.seq,
+            event_id=event.id,
+            event_type=event.type,
+            task_id=event.task_id,
+            url=recipient.url,
+            body=event.body,
+            next_attempt_at=now,
+        )
+
+    def subscriptions_changed(self) -> None:
+        """Call inside the transaction that changed them: the same batch already sees the new list."""
+        self._changed_subscriptions = True
+        self._load_subscriptions()
+
+    def _load_subscriptions(self) -> None:
+        found: dict[str, list[Subscription]] = {}
+        rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")  # noqa: S608
+        items = [subscription_from_row(row) for row in rows]
+        for item in items:
+            found.setdefault(item.owner, []).append(item)
+        self.subscription_by_id = {item.id: item for item in items}
+        self.subscriptions = {owner: tuple(items) for owner, items in found.items()}
+
+    # --- around a transaction ---
+
+    def _begin(self) -> None:
+        counters = dict(self.db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        self._seq = counters.get("events", 0)
+        self._delivery = counters.get("deliveries", 0)
+
+    def _settle(self) -> None:
+        told, self._told = self._told, []
+        handed, self._handed = self._handed, []
+        self._changed_subscriptions = False
+        if self.listener is not None:
+            for event in told:
+                self.listener.told(event)
+            for delivery in handed:
+                self.listener.handed(delivery)
+
+    def _undo(self) -> None:
+        self._told, self._handed = [], []
+        if self._changed_subscriptions:
+            self._changed_subscriptions = False
+            if self.db.in_transaction:
+                self.db.rollback()
+            self._load_subscriptions()
+
+
+def _lock(path: str) -> IO[str]:
+    """One process per file: two would each think that they alone hand out the work."""
+    file = open(path, "w")  # noqa: SIM115 - held until close
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise DatabaseInUse(
+            f"another Callbridge process uses {os.path.basename(path.removesuffix('.lock'))}: stop it first"
+        ) from None
+    return file

@@ -1,0 +1,130 @@
+"""Deliveries on SQLite: the row is the queue, a lease says who has it in hand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.core.delivery import Delivery
+from service.core.event import Event, encode
+from service.core.subscription import Recipient, Subscription
+from service.ports import DeliveryQuery
+from service.store.database import Database
+from service.store.rows import DELIVERY_COLUMNS, delivery_from_row
+
+SELECT = f"SELECT {DELIVERY_COLUMNS}"
+
+
+class SqliteDeliveries:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.db = database.db
+
+    async def claim(self, lane: str, now: int, limit: int, lease: int) -> list[Delivery]:
+        def work() -> list[Delivery]:
+            rows = self.db.execute(
+                f"{SELECT}, e.body FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.status = 'pending'"
+                " AND d.lane = ? AND d.next_attempt_at <= ? AND d.lease_until <= ?"
+                " ORDER BY d.next_attempt_at, d.n LIMIT ?",
+                (lane, now, now, limit),
+            ).fetchall()
+            self.db.executemany(
+                "UPDATE deliveries SET lease_until = ? WHERE n = ?", [(now + lease, row[0]) for row in rows]
+            )
+            return [delivery_from_row(row[:-1], row[-1]) for row in rows]
+
+        return await self.database.write("claim_deliveries", work)
+
+    async def record(self, delivery: Delivery) -> None:
+        def work() -> None:
+            self.db.execute(
+                "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, lease_until = 0"
+                " WHERE n = ?",
+                (
+                    delivery.status.value,
+                    delivery.tries,
+                    encode(delivery.attempts),
+                    delivery.next_attempt_at,
+                    delivery.n,
+                ),
+            )
+
+        await self.database.write("record_attempt", work)
+
+    async def next_due(self, lane: str) -> int | None:
+        rows = await self.database.rows(
+            "SELECT next_attempt_at FROM deliveries WHERE status = 'pending' AND lane = ? AND lease_until = 0"
+            " ORDER BY next_attempt_at LIMIT 1",
+            (lane,),
+        )
+        return rows[0][0] if rows else None
+
+    async def lanes(self) -> list[str]:
+        # One step in the index for each lane: a million waiting rows of one lane cost nothing here.
+        rows = await self.database.rows(
+            "WITH RECURSIVE found(lane) AS ("
+            " SELECT min(lane) FROM deliveries WHERE status = 'pending' UNION ALL"
+            " SELECT (SELECT min(lane) FROM deliveries WHERE status = 'pending' AND lane > found.lane)"
+            " FROM found WHERE found.lane IS NOT NULL) SELECT lane FROM found WHERE lane IS NOT NULL"
+        )
+        return [row[0] for row in rows]
+
+    async def get(self, n: int) -> Delivery | None:
+        rows = await self.database.rows(f"{SELECT} FROM deliveries d WHERE d.n = ?", (n,))
+        return delivery_from_row(rows[0]) if rows else None
+
+    async def find(self, query: DeliveryQuery) -> list[Delivery]:
+        terms: list[str] = []
+        values: list[Any] = []
+        for column in ("owner", "subscription_id", "task_id", "status"):
+            wanted = getattr(query, column)
+            if wanted is not None:
+                terms.append(f"d.{column} = ?")
+                values.append(wanted)
+        if query.before is not None:
+            terms.append("d.n < ?")
+            values.append(query.before)
+        where = f" WHERE {' AND '.join(terms)}" if terms else ""
+        rows = await self.database.rows(
+            f"{SELECT} FROM deliveries d{where} ORDER BY d.n DESC LIMIT ?", [*values, query.limit]
+        )
+        return [delivery_from_row(row) for row in rows]
+
+    async def retry(self, n: int, now: int) -> Delivery | None:
+        def work() -> Delivery | None:
+            self.db.execute(
+                "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = ?"
+                " WHERE n = ? AND lease_until = 0",
+                (now, n),
+            )
+            row = self.db.execute(f"{SELECT} FROM deliveries d WHERE d.n = ?", (n,)).fetchone()
+            return None if row is None else delivery_from_row(row)
+
+        return await self.database.write("retry_delivery", work)
+
+    async def ping(self, subscription: Subscription, now: int) -> Delivery:
+        def work() -> Delivery:
+            data = encode({"subscription_id": subscription.id})
+            event = self.database.tell("ping", subscription.owner, None, data, now, skip=subscription.id)
+            recipient = Recipient(subscription.id, subscription.id, subscription.url)
+            return self.database.enqueue_in_hand(event, recipient, now)
+
+        return await self.database.write("ping_subscription", work)
+
+    async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int:
+        recipient = [Recipient(subscription.id, subscription.id, subscription.url)]
+
+        def work() -> int:
+            for event in events:
+                self.database.enqueue(event, recipient, now)
+            return len(events)
+
+        return await self.database.write("replay", work)
+
+    async def bury(self, lane: str, limit: int) -> int:
+        def work() -> int:
+            return self.db.execute(
+                "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL WHERE n IN"
+                " (SELECT n FROM deliveries WHERE status = 'pending' AND lane = ? LIMIT ?)",
+                (lane, limit),
+            ).rowcount
+
+        return await self.database.write("bury", work)

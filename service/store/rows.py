@@ -1,0 +1,165 @@
+"""Values to rows and back."""
+
+from typing import Any
+
+import orjson
+
+from service.core.delivery import Delivery, DeliveryStatus
+from service.core.event import Event
+from service.core.subscription import Subscription
+from service.core.task import Status, Task
+from service.core.times import from_iso
+
+TASK_COLUMNS = "doc, owner, callback_events, sent_at, finished_by_us, check_at, checks, deadline_at, earlier_ids"
+EVENT_COLUMNS = "seq, id, type, owner, task_id, at, body"
+SUBSCRIPTION_COLUMNS = (
+    "id, owner, url, secret, created_at, updated_at, events, filter, description, headers, old_secret,"
+    " old_secret_until, enabled, disabled_reason, failing_since"
+)
+DELIVERY_COLUMNS = (
+    "d.n, d.lane, d.subscription_id, d.owner, d.seq, d.event_id, d.event_type, d.task_id, d.url, d.status, d.tries,"
+    " d.attempts, d.next_attempt_at"
+)
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else from_iso(text)
+
+
+def task_from_row(row: tuple[Any, ...]) -> Task:
+    doc, owner, callback_events, sent_at, finished_by_us, check_at, checks, deadline_at, earlier_ids = row
+    shown = orjson.loads(doc)
+    return Task(
+        id=shown["id"],
+        owner=owner,
+        provider=shown["provider"],
+        model=shown["model"],
+        task_type=shown["task_type"],
+        input=shown["input"],
+        created_at=from_iso(shown["created_at"]),
+        updated_at=from_iso(shown["updated_at"]),
+        config=shown["config"],
+        metadata=shown["metadata"],
+        callback_url=shown["callback_url"],
+        callback_events=tuple(orjson.loads(callback_events)) if callback_events else None,
+        status=Status(shown["status"]),
+        output=shown["output"],
+        error=shown["error"],
+        usage=shown["usage"],
+        progress=shown["progress"],
+        warnings=tuple(shown["warnings"]),
+        provider_task_id=shown["provider_task_id"],
+        provider_status=shown["provider_status"],
+        attempts=shown["attempts"],
+        submitted_at=_moment(shown["submitted_at"]),
+        started_at=_moment(shown["started_at"]),
+        finished_at=_moment(shown["finished_at"]),
+        expires_at=_moment(shown["expires_at"]),
+        links=shown["links"],
+        sent_at=sent_at,
+        finished_by_us=bool(finished_by_us),
+        check_at=check_at,
+        checks=checks,
+        deadline_at=deadline_at,
+        earlier_ids=tuple(orjson.loads(earlier_ids)) if earlier_ids else (),
+    )
+
+
+def _list(items: tuple[str, ...] | None) -> str | None:
+    return orjson.dumps(items).decode() if items else None
+
+
+def task_to_new_row(task: Task, doc: bytes) -> tuple[Any, ...]:
+    return (
+        task.id,
+        task.owner,
+        task.provider,
+        task.model,
+        task.status.value,
+        doc,
+        _list(task.callback_events),
+        task.created_at,
+        task.deadline_at,
+    )
+
+
+def task_to_changed_row(task: Task, doc: bytes) -> tuple[Any, ...]:
+    return (
+        task.status.value,
+        doc,
+        task.finished_at,
+        task.sent_at,
+        int(task.finished_by_us),
+        task.check_at,
+        task.checks,
+        task.deadline_at,
+        _list(task.earlier_ids),
+        task.id,
+    )
+
+
+def event_from_row(row: tuple[Any, ...]) -> Event:
+    seq, event_id, event_type, owner, task_id, at, body = row
+    return Event(seq, event_id, event_type, owner, task_id, at, body)
+
+
+def subscription_from_row(row: tuple[Any, ...]) -> Subscription:
+    item_id, owner, url, secret, created_at, updated_at, events, wanted, description, headers, *rest = row
+    old_secret, old_secret_until, enabled, disabled_reason, failing_since = rest
+    return Subscription(
+        id=item_id,
+        owner=owner,
+        url=url,
+        secret=secret,
+        created_at=created_at,
+        updated_at=updated_at,
+        events=tuple(orjson.loads(events)),
+        filter=orjson.loads(wanted),
+        description=description,
+        headers=orjson.loads(headers),
+        old_secret=old_secret,
+        old_secret_until=old_secret_until,
+        enabled=bool(enabled),
+        disabled_reason=disabled_reason,
+        failing_since=failing_since,
+    )
+
+
+def subscription_to_row(item: Subscription) -> tuple[Any, ...]:
+    return (
+        item.id,
+        item.owner,
+        item.url,
+        item.secret,
+        item.created_at,
+        item.updated_at,
+        orjson.dumps(item.events).decode(),
+        orjson.dumps(item.filter).decode(),
+        item.description,
+        orjson.dumps(item.headers).decode(),
+        item.old_secret,
+        item.old_secret_until,
+        int(item.enabled),
+        item.disabled_reason,
+        item.failing_since,
+    )
+
+
+def delivery_from_row(row: tuple[Any, ...], body: bytes = b"") -> Delivery:
+    n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url, status, tries, attempts, next_at = row
+    return Delivery(
+        n=n,
+        lane=lane,
+        subscription_id=subscription_id,
+        owner=owner,
+        seq=seq,
+        event_id=event_id,
+        event_type=event_type,
+        task_id=task_id,
+        url=url,
+        body=body,
+        status=DeliveryStatus(status),
+        tries=tries,
+        attempts=tuple(orjson.loads(attempts)) if attempts else (),
+        next_attempt_at=next_at,
+    )

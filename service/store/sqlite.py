@@ -1,0 +1,80 @@
+"""The Store on SQLite: its parts around one database."""
+
+from collections.abc import Callable
+
+from service.ports import Listener
+from service.store.calls import KEPT, SqliteCalls
+from service.store.database import Database
+from service.store.deliveries import SqliteDeliveries
+from service.store.events import SqliteEvents
+from service.store.subscriptions import SqliteSubscriptions
+from service.store.tasks import SqliteTasks
+
+
+class SqliteStore:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.tasks = SqliteTasks(database)
+        self.events = SqliteEvents(database)
+        self.subscriptions = SqliteSubscriptions(database)
+        self.deliveries = SqliteDeliveries(database)
+        self.calls = SqliteCalls(database)
+
+    def listen(self, listener: Listener) -> None:
+        self.database.listener = listener
+
+    async def ping(self) -> None:
+        """A real write: a full disk answers SELECT happily."""
+        db = self.database.db
+        await self.database.write(
+            "ping", lambda: db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('ping', '')")
+        )
+
+    def local_secret(self, make: Callable[[], str]) -> str:
+        """The secret key of an installation without SECRET_KEY; kept, so that callbacks outlive a restart."""
+        db = self.database.db
+        db.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('secret_key', ?)", (make(),))
+        return str(db.execute("SELECT value FROM meta WHERE name = 'secret_key'").fetchone()[0])
+
+    async def tidy(self, tasks_before: int, keys_before: int, limit: int) -> int:
+        """In small steps: a long delete would hold the writer, and with it every callback."""
+        db = self.database.db
+
+        def work() -> int:
+            old = db.execute(
+                "SELECT id FROM tasks WHERE finished_at < ? AND finished_at IS NOT NULL LIMIT ?", (tasks_before, limit)
+            ).fetchall()
+            gone = len(old)
+            for table, column in (("deliveries", "task_id"), ("events", "task_id"), ("tasks", "id")):
+                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names are ours
+            keys = db.execute(
+                "SELECT owner, key FROM idempotency WHERE created_at < ? LIMIT ?", (keys_before, limit)
+            ).fetchall()
+            db.executemany("DELETE FROM idempotency WHERE owner = ? AND key = ?", keys)
+            return gone + len(keys) + self._tidy_strays(tasks_before, limit)
+
+        return await self.database.write("tidy", work)
+
+    def _tidy_strays(self, before: int, limit: int) -> int:
+        db = self.database.db
+        strays = db.execute(
+            "SELECT seq FROM events WHERE task_id IS NULL AND at < ? LIMIT ?", (before, limit)
+        ).fetchall()
+        db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
+        db.executemany("DELETE FROM events WHERE seq = ?", strays)
+        calls = db.execute(
+            "DELETE FROM callbacks WHERE n <= (SELECT max(n) FROM callbacks) - ? AND n <="
+            " (SELECT min(n) FROM callbacks) + ?",
+            (KEPT, limit),
+        ).rowcount
+        return len(strays) + calls
+
+    async def close(self) -> None:
+        await self.database.close()
+
+
+async def open_store(path: str, kill_point: Callable[[str], None] | None = None) -> SqliteStore:
+    """Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
+    database = Database(path)
+    await database.open(kill_point)
+    return SqliteStore(database)

@@ -1,0 +1,184 @@
+"""Tasks on SQLite: a move, its event and what must be delivered are one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from service.core.errors import IdempotencyMismatch
+from service.core.event import encode
+from service.core.task import Task
+from service.ports import Call, Decide, Idempotency, TaskQuery
+from service.store.calls import write_call
+from service.store.database import Database
+from service.store.rows import TASK_COLUMNS, task_from_row, task_to_changed_row, task_to_new_row
+
+SELECT = f"SELECT {TASK_COLUMNS} FROM tasks"  # noqa: S608 - column names are ours
+
+
+class SqliteTasks:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.db = database.db
+
+    async def add(self, task: Task, idempotency: Idempotency | None) -> tuple[Task, bool]:
+        def work() -> tuple[Task, bool]:
+            if idempotency is not None:
+                first = self._first_with_key(task.owner, idempotency)
+                if first is not None:
+                    return first, True
+                self.db.execute(
+                    "INSERT INTO idempotency (owner, key, fingerprint, task_id, created_at) VALUES (?, ?, ?, ?, ?)",
+                    (task.owner, idempotency.key, idempotency.fingerprint, task.id, task.created_at),
+                )
+            doc = encode(task.document())
+            self.db.execute(
+                "INSERT INTO tasks (id, owner, provider, model, status, doc, callback_events, created_at, deadline_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                task_to_new_row(task, doc),
+            )
+            self.database.tell("task.queued", task.owner, task, doc, task.created_at)
+            return task, False
+
+        return await self.database.write("add_task", work)
+
+    def _first_with_key(self, owner: str, idempotency: Idempotency) -> Task | None:
+        row = self.db.execute(
+            "SELECT fingerprint, task_id FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key)
+        ).fetchone()
+        if row is None:
+            return None
+        if row[0] != idempotency.fingerprint:
+            raise IdempotencyMismatch("This Idempotency-Key came with another body before; use a new key.")
+        first = self._read(row[1])
+        if first is None:  # the task is older than RETENTION_DAYS: its key goes with it
+            self.db.execute("DELETE FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key))
+        return first
+
+    async def change(self, name: str, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
+        def work() -> Task | None:
+            task = self._read(task_id)
+            if task is None:
+                return None
+            decision = decide(task)
+            if decision is not None:
+                task, event_type = decision
+                self._write(task, event_type)
+            if call is not None:
+                write_call(self.db, call if decision is not None else replace(call, result="repeated"))
+            return task
+
+        return await self.database.write(name, work)
+
+    async def claim_queued(self, provider: str, owner: str, limit: int, now: int) -> list[Task]:
+        def work() -> list[Task]:
+            rows = self.db.execute(
+                f"{SELECT} WHERE status = 'queued' AND sent_at IS NULL AND provider = ? AND owner = ?"
+                " ORDER BY id LIMIT ?",
+                (provider, owner, limit),
+            ).fetchall()
+            claimed = []
+            for row in rows:
+                task = task_from_row(row)
+                task = replace(task, sent_at=now, attempts=task.attempts + 1, updated_at=now)
+                self._write(task, None)
+                claimed.append(task)
+            return claimed
+
+        return await self.database.write("claim_task", work)
+
+    def _read(self, task_id: str) -> Task | None:
+        row = self.db.execute(f"{SELECT} WHERE id = ?", (task_id,)).fetchone()
+        return None if row is None else task_from_row(row)
+
+    def _write(self, task: Task, event_type: str | None) -> None:
+        doc = encode(task.document())
+        self.db.execute(
+            "UPDATE tasks SET status = ?, doc = ?, finished_at = ?, sent_at = ?, finished_by_us = ?, check_at = ?,"
+            " checks = ?, deadline_at = ?, earlier_ids = ? WHERE id = ?",
+            task_to_changed_row(task, doc),
+        )
+        if event_type is not None:
+            self.database.tell(event_type, task.owner, task, doc, task.updated_at)
+
+    # --- reading ---
+
+    async def get(self, task_id: str) -> Task | None:
+        rows = await self.database.rows(f"{SELECT} WHERE id = ?", (task_id,))
+        return task_from_row(rows[0]) if rows else None
+
+    async def find(self, query: TaskQuery) -> list[Task]:
+        terms: list[str] = []
+        values: list[str | int] = []
+        for column in ("owner", "status", "provider", "model"):
+            wanted = getattr(query, column)
+            if wanted is not None:
+                terms.append(f"{column} = ?")
+                values.append(wanted)
+        for key, wanted in query.metadata.items():
+            terms.append("EXISTS (SELECT 1 FROM json_each(doc, '$.metadata') m WHERE m.key = ? AND m.value = ?)")
+            values += [key, wanted]
+        if query.before is not None:
+            terms.append("id < ?")
+            values.append(query.before)
+        where = f" WHERE {' AND '.join(terms)}" if terms else ""
+        rows = await self.database.rows(f"{SELECT}{where} ORDER BY id DESC LIMIT ?", [*values, query.limit])
+        return [task_from_row(row) for row in rows]
+
+    async def _tasks(self, where: str, values: Sequence[str | int]) -> list[Task]:
+        return [task_from_row(row) for row in await self.database.rows(f"{SELECT} WHERE {where}", values)]
+
+    async def queued_owners(self, provider: str) -> list[str]:
+        rows = await self.database.rows(
+            "WITH RECURSIVE found(owner) AS ("
+            " SELECT min(owner) FROM tasks WHERE status = 'queued' AND sent_at IS NULL AND provider = ?1 UNION ALL"
+            " SELECT (SELECT min(owner) FROM tasks WHERE status = 'queued' AND sent_at IS NULL AND provider = ?1"
+            " AND owner > found.owner) FROM found WHERE found.owner IS NOT NULL)"
+            " SELECT owner FROM found WHERE owner IS NOT NULL",
+            (provider,),
+        )
+        return [row[0] for row in rows]
+
+    async def at_provider(self, provider: str) -> int:
+        rows = await self.database.rows(
+            "SELECT count(*) FROM tasks WHERE provider = ? AND finished_at IS NULL AND sent_at IS NOT NULL"
+            " AND status <> 'unconfirmed'",
+            (provider,),
+        )
+        return int(rows[0][0])
+
+    async def perhaps_sent(self) -> list[Task]:
+        return await self._tasks("status = 'queued' AND finished_at IS NULL AND sent_at IS NOT NULL", ())
+
+    async def held(self, providers: Sequence[str]) -> list[Task]:
+        marks = ", ".join("?" * len(providers))
+        return await self._tasks(
+            f"provider IN ({marks}) AND finished_at IS NULL AND sent_at IS NOT NULL AND status <> 'unconfirmed'",
+            providers,
+        )
+
+    async def due_checks(self, provider: str, now: int, limit: int) -> list[Task]:
+        return await self._tasks(
+            "provider = ? AND check_at <= ? AND status IN ('unconfirmed', 'submitted', 'processing')"
+            " ORDER BY check_at LIMIT ?",
+            (provider, now, limit),
+        )
+
+    async def check_all_open(self, now: int) -> None:
+        def work() -> None:
+            self.db.execute(
+                "UPDATE tasks SET check_at = ? WHERE finished_at IS NULL AND status IN"
+                " ('unconfirmed', 'submitted', 'processing')",
+                (now,),
+            )
+
+        await self.database.write("check_all", work)
+
+    async def overdue(self, now: int, limit: int) -> list[Task]:
+        return await self._tasks("finished_at IS NULL AND deadline_at <= ? ORDER BY deadline_at LIMIT ?", (now, limit))
+
+    async def next_wake(self) -> int | None:
+        rows = await self.database.rows(
+            "SELECT min(moment) FROM (SELECT min(check_at) AS moment FROM tasks WHERE check_at IS NOT NULL"
+            " UNION ALL SELECT min(deadline_at) FROM tasks WHERE finished_at IS NULL)"
+        )
+        moment: int | None = rows[0][0]
+        return moment

@@ -1,0 +1,176 @@
+"""The one writer: every change goes through one queue, and whatever waits is committed in one transaction.
+
+The statements run in the event loop (each takes microseconds and needs the interpreter anyway); only COMMIT, which
+waits for the disk, runs in a thread. So a batch crosses to the thread once, and while the disk works the next batch
+gathers. `synchronous=FULL`: a future resolves when its change would survive a power cut.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from service.core.errors import Unavailable
+
+log = logging.getLogger("callbridge.store")
+T = TypeVar("T")
+
+# Beyond 64 changes in one transaction nothing is gained, and the loop should not be held longer.
+BATCH = 64
+# Longest wait of a change before its caller hears 503: a provider gives up after a few seconds.
+PATIENCE = 8.0
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    name: str
+    work: Callable[[], T]
+    done: "asyncio.Future[T]"
+    queued_at: float
+
+
+class Writer:
+    """`before` and `settle` belong to the store: state that follows the batch, and what to tell after the commit."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        *,
+        begin: Callable[[], None],
+        settle: Callable[[], None],
+        undo: Callable[[], None],
+        kill_point: Callable[[str], None] | None = None,
+    ) -> None:
+        self.db = db
+        self._begin, self._settle, self._undo = begin, settle, undo
+        self._kill_point = kill_point
+        self._jobs: deque[_Job[Any]] = deque()
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "commit")
+        self._closing = False
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="writer")
+        self.healthy = True
+
+    @property
+    def waiting(self) -> int:
+        return len(self._jobs)
+
+    def do(self, name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """Run `work` inside the next transaction; the future resolves after its commit.
+
+        `work` may raise: its own change is undone, the others of the batch are not. Raises Unavailable when the
+        store cannot be written.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if self._closing:
+            done.set_exception(Unavailable("The service is stopping; try again in a moment.", retry_after=5))
+            return done
+        self._jobs.append(_Job(name, work, done, loop.time()))
+        self._wake.set()
+        return done
+
+    async def close(self) -> None:
+        """Write what waits, then stop."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._jobs:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
+            try:
+                await self._write(batch)
+            except Exception:
+                log.exception("the writer met an unknown fault")
+                self._fail(batch, Unavailable("The store cannot be written; try again.", retry_after=5))
+
+    async def _write(self, batch: list[_Job[Any]]) -> None:
+        try:
+            await self._transaction(batch)
+        except _JobFailed as failed:
+            # One change went wrong after it had written: undo all, then each on its own.
+            self._roll_back()
+            failed.job.done.set_exception(failed.error)
+            for job in batch:
+                if job is not failed.job and not job.done.done():
+                    await self._write([job])
+        except sqlite3.Error as error:
+            self._roll_back()
+            await self._trouble(batch, error)
+
+    async def _transaction(self, batch: list[_Job[Any]]) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        self._begin()
+        outcomes: list[tuple[_Job[Any], Any, Exception | None]] = []
+        for job in batch:
+            changes = self.db.total_changes
+            try:
+                outcomes.append((job, job.work(), None))
+            except sqlite3.Error:
+                raise
+            except Exception as error:
+                if self.db.total_changes != changes:
+                    raise _JobFailed(job, error) from error
+                outcomes.append((job, None, error))
+        self._pass("before", batch)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.db.commit)
+        self._pass("after", batch)
+        self.healthy = True
+        self._settle()
+        for job, result, fault in outcomes:
+            if job.done.done():
+                continue
+            if fault is None:
+                job.done.set_result(result)
+            else:
+                job.done.set_exception(fault)
+
+    def _roll_back(self) -> None:
+        self._undo()
+        if self.db.in_transaction:
+            try:
+                self.db.rollback()
+            except sqlite3.Error:
+                log.exception("rollback failed")
+
+    async def _trouble(self, batch: list[_Job[Any]], error: sqlite3.Error) -> None:
+        """Locked by another program, disk full, read-only: try again a little, then say so. Nothing was stored."""
+        if self.healthy:
+            log.error("the store cannot be written: %s", error)
+        self.healthy = False
+        now = asyncio.get_running_loop().time()
+        locked = "locked" in str(error) or "busy" in str(error)
+        late = [job for job in batch if not locked or self._closing or now - job.queued_at > PATIENCE]
+        self._fail(late, Unavailable("The store cannot be written at the moment; try again.", retry_after=5))
+        self._jobs.extendleft(job for job in reversed(batch) if not job.done.done())
+        await asyncio.sleep(0.02)
+
+    @staticmethod
+    def _fail(batch: list[_Job[Any]], error: Exception) -> None:
+        for job in batch:
+            if not job.done.done():
+                job.done.set_exception(error)
+
+    def _pass(self, moment: str, batch: list[_Job[Any]]) -> None:
+        if self._kill_point is not None:
+            for job in batch:
+                self._kill_point(f"{moment}:{job.name}")
+
+
+class _JobFailed(Exception):
+    def __init__(self, job: _Job[Any], error: Exception) -> None:
+        super().__init__(str(error))
+        self.job = job
+        self.error = error

@@ -1,0 +1,80 @@
+"""Writing answers: JSON, problems, and raw ones for the doors that go without the framework."""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Send
+
+from service.core.errors import CallbridgeError, MethodNotAllowed, NotFound, Unauthorized
+
+log = logging.getLogger("callbridge.web")
+PROBLEM = "application/problem+json"
+
+
+class Json(Response):
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return content if isinstance(content, bytes) else orjson.dumps(content)
+
+
+def problem_headers(error: CallbridgeError) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    return headers
+
+
+def problem(error: CallbridgeError, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(error.document()),
+        status_code=error.status,
+        media_type=PROBLEM,
+        headers={**problem_headers(error), **(headers or {})},
+    )
+
+
+async def send_raw(send: Send, status: int, body: bytes, content_type: str, headers: Mapping[str, str]) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", content_type.encode()),
+                (b"content-length", b"%d" % len(body)),
+                *((name.encode(), value.encode()) for name, value in headers.items()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def on_callbridge_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CallbridgeError)
+    return problem(error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return problem(MethodNotAllowed(f"This address takes {allow or 'other methods'}."), {"allow": allow})
+    if error.status_code == 404:
+        return problem(NotFound("There is nothing at this address; see /openapi.json."))
+    other = CallbridgeError(str(error.detail))
+    other.status, other.code, other.title = error.status_code, "http_error", "Refused"
+    return problem(other)
+
+
+async def on_unknown_fault(request: Request, error: Exception) -> Response:
+    """Nothing about it to the client; the framework raises it again, so all of it reaches the log."""
+    return problem(CallbridgeError("Something went wrong here; it is in the log."))

@@ -1,0 +1,142 @@
+"""Reading requests: bounded while reading, and every fault of the sender a clear 4xx."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.types import Receive
+
+from service.core.errors import (
+    Fault,
+    InvalidRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from service.wire import schemas
+
+# A body must be there in this time, however slowly its pieces come.
+BODY_SECONDS = 30.0
+DEEPEST = 64
+LARGEST_PAGE = 200
+
+
+class ClientGone(Exception):
+    """The client left before its body was whole."""
+
+
+async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes:
+    """Raises PayloadTooLarge (before reading, when the length is declared), RequestTimeout, ClientGone."""
+    too_large = PayloadTooLarge(f"The body may have at most {limit} bytes.")
+    if declared is not None and declared.isdigit() and int(declared[:19]) > limit:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                piece = message.get("body", b"")
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                pieces.append(piece)
+                if not message.get("more_body"):
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except TimeoutError:
+        raise RequestTimeout(f"The body was not complete after {BODY_SECONDS:g} seconds.") from None
+
+
+async def read_json(request: Request, limit: int, schema: str) -> dict[str, Any]:
+    """The body as an object that agrees with `schema`. Raises 400, 408, 413, 415, 422."""
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMediaType("Send the body as application/json.")
+    body = await read_body(request.receive, request.headers.get("content-length"), limit)
+    document = parse(body)
+    found = schemas.faults(schema, document)
+    if found:
+        raise ValidationFailed("The body has faults; see errors.", faults=tuple(found))
+    assert isinstance(document, dict)
+    return document
+
+
+def parse(body: bytes) -> Any:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is no JSON: {error.msg}.") from None
+    found = list(_odd_values(document, "", 0))
+    if found:
+        raise ValidationFailed("The body has faults; see errors.", faults=tuple(found[:20]))
+    return document
+
+
+def _odd_values(value: Any, pointer: str, depth: int) -> list[Fault]:
+    """What JSON allows and the way through the store and the providers does not keep."""
+    if isinstance(value, str):
+        return [Fault(pointer, "holds a NUL character")] if "\x00" in value else []
+    if isinstance(value, float):
+        # Whole numbers beyond 64 bits arrive as floats: they would leave changed.
+        return [Fault(pointer, "is a number too large to keep exactly")] if abs(value) >= 2**63 else []
+    if not isinstance(value, dict | list):
+        return []
+    if depth >= DEEPEST:
+        return [Fault(pointer[:200], f"is nested deeper than {DEEPEST} levels")]
+    found: list[Fault] = []
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(key, str) and "\x00" in key:
+            found.append(Fault(pointer, "has a field name with a NUL character"))
+        elif isinstance(item, str | float | dict | list):
+            found += _odd_values(item, pointer + schemas.pointer(key), depth + 1)
+    return found
+
+
+# --- queries ---
+
+
+def bad_query(name: str, detail: str) -> ValidationFailed:
+    return ValidationFailed(f"The query has a fault: {name} {detail}.", faults=(Fault(f"?{name}", detail),))
+
+
+def whole_number(request: Request, name: str, default: int | None, low: int, high: int) -> int | None:
+    raw = request.query_params.get(name)
+    if raw is None:
+        return default
+    if not (raw.isascii() and raw.isdigit()) or len(raw) > 19 or not low <= int(raw) <= high:
+        raise bad_query(name, f"must be a whole number from {low} to {high}")
+    return int(raw)
+
+
+def limit_of(request: Request, default: int = 50) -> int:
+    limit = whole_number(request, "limit", default, 1, LARGEST_PAGE)
+    assert limit is not None
+    return limit
+
+
+def one_of(request: Request, name: str, allowed: tuple[str, ...]) -> str | None:
+    raw = request.query_params.get(name)
+    if raw is not None and raw not in allowed:
+        raise bad_query(name, f"must be one of {', '.join(allowed)}")
+    return raw
+
+
+def plain(request: Request, name: str) -> str | None:
+    raw = request.query_params.get(name)
+    if raw is not None and "\x00" in raw:
+        raise bad_query(name, "holds a NUL character")
+    return raw
+
+
+def types_of(request: Request, allowed: tuple[str, ...]) -> tuple[str, ...] | None:
+    raw = request.query_params.get("types")
+    if raw is None:
+        return None
+    found = tuple(dict.fromkeys(part.strip() for part in raw.split(",") if part.strip()))
+    if not found or any(name not in allowed for name in found):
+        raise bad_query("types", f"must be a comma-separated list of {', '.join(allowed)}")
+    return found

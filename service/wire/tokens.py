@@ -1,0 +1,96 @@
+"""Signed tokens and derived secrets. A token of one purpose never passes for another: each has a salt of its own."""
+
+import base64
+import hashlib
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
+
+REMEMBERED = 50_000
+STREAM_LINK_SECONDS = 24 * 3600
+
+
+class BadToken(Exception):
+    """Forged, expired, of another purpose: always the same refusal, whatever is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackToken:
+    provider: str
+    task_id: str
+    attempt: int
+
+
+class Tokens:
+    """Made from the list of secret keys: the first signs, all verify."""
+
+    def __init__(self, secret_keys: tuple[str, ...]) -> None:
+        self._keys = secret_keys
+        newest_last = list(reversed(secret_keys))
+        self._callback = URLSafeSerializer(
+            newest_last, salt="callback", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+        self._stream = URLSafeTimedSerializer(
+            newest_last, salt="stream", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+        self._media = URLSafeSerializer(newest_last, salt="media", signer_kwargs={"digest_method": hashlib.sha256})
+        # Checking a signature is the dearest step of a callback, and most tasks are called about several times.
+        self._known: OrderedDict[str, CallbackToken] = OrderedDict()
+
+    def callback(self, token: CallbackToken) -> str:
+        text = str(self._callback.dumps([token.provider, token.task_id, token.attempt]))
+        self._remember(text, token)
+        return text
+
+    def read_callback(self, text: str) -> CallbackToken:
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        try:
+            provider, task_id, attempt = self._callback.loads(text)
+        except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
+            raise BadToken from None
+        token = CallbackToken(provider, task_id, attempt)
+        self._remember(text, token)
+        return token
+
+    def _remember(self, text: str, token: CallbackToken) -> None:
+        self._known[text] = token
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def stream(self, task_id: str) -> str:
+        return str(self._stream.dumps(task_id))
+
+    def read_stream(self, text: str) -> str:
+        """The task's id. Raises BadToken, also after 24 h."""
+        try:
+            return str(self._stream.loads(text, max_age=STREAM_LINK_SECONDS))
+        except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
+            raise BadToken from None
+
+    def media(self, name: str) -> str:
+        return str(self._media.dumps(name))
+
+    def read_media(self, text: str) -> str:
+        try:
+            return str(self._media.loads(text))
+        except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
+            raise BadToken from None
+
+    def callback_secret(self, token: CallbackToken) -> str:
+        """What PiAPI must send back in `x-webhook-secret`: of this task and attempt only."""
+        return self.callback_secrets(token)[0]
+
+    def callback_secrets(self, token: CallbackToken) -> list[str]:
+        purpose = f"callback-secret:{token.provider}:{token.task_id}:{token.attempt}".encode()
+        return [hmac.digest(key.encode(), purpose, "sha256").hex() for key in self._keys]
+
+    def owner_secrets(self, owner: str) -> list[str]:
+        """Webhook secrets (`whsec_…`) that sign what goes to the callback_url of this owner's tasks."""
+        purpose = f"webhook-secret:{owner}".encode()
+        return [
+            "whsec_" + base64.b64encode(hmac.digest(key.encode(), purpose, "sha256")).decode() for key in self._keys
+        ]
