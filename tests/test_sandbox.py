@@ -496,7 +496,7 @@ async def test_a_stream_can_fall_silent(sandbox: httpx.AsyncClient) -> None:
         ('fail="too rude"', "Failure reason: too rude"),
         ("stream=preview", "![preview]("),
         ("delay=0.01 stream=slow,crlf", "![image]("),
-        ('text="here you are"', "here you are"),
+        ('text="here you are"', "here you are\n\n![image]("),
     ],
 )
 async def test_a_stream_says_what_was_asked_for(sandbox: httpx.AsyncClient, words: str, said: str) -> None:
@@ -540,8 +540,9 @@ async def test_an_image_can_be_had_plainly(sandbox: httpx.AsyncClient) -> None:
     assert base64.b64decode(data[0]["b64_json"]).startswith(PNG)
 
 
-async def test_the_llm_wants_a_bearer_key(sandbox: httpx.AsyncClient) -> None:
-    assert (await sandbox.post("/v1/chat/completions", json=chat(""), headers=KEY)).status_code == 401
+@pytest.mark.parametrize("headers", [KEY, {"Authorization": "Basic k"}, {"Authorization": "Bearer invalid"}])
+async def test_the_llm_wants_a_bearer_key(sandbox: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    assert (await sandbox.post("/v1/chat/completions", json=chat(""), headers=headers)).status_code == 401
 
 
 # --- the books, and asking for the impossible

@@ -40,7 +40,11 @@ class Silence(Response):
     """Never answers: the caller's time-out or the end of the server is the end of it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _left(receive)
+        try:
+            await _left(receive)
+        except asyncio.CancelledError:  # the server stops
+            _cut(receive, hard=False)
+            await _left(receive)
 
 
 class Reset(Response):
@@ -66,7 +70,7 @@ class EventStream(Response):
             await asyncio.wait({talk, left}, return_when=asyncio.FIRST_COMPLETED)
             if talk.done():
                 talk.result()
-        except LineCut:
+        except (LineCut, asyncio.CancelledError):  # asked for, or the server stops
             _cut(receive, hard=False)
         finally:
             talk.cancel()
