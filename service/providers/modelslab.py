@@ -21,7 +21,7 @@ from service.ports import (
     StreamReader,
     Unclear,
 )
-from service.providers import known, modelslab_tasks, replies
+from service.providers import known, modelslab_tasks, replies, statuses
 from service.providers.pictures import Save, lifter
 from service.providers.redact import Cleaner
 from service.wire import schemas
@@ -29,6 +29,7 @@ from service.wire import schemas
 ENTERPRISE = "flux"
 V6 = "v6"
 SUBMIT = {ENTERPRISE: "/api/v1/enterprise/flux/{}", V6: "/api/v6/images/{}"}
+OURS = ("key", "webhook", "track_id")
 # Sizes and counts may be strings of digits; their limits are those of numbers.
 NUMBERS = ("width", "height", "samples", "strength", "seed", "num_inference_steps", "guidance_scale", "clip_skip")
 
@@ -52,6 +53,10 @@ class ModelsLab:
         if faults:
             raise _invalid(faults)
         return ["ModelsLab knows no config: it was not sent"] if config else []
+
+    def without_ours(self, input: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Input and config as they may be stored and shown: what is ours to fill, and replaced anyway, is emptied."""
+        return {name: "" if name in OURS and value else value for name, value in input.items()}, config
 
     def streams(self, task: Task) -> bool:
         return False
@@ -120,7 +125,7 @@ class ModelsLab:
         """The answer as far as the body itself tells; None when only the HTTP status is left to go by."""
         update = modelslab_tasks.read(document, self._cleaner)
         word = document.get("status")
-        if update.status is Status.FAILED and update.error is not None:
+        if statuses.status_of(word) is Status.FAILED and update.error is not None:
             refused = isinstance(word, str) and word.strip().lower() == "error"
             return self._rejected(reply, reply.status) if refused else Rejected(update.error)
         if reply.status >= 300:

@@ -1,5 +1,6 @@
 """ModelsLab's answers, fetches and callbacks, which share one loose form: read into an Update."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,8 @@ from service.providers.replies import error_text, provider_id
 KEPT_HOURS = 24
 _BUSY = ("rate limit", "queued requests", "too many requests")
 # Texts of a lookup that failed; they say nothing about the task.
-_LOOKUP = ("not found", "api key", "rate limit", "too many", "invalid api request")
-_CODES = (("api key", 401), ("credit", 402), ("balance", 402), ("subscription", 403), ("plan", 403))
+_LOOKUP = ("request not found", "api key", "rate limit", "too many", "invalid api request")
+_CODES = ((r"api key", 401), (r"credit|balance", 402), (r"\b(subscription|plan)\b", 403))
 
 
 def is_task(document: dict[str, Any]) -> bool:
@@ -29,10 +30,13 @@ def is_about_task(document: dict[str, Any]) -> bool:
     """False when only the lookup failed: unknown id, other family, already removed, no access."""
     if not is_task(document):
         return False
-    word = statuses.shown(document.get("status")) or ""
-    if word.lower() == "error" and provider_id(document.get("id")) is None:
+    if statuses.status_of(document.get("status")) is not Status.FAILED:
+        return True
+    if _says(document, _LOOKUP):
         return False
-    return statuses.status_of(word) is not Status.FAILED or not _says(document, _LOOKUP)
+    named = provider_id(document.get("id")) is not None
+    refused = (statuses.shown(document.get("status")) or "").lower() == "error"
+    return named or not (refused or _says(document, ("not found",)))
 
 
 def read(document: dict[str, Any], cleaner: Cleaner) -> Update:
@@ -64,7 +68,7 @@ def submitted(update: Update) -> Update:
 def code_of(message: str | None) -> int:
     """The HTTP status that an error with HTTP 200 should have had."""
     text = (message or "").lower()
-    return next((code for words, code in _CODES if words in text), 400)
+    return next((code for words, code in _CODES if re.search(words, text)), 400)
 
 
 def _completed(update: Update, document: dict[str, Any], cleaner: Cleaner) -> Update:

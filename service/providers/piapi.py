@@ -47,6 +47,12 @@ class PiAPI:
             raise ValidationFailed("The task does not follow the rules of PiAPI; see `errors`", faults=tuple(faults))
         return warnings
 
+    def without_ours(self, input: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Input and config as they may be stored and shown: what is ours to fill, and replaced anyway, is emptied."""
+        if config.get("webhook_config"):
+            config = {**config, "webhook_config": {"endpoint": "", "secret": ""}}
+        return input, config
+
     def streams(self, task: Task) -> bool:
         return task.task_type in piapi_llm.PATHS
 
@@ -70,11 +76,13 @@ class PiAPI:
         if reply.status == 429 or (document is not None and document.get("code") == 429):
             return replies.busy(reply.headers, document)
         data = piapi_tasks.task_of(document)
-        if data is not None:
-            return _accepted(
-                piapi_tasks.read(data, cleaner, task.model), piapi_tasks.callback_dropped(data, callback.url)
-            )
-        return self._refused(reply, document, cleaner)
+        if data is None:
+            return self._refused(reply, document, cleaner)
+        update = piapi_tasks.read(data, cleaner, task.model)
+        if reply.status >= 300 and update.error is not None:
+            return Rejected(update.error)
+        dropped = piapi_tasks.callback_dropped(data, callback.url)
+        return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))
 
     def authenticate(self, headers: Mapping[str, str], callback: Callback) -> None:
         given = next((value for name, value in headers.items() if name.lower() == PROOF_HEADER), "")
@@ -152,9 +160,3 @@ class PiAPI:
         if not 400 <= status < 500:
             return replies.unclear("PiAPI", status)
         return replies.rejected("PiAPI", "PIAPI_API_KEY", status, replies.message_of(reply, cleaner), status)
-
-
-def _accepted(update: Update, dropped: bool) -> Answer:
-    if update.status is Status.FAILED and update.error is not None:
-        return Rejected(update.error)
-    return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))

@@ -114,4 +114,4 @@ def _error(data: dict[str, Any], cleaner: Cleaner) -> dict[str, Any]:
     text = cleaner.text(text) if text else None
     code = error.get("code") if isinstance(error, dict) else None
     sentence = f"PiAPI could not do the task: {text}" if text else "PiAPI could not do the task and gave no reason"
-    return failure("provider_failed", sentence, provider_id(code), text)
+    return failure("provider_failed", sentence, provider_id(code) if code else None, text)

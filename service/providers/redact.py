@@ -10,6 +10,7 @@ import orjson
 HIDDEN = "[hidden]"
 MAX_DEPTH = 60
 MAX_STRING = 65_536
+MAX_NAME = 200
 _SECRET_FIELDS = frozenset(
     {"webhook_config", "key", "api_key", "apikey", "x-api-key", "authorization", "webhook", "secret"}
 )
@@ -32,7 +33,7 @@ class Cleaner:
             return "[nested too deeply]"
         if isinstance(node, list):
             return [self.tree(item, depth + 1) for item in node]
-        return {self.text(name): self._field(name, value, depth) for name, value in node.items()}
+        return {name[:MAX_NAME].replace("\x00", ""): self._field(name, value, depth) for name, value in node.items()}
 
     def text(self, text: str, limit: int = MAX_STRING) -> str:
         if self._lift is not None and (address := self._lift(text)) is not None:
@@ -57,15 +58,3 @@ def audit(body: bytes, *secrets: str, limit: int = 16_384) -> str:
     except ValueError:
         text = cleaner.text(body[:MAX_STRING].decode(errors="replace"))
     return text if len(text) <= limit else text[:limit] + f"… ({len(text)} characters)"
-
-
-def without_ours(provider: str, input: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Input and config as they may be stored and shown: the fields that are ours to fill are emptied, since what was
-    in them (a key, a webhook secret) is replaced when the task is sent."""
-    if provider == "modelslab":
-        input = {
-            name: "" if name in ("key", "webhook", "track_id") and value else value for name, value in input.items()
-        }
-    if config.get("webhook_config"):
-        config = {**config, "webhook_config": {"endpoint": "", "secret": ""}}
-    return input, config

@@ -4,7 +4,7 @@ A schema may carry `x-message`: the sentence for whatever is wrong with the valu
 that JSON Schema cannot say; whoever validates applies them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from service.core.errors import Fault
 FOLDER = Path(__file__).parents[2] / "schemas"
 MAX_FAULTS = 20
 MAX_NAME = 60
+# What is nested deeper can be read but not written again.
+MAX_DEPTH = 100
 _BASE = "callbridge:/schemas/"
 _TYPES = {
     "array": "a list",
@@ -60,21 +62,35 @@ def load(name: str) -> dict[str, Any]:
 
 def faults(schema_name: str, document: Any, at: str = "") -> list[Fault]:
     """What is wrong with `document`, at most MAX_FAULTS; `at` goes before every pointer."""
+    if _too_deep(document):
+        return [Fault(at, f"is nested too deeply: at most {MAX_DEPTH} levels")]
     found: dict[Fault, None] = {}
-    try:
-        for error in _validator(schema_name).iter_errors(document):
-            for fault in _read(error, at):
-                found.setdefault(fault)
-                if len(found) == MAX_FAULTS:
-                    return list(found)
-    except ValueError:
-        return [Fault(at, "is nested too deeply")]
+    for error in _validator(schema_name).iter_errors(document):
+        for fault in _read(error, at):
+            found.setdefault(fault)
+            if len(found) == MAX_FAULTS:
+                return list(found)
     return list(found)
 
 
 def pointer(*parts: str | int) -> str:
     """A JSON pointer (RFC 6901); a very long name is cut."""
     return "".join("/" + _short(str(part)).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _too_deep(document: Any) -> bool:
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Any) -> Iterable[Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()
 
 
 @cache

@@ -1,0 +1,74 @@
+"""What the providers' documents print: requests, answers, callbacks, streams. Each file names its `source`.
+
+`{key}`, `{secret}`, `{callback_url}` and `{task_id}` stand for what the service fills in.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.core.task import Task
+from service.ports import Callback, ProviderReply
+from service.providers.modelslab import ModelsLab
+from service.providers.piapi import PiAPI
+
+FOLDER = Path(__file__).parent
+KEY = "provider-key-0123456789"
+TASK_ID = "tsk_000000000001"
+CALLBACK = Callback("https://bridge.example.com/webhooks/piapi/tok.en-1", "callback-secret")
+PLACES = {
+    "{key}": KEY,
+    "{secret}": CALLBACK.secret,
+    "{callback_url}": CALLBACK.url,
+    "{task_id}": TASK_ID,
+}
+
+
+class Media:
+    """Keeps what it is given, and numbers it."""
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[bytes, str]] = []
+
+    def __call__(self, data: bytes, kind: str) -> str:
+        self.saved.append((data, kind))
+        return f"https://media.test/{len(self.saved)}.{kind}"
+
+
+def piapi(media: Media | None = None) -> PiAPI:
+    return PiAPI(KEY, "https://api.piapi.ai", "https://proxy.piapi.ai", 20, media or Media())
+
+
+def modelslab(media: Media | None = None) -> ModelsLab:
+    return ModelsLab(KEY, "https://modelslab.com", 5, media or Media())
+
+
+def provider(name: str) -> PiAPI | ModelsLab:
+    return piapi() if name == "piapi" else modelslab()
+
+
+def make_task(provider: str, **fields: Any) -> Task:
+    known: dict[str, Any] = {"model": "Qubico/flux1-dev", "task_type": "txt2img", "input": {"prompt": "a bear"}}
+    rest = {"id": TASK_ID, "owner": "me", "provider": provider, "created_at": 1_700_000_000_000, "updated_at": 0}
+    return Task(**(rest | known | fields))
+
+
+def each(pattern: str) -> list[Any]:
+    """Every sample under a path such as `piapi/requests`, as parameters named by provider and file."""
+    paths = sorted(FOLDER.glob(f"{pattern}/*.json"))
+    return [pytest.param(p.parts[-3], load(p), id=f"{p.parts[-3]}-{p.stem}") for p in paths]
+
+
+def load(path: Path) -> dict[str, Any]:
+    text = path.read_text()
+    for name, value in PLACES.items():
+        text = text.replace(name, value)
+    sample: dict[str, Any] = orjson.loads(text)
+    return sample
+
+
+def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> ProviderReply:
+    content = body.encode() if isinstance(body, str) else orjson.dumps(body)
+    return ProviderReply(status, headers or {}, content)
