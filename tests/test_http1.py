@@ -1,0 +1,608 @@
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from service.outlets import guard, http1
+from service.outlets.guard import Resolver, Target, check_url
+from service.outlets.http1 import Answer, Client, Unreachable
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+HEADERS = [(b"Content-Type", b"application/json"), (b"webhook-id", b"evt_1")]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture:DeprecationWarning")
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Transports of the two loops differ; the client must work on both."""
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
+
+
+class Subscriber:
+    """A server of raw bytes; counts connections and keeps the requests."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.asked_on: list[asyncio.StreamReader] = []
+        self.asked = asyncio.Event()
+        self.gone = asyncio.Event()
+        self._handler = handler
+
+    async def start(self, tls: ssl.SSLContext | None) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    def target(self, path: str = "/hook", scheme: str = "http", host: str = "127.0.0.1") -> Target:
+        return check_url(f"{scheme}://{host}:{self.port}{path}", True)
+
+    def stop(self) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            self.gone.set()
+
+    async def read(self, reader: asyncio.StreamReader) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        self.requests.append(head + await reader.readexactly(length))
+        self.asked_on.append(reader)
+        self.asked.set()
+
+
+Start = Callable[..., Awaitable[Subscriber]]
+Clients = Callable[..., Client]
+
+
+@pytest.fixture
+async def subscriber() -> AsyncIterator[Start]:
+    started: list[Subscriber] = []
+
+    async def start(*answers: bytes, close: bool = False, tls: ssl.SSLContext | None = None) -> Subscriber:
+        """Answers the n-th request with the n-th answer, the last one for ever. `close`: after each answer."""
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await server.read(reader)
+                writer.write(answers[min(len(server.requests), len(answers)) - 1])
+                await writer.drain()
+                if close:
+                    return
+
+        server = Subscriber(handler)
+        await server.start(tls)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Clients]:
+    made: list[Client] = []
+
+    def make(*, allow_private: bool = True, connect_timeout: float = 5.0, **options: Any) -> Client:
+        made.append(Client(allow_private=allow_private, connect_timeout=connect_timeout, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.aclose()
+
+
+async def failure(client: Client, target: Target, timeout: float = 5.0) -> Unreachable:
+    with pytest.raises(Unreachable) as caught:
+        await client.post(target, HEADERS, b"{}", timeout)
+    return caught.value
+
+
+# --- requests and answers ---
+
+
+async def test_the_request_is_what_was_asked_for(subscriber: Start, client: Clients) -> None:
+    server = await subscriber(OK)
+    answer = await client().post(server.target("/hook?token=1"), HEADERS, b'{"a":1}', 5)
+    assert answer == Answer(200, None, None, "ok")
+    assert server.requests == [
+        b"POST /hook?token=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 7\r\n"
+        b'Content-Type: application/json\r\nwebhook-id: evt_1\r\n\r\n{"a":1}' % server.port
+    ]
+
+
+async def test_a_large_body_arrives_whole(subscriber: Start, client: Clients) -> None:
+    server = await subscriber(OK)
+    body = b"x" * 5_000_000
+    assert (await client().post(server.target(), HEADERS, body, 10)).status == 200
+    assert server.requests[0].endswith(b"\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "text"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, ""),
+        (b"HTTP/1.1 410 Gone\r\ncontent-length: 4\r\n\r\ngone", 410, "gone"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\nT: 1\r\n\r\n",
+            200,
+            "abc",
+        ),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + OK, 200, "ok"),
+        (b"HTTP/1.1 500 \r\nContent-Length: 4\r\n\r\n\xff\x00\xc3\xa9", 500, "\ufffd\ufffdé"),
+    ],
+)
+async def test_an_answer_is_read_and_the_connection_kept(
+    subscriber: Start, client: Clients, raw: bytes, status: int, text: str
+) -> None:
+    server, one = await subscriber(raw), client()
+    for _ in range(3):
+        assert await one.post(server.target(), HEADERS, b"{}", 5) == Answer(status, None, None, text)
+    assert server.connections == 1
+
+
+async def test_a_body_may_end_with_the_connection(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(b"HTTP/1.0 200 OK\r\n\r\nfine", close=True), client()
+    assert (await one.post(server.target(), HEADERS, b"{}", 5)).text == "fine"
+    assert (await one.post(server.target(), HEADERS, b"{}", 5)).text == "fine"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("raw", [b"HTTP/1.1 204 x\r\nConnection: close\r\n\r\n", b"HTTP/1.0 204 x\r\n\r\n"])
+async def test_a_connection_the_server_will_close_is_not_kept(subscriber: Start, client: Clients, raw: bytes) -> None:
+    server, one = await subscriber(raw), client()
+    for _ in range(2):
+        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 204
+    assert server.connections == 2
+
+
+async def test_the_text_is_the_first_kibibyte(subscriber: Start, client: Clients) -> None:
+    chunk = b"2bc\r\n" + b"x" * 700 + b"\r\n"
+    server = await subscriber(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 3 + b"0\r\n\r\n")
+    assert (await client().post(server.target(), HEADERS, b"{}", 5)).text == "x" * 1024
+
+
+async def test_a_redirect_is_returned_and_not_followed(subscriber: Start, client: Clients) -> None:
+    other = await subscriber(OK)
+    location = f"http://127.0.0.1:{other.port}/"
+    raw = f"HTTP/1.1 307 Go\r\nLocation: {location}\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
+    server = await subscriber(raw.encode())
+    assert await client().post(server.target(), HEADERS, b"{}", 5) == Answer(307, "7", location, "")
+    assert other.connections == 0
+
+
+async def test_a_proxy_of_the_environment_is_ignored(
+    subscriber: Start, client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server = await subscriber(OK)
+    assert (await client().post(server.target(), HEADERS, b"{}", 5)).status == 200
+
+
+async def test_cookies_are_not_sent_back(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(b"HTTP/1.1 204 x\r\nSet-Cookie: a=b\r\n\r\n"), client()
+    for _ in range(2):
+        await one.post(server.target(), HEADERS, b"{}", 5)
+    assert b"cookie" not in server.requests[1].lower()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [(b"X", b"1\r\nY: 2"), (b"X", b"1\n"), (b"X\r", b"1"), (b"X", b"\0"), (b"Host", b"x"), (b"content-length", b"9")],
+)
+async def test_a_header_that_could_change_the_request_is_not_sent(client: Clients, header: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"header|Host"):
+        await client().post(check_url("http://127.0.0.1:1/", True), [header], b"{}", 5)
+
+
+# --- answers that never end, or are none ---
+
+
+@pytest.mark.parametrize("head", [ENDLESS, b"HTTP/1.1 200 OK\r\n\r\n"], ids=["length", "until close"])
+async def test_a_huge_body_is_cut_and_the_connection_closed(subscriber: Start, client: Clients, head: bytes) -> None:
+    server, one = await subscriber(head + b"x" * 3_000_000), client()
+    for _ in range(2):
+        assert await one.post(server.target(), HEADERS, b"{}", 5) == Answer(200, None, None, "x" * 1024)
+    await asyncio.wait_for(server.gone.wait(), 5)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X-Header: value\r\n" * 100_000,
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2_000_000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000,
+    ],
+    ids=["many", "long", "continue"],
+)
+async def test_a_flood_of_headers_is_cut(subscriber: Start, client: Clients, flood: bytes) -> None:
+    server = await subscriber(flood)
+    assert (await failure(client(), server.target())).reason == "protocol"
+    await asyncio.wait_for(server.gone.wait(), 5)
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX: ", ENDLESS + b"some"])
+async def test_an_answer_that_does_not_end_times_out(subscriber: Start, client: Clients, raw: bytes) -> None:
+    server = await subscriber(raw)
+    assert (await failure(client(), server.target(), 0.05)).reason == "timeout"
+    await asyncio.wait_for(server.gone.wait(), 5)
+
+
+async def test_a_slow_drip_does_not_extend_the_time(client: Clients) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read(reader)
+        writer.write(ENDLESS)
+        while not writer.is_closing():
+            writer.write(b".")
+            await asyncio.sleep(0.005)
+
+    server = Subscriber(drip)
+    await server.start(None)
+    assert (await failure(client(), server.target(), 0.1)).reason == "timeout"
+    await asyncio.wait_for(server.gone.wait(), 5)
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    ],
+)
+async def test_garbage_is_a_protocol_error(subscriber: Start, client: Clients, raw: bytes) -> None:
+    server = await subscriber(raw)
+    assert (await failure(client(), server.target())).reason == "protocol"
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\nX", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
+async def test_a_connection_closed_before_the_end_is_closed(subscriber: Start, client: Clients, raw: bytes) -> None:
+    server = await subscriber(raw, close=True)
+    assert (await failure(client(), server.target())).reason == "closed"
+    assert len(server.requests) == 1
+
+
+async def test_a_refused_connection_says_so_without_the_path(client: Clients) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        target = check_url(f"http://127.0.0.1:{unused.getsockname()[1]}/secret?token=secret", True)
+        error = await failure(client(), target)
+    assert (error.reason, str(error)) == ("connect", "No connection: Connection refused.")
+
+
+# --- connections kept ---
+
+
+async def test_the_last_used_connection_is_used_first(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(OK), client()
+    await asyncio.gather(*(one.post(server.target(), HEADERS, b"{}", 5) for _ in range(4)))
+    for _ in range(4):
+        await one.post(server.target(), HEADERS, b"{}", 5)
+    assert server.connections == 4
+    assert len(set(server.asked_on[4:])) == 1
+
+
+async def test_no_more_connections_are_kept_than_allowed(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(OK), client(max_idle_per_origin=2)
+    for _ in range(2):
+        await asyncio.gather(*(one.post(server.target(), HEADERS, b"{}", 5) for _ in range(4)))
+    assert server.connections == 6
+
+
+async def test_an_idle_connection_closed_by_the_server_is_replaced(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(OK, close=True), client()
+    for _ in range(3):
+        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+        await asyncio.wait_for(server.gone.wait(), 5)
+        server.gone.clear()
+    assert server.connections == 3
+
+
+async def test_a_kept_connection_that_dies_under_the_request_is_tried_once_more(client: Clients) -> None:
+    async def one_answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read(reader)
+        writer.write(OK)
+        await server.read(reader)
+
+    server, one = Subscriber(one_answer_each), client()
+    await server.start(None)
+    for _ in range(2):
+        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+    assert (server.connections, len(server.requests)) == (2, 3)
+    server.stop()
+
+
+async def test_bytes_nobody_asked_for_are_no_answer_to_the_next_request(subscriber: Start, client: Clients) -> None:
+    forged = b"HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n"
+    server, one = await subscriber(OK + forged, OK), client()
+    for _ in range(2):
+        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+    assert server.connections == 2
+
+
+async def test_the_beginning_of_an_answer_nobody_asked_for_closes_an_idle_connection(client: Clients) -> None:
+    answered = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read(reader)
+        writer.write(OK)
+        await answered.wait()
+        writer.write(b"H")
+        await reader.read()
+
+    server, one = Subscriber(handler), client()
+    await server.start(None)
+    assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+    answered.set()
+    await asyncio.wait_for(server.gone.wait(), 5)
+    server.stop()
+
+
+async def test_an_early_answer_to_a_large_request_spoils_the_connection(client: Clients) -> None:
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await server.gone.wait()
+
+    server, one = Subscriber(early), client()
+    await server.start(None)
+    for _ in range(2):
+        assert (await one.post(server.target(), HEADERS, b"x" * 20_000_000, 5)).status == 413
+    assert server.connections == 2
+    server.gone.set()
+    server.stop()
+
+
+@pytest.mark.parametrize("limit", ["IDLE_SECONDS", "LIFE_SECONDS"])
+async def test_a_connection_is_not_used_past_its_time(
+    subscriber: Start, client: Clients, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(http1, limit, 0.0)
+    server, one = await subscriber(OK), client()
+    for _ in range(2):
+        await one.post(server.target(), HEADERS, b"{}", 5)
+    assert server.connections == 2
+
+
+async def test_idle_connections_are_closed_in_time(
+    subscriber: Start, client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http1, "IDLE_SECONDS", 0.03)
+    monkeypatch.setattr(http1, "SWEEP_SECONDS", 0.005)
+    server = await subscriber(OK)
+    await client().post(server.target(), HEADERS, b"{}", 5)
+    await asyncio.wait_for(server.gone.wait(), 5)
+
+
+async def test_closing_ends_what_is_idle_and_what_is_in_hand(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(OK, b""), client()
+    await one.post(server.target(), HEADERS, b"{}", 5)
+    server.asked.clear()
+    waiting = asyncio.create_task(failure(one, server.target()))
+    await asyncio.wait_for(server.asked.wait(), 5)
+    await one.aclose()
+    assert (await waiting).reason == "closed"
+    assert (await failure(one, server.target())).reason == "closed"
+
+
+async def test_a_canceled_request_closes_its_connection(subscriber: Start, client: Clients) -> None:
+    server, one = await subscriber(b""), client()
+    task = asyncio.create_task(one.post(server.target(), HEADERS, b"{}", 5))
+    await asyncio.wait_for(server.asked.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(server.gone.wait(), 5)
+
+
+# --- names and addresses ---
+
+
+def resolver(*answers: list[str]) -> tuple[Resolver, list[str]]:
+    """The n-th lookup gets the n-th answer, the last one for ever; the list fills with the names asked for."""
+    asked: list[str] = []
+
+    async def look_up(host: str, port: int, *, type: int) -> list[tuple[Any, Any, Any, Any, Any]]:
+        asked.append(host)
+        addresses = answers[min(len(asked), len(answers)) - 1]
+        return [(socket.AF_INET, type, 6, "", (address, port)) for address in addresses]
+
+    return look_up, asked
+
+
+async def test_one_private_address_refuses_the_target(subscriber: Start, client: Clients) -> None:
+    server = await subscriber(OK)
+    look_up, _ = resolver(["8.8.8.8", "127.0.0.1"])
+    one = client(allow_private=False, resolver=look_up)
+    assert (await failure(one, Target("https", "mixed.example", server.port, "/"))).reason == "refused_target"
+    assert server.connections == 0
+
+
+async def test_the_address_that_was_judged_is_the_one_dialled(subscriber: Start, client: Clients) -> None:
+    server = await subscriber(OK)
+    look_up, asked = resolver(["127.0.0.1"])
+    answer = await client(resolver=look_up).post(server.target(host="nowhere.invalid"), HEADERS, b"{}", 5)
+    assert (answer.status, asked) == (200, ["nowhere.invalid"])
+
+
+async def test_a_refusing_address_is_followed_by_the_next(subscriber: Start, client: Clients) -> None:
+    server = await subscriber(OK)
+    look_up, _ = resolver(["127.0.0.2", "127.0.0.1"])
+    assert (await client(resolver=look_up).post(server.target(host="two.example"), HEADERS, b"{}", 5)).status == 200
+
+
+async def test_a_silent_address_leaves_time_for_the_next(subscriber: Start, client: Clients) -> None:
+    server = await subscriber(OK)
+    look_up, _ = resolver(["127.0.0.2", "127.0.0.1"])
+    one = client(resolver=look_up, connect_timeout=0.4)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.2", server.port))
+        full.listen(0)
+        for waiting in (first, second):  # with its queue full, the kernel answers no further connection
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        assert (await one.post(server.target(host="two.example"), HEADERS, b"{}", 5)).status == 200
+
+
+async def test_a_failed_lookup_says_so(client: Clients) -> None:
+    look_up, _ = resolver([])
+    error = await failure(client(resolver=look_up), check_url("https://missing.example/?token=secret", True))
+    assert (error.reason, str(error)) == ("dns", "The host name has no address.")
+
+
+async def test_callers_of_one_origin_share_a_slow_lookup_and_time_out(client: Clients) -> None:
+    asked: list[str] = []
+
+    async def hang(host: str, port: int, *, type: int) -> list[tuple[Any, Any, Any, Any, Any]]:
+        asked.append(host)
+        await asyncio.get_running_loop().create_future()
+        return []
+
+    one, target = client(resolver=hang, connect_timeout=0.05), check_url("https://slow.example/", True)
+    errors = await asyncio.gather(*(failure(one, target) for _ in range(3)), failure(one, target, 0.01))
+    assert {error.reason for error in errors} == {"timeout"}
+    assert asked == ["slow.example"]
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Self-signed, for `sub.example` and 127.0.0.1; key and certificate in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    names = "subjectAltName=DNS:sub.example,IP:127.0.0.1"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=x",
+        "-addext",
+        names,
+    ]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
+    return both
+
+
+@pytest.fixture
+def server_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trusting(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificate))
+
+
+@pytest.mark.parametrize("host", ["sub.example", "127.0.0.1"])
+async def test_tls_with_the_right_name_works_and_is_kept(
+    subscriber: Start, client: Clients, server_tls: ssl.SSLContext, trusting: ssl.SSLContext, host: str
+) -> None:
+    server = await subscriber(OK, tls=server_tls)
+    one = client(ssl_context=trusting, resolver=resolver(["127.0.0.1"])[0])
+    for _ in range(3):
+        assert (await one.post(server.target(scheme="https", host=host), HEADERS, b"{}", 5)).status == 200
+    assert server.connections == 1
+
+
+async def test_a_name_that_turns_private_is_refused_at_the_next_connection(
+    subscriber: Start,
+    client: Clients,
+    server_tls: ssl.SSLContext,
+    trusting: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # 127.0.0.1 stands for a public address, so that nothing outside this machine is dialled.
+    monkeypatch.setattr(guard, "REFUSED_V4", (IPv4Network("127.0.0.2/32"),))
+    server = await subscriber(OK, close=True, tls=server_tls)
+    look_up, asked = resolver(["127.0.0.1"], ["127.0.0.2"])
+    one = client(allow_private=False, resolver=look_up, ssl_context=trusting)
+    target = server.target(scheme="https", host="sub.example")
+    assert (await one.post(target, HEADERS, b"{}", 5)).status == 200
+    await asyncio.wait_for(server.gone.wait(), 5)
+    assert (await failure(one, target)).reason == "refused_target"
+    assert (len(asked), server.connections) == (2, 1)
+
+
+async def test_a_name_mismatch_is_refused(
+    subscriber: Start, client: Clients, server_tls: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    server = await subscriber(OK, tls=server_tls)
+    one = client(ssl_context=trusting, resolver=resolver(["127.0.0.1"])[0])
+    error = await failure(one, server.target(scheme="https", host="other.example"))
+    assert error.reason == "tls"
+    assert "not valid for 'other.example'" in str(error)
+    assert server.requests == []
+
+
+async def test_a_self_signed_certificate_is_refused(
+    subscriber: Start, client: Clients, server_tls: ssl.SSLContext
+) -> None:
+    server = await subscriber(OK, tls=server_tls)
+    error = await failure(client(), server.target(scheme="https"))
+    assert (error.reason, str(error)) == ("tls", "The certificate is not accepted: self-signed certificate.")
+    assert server.requests == []
+
+
+async def test_a_server_that_speaks_no_tls_is_a_tls_error(client: Clients) -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(OK)
+
+    server = Subscriber(plain)
+    await server.start(None)
+    assert (await failure(client(), server.target(scheme="https"))).reason == "tls"
+    server.stop()
+
+
+async def test_a_tls_handshake_that_hangs_times_out(client: Clients) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    server = Subscriber(silent)
+    await server.start(None)
+    assert (await failure(client(connect_timeout=0.05), server.target(scheme="https"))).reason == "timeout"
+    await asyncio.wait_for(server.gone.wait(), 5)
+    server.stop()
