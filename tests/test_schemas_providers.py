@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
-from samples import CALLBACK, KEY, PLACES, TASK_ID, each, load, make_task, modelslab, piapi, provider
 
 from service.core.errors import Fault, ValidationFailed
 from service.providers import known
 from service.providers.catalog import catalog
 from service.wire import schemas
+from tests.samples import CALLBACK, KEY, PLACES, TASK_ID, each, load, make_task, modelslab, piapi, provider
 
 
 @pytest.mark.parametrize(("name", "sample"), each("*/requests"))
@@ -55,7 +55,7 @@ LORA, CANNY, OUT = "002-lora-only", "002-controlnet-canny", "002-outpaint"
 TXT, IMG, KONTEXT = "made-txt2img-schnell", "000-image-to-image", "003-kontext"
 CHAT, IMAGES = "002-gpt-4o-image-text-to-image", "openai-gpt-image-1-streaming"
 # sample, place, wrong value, words of the sentence (the limit)
-BROKEN = [
+BROKEN: list[tuple[str, str, Any, str]] = [
     (TXT, "/input/prompt", None, "required"),
     (TXT, "/input/prompt", 5, "a string"),
     (TXT, "/input/denoise", 0, "above 0 and at most 1"),
@@ -124,7 +124,7 @@ def test_a_broken_limit_of_piapi_is_named_at_its_place(sample: str, place: str, 
 
 
 EDIT, MAKE, V6 = "004-flux-img2img", "docs-v2-flux-text2img", "docs-v2-v6-text2img"
-BROKEN_AT_MODELSLAB = [
+BROKEN_AT_MODELSLAB: list[tuple[str, str, Any, str]] = [
     (EDIT, "/input/prompt", None, "required"),
     (EDIT, "/input/prompt", "", "at least 1"),
     (EDIT, "/input/init_image", None, "required"),

@@ -52,8 +52,8 @@ class Found:
         path = self.path.lower()
         beside = any(word in path for word in (*_BESIDE, *_BESIDE_TOO))
         free = "without_watermark" in path or "no_watermark" in path
-        single = "image_url" in path and "image_urls" not in path
-        return beside, _KIND_ORDER[self.kind], 0 if free else 1, 1 if single else 0
+        second = "download" in path or ("image_url" in path and "image_urls" not in path)
+        return beside, _KIND_ORDER[self.kind], 0 if free else 1, 1 if second else 0
 
 
 def is_address(value: Any) -> bool:

@@ -9,7 +9,7 @@ Save = Callable[[bytes, str], str]
 
 MAX_BYTES = 32 * 1024 * 1024
 # How base64 of each kind begins; only such strings are decoded at all.
-_BEGINNINGS = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")
+_BEGINNINGS = ("iVBORw0KGg", "/9j/", "UklGR", "R0lGOD")
 
 
 def kind_of(data: bytes) -> str | None:

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.task import Task
+from service.core.task import Task, Update
+from service.core.times import now_ms
 from service.ports import Callback, ProviderReply
 from service.providers.modelslab import ModelsLab
 from service.providers.piapi import PiAPI
@@ -51,7 +52,13 @@ def provider(name: str) -> PiAPI | ModelsLab:
 
 def make_task(provider: str, **fields: Any) -> Task:
     known: dict[str, Any] = {"model": "Qubico/flux1-dev", "task_type": "txt2img", "input": {"prompt": "a bear"}}
-    rest = {"id": TASK_ID, "owner": "me", "provider": provider, "created_at": 1_700_000_000_000, "updated_at": 0}
+    rest: dict[str, Any] = {
+        "id": TASK_ID,
+        "owner": "me",
+        "provider": provider,
+        "created_at": 1_700_000_000_000,
+        "updated_at": 0,
+    }
     return Task(**(rest | known | fields))
 
 
@@ -72,3 +79,31 @@ def load(path: Path) -> dict[str, Any]:
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> ProviderReply:
     content = body.encode() if isinstance(body, str) else orjson.dumps(body)
     return ProviderReply(status, headers or {}, content)
+
+
+def differs(update: Update, expect: dict[str, Any]) -> list[str]:
+    """What of an update is not as a sample says."""
+    output, error = update.output or {}, update.error or {}
+    seen = {
+        "status": update.status and update.status.value,
+        "url": output.get("url"),
+        "urls": output.get("urls"),
+        "text": output.get("text"),
+        "kinds": [file["kind"] for file in output.get("files", [])],
+        "error_code": error.get("code"),
+        "provider_code": error.get("provider_code"),
+        "provider_message": error.get("provider_message"),
+        "provider_status": update.provider_status,
+        "provider_task_id": update.provider_task_id,
+        "usage": update.usage,
+        "callback_dropped": update.callback_dropped,
+        "eta": update.eta,
+    }
+    wrong = [f"{name}: {seen[name]!r}" for name, value in expect.items() if name in seen and seen[name] != value]
+    if expect.get("message_has", "") not in error.get("message", ""):
+        wrong.append(f"message: {error.get('message')}")
+    if hours := expect.get("expires_in_hours"):
+        due = now_ms() + hours * 3_600_000
+        if not due - 10_000 < (update.expires_at or 0) <= due or not output["files"][0]["expires_at"]:
+            wrong.append(f"expires_at: {update.expires_at}")
+    return wrong

@@ -1,0 +1,150 @@
+"""ModelsLab: no secret in its calls, errors with HTTP 200, ids of any type, promises that are no results."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from service.core.task import Status, Update
+from service.ports import Accepted, CallbackRefused, Rejected
+from tests.samples import CALLBACK, KEY, TASK_ID, Media, make_task, modelslab, reply
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+TASK = make_task("modelslab", model="flux", task_type="img2img", provider_task_id="7")
+
+
+def submit(body: dict[str, Any], status: int = 200) -> Any:
+    return modelslab().read_answer(TASK, CALLBACK, reply(body, status))
+
+
+def call(**fields: Any) -> Update:
+    return modelslab().read_callback(TASK_ID, orjson.dumps({"track_id": TASK_ID, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [(12345, "12345"), ("uuid-1", "uuid-1"), ("", None), (None, None), (True, None), ([], None), (1.5, None)],
+)
+def test_ids_come_in_any_type(given: Any, known: str | None) -> None:
+    assert call(status="processing", id=given).provider_task_id == known
+
+
+@pytest.mark.parametrize("output", [["https://x.example/a.png"], "https://x.example/a.png"])
+def test_output_is_a_list_or_a_string(output: Any) -> None:
+    update = call(status="success", output=output)
+    assert update.output is not None
+    assert update.output["urls"] == ["https://x.example/a.png"]
+
+
+@pytest.mark.parametrize("links", [["https://x.example/p.png"], {"0": "https://x.example/p.png"}])
+def test_proxy_links_stand_in_where_the_output_is_empty(links: Any) -> None:
+    update = call(status="success", output="", proxy_links=links)
+    assert update.output is not None
+    assert update.output["url"] == "https://x.example/p.png"
+
+
+def test_future_links_and_the_echoed_input_are_no_results() -> None:
+    meta = {"init_image": "https://x.example/in.png"}
+    update = call(status="success", output=[], future_links=["https://x.example/soon.png"], proxy_links="", meta=meta)
+    assert update.error is not None
+    assert update.error["code"] == "no_output"
+
+
+@pytest.mark.parametrize(("eta", "read"), [(13.07, 13.07), (960, 960.0), ("12", None), (None, None), (-1, None)])
+def test_eta_is_seconds_or_nothing(eta: Any, read: float | None) -> None:
+    answer = submit({"status": "processing", "id": 1, "eta": eta})
+    assert isinstance(answer, Accepted)
+    assert answer.update.eta == read
+
+
+def test_an_answer_with_an_unknown_status_and_an_id_is_taken_as_accepted() -> None:
+    answer = submit({"status": "queued-somewhere", "id": 5})
+    assert isinstance(answer, Accepted)
+    assert answer.update.status is Status.SUBMITTED
+
+
+def test_a_processing_call_is_no_failure() -> None:
+    assert call(status="processing", id=1, output="").status is Status.PROCESSING
+
+
+@pytest.mark.parametrize("track_id", [None, "", "other", 20, [], {"a": 1}, True, "tsk_é"])
+def test_a_call_with_another_track_id_is_refused(track_id: Any) -> None:
+    with pytest.raises(CallbackRefused) as refused:
+        call(track_id=track_id, status="success", output=["https://x.example/a.png"])
+    assert (refused.value.status, refused.value.result) == (401, "bad_track_id")
+
+
+def test_a_track_id_that_comes_back_as_a_number_is_compared_as_text() -> None:
+    assert modelslab().read_callback("20", b'{"track_id":20,"status":"processing"}').status is Status.PROCESSING
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"{", b'{"event":"workflow.completed","workflow":{}}'])
+def test_a_call_without_a_task_is_malformed(body: bytes) -> None:
+    with pytest.raises(CallbackRefused) as refused:
+        modelslab().read_callback(TASK_ID, body)
+    assert (refused.value.status, refused.value.result) == (400, "malformed")
+
+
+@pytest.mark.parametrize(
+    ("model", "url"),
+    [
+        ("flux", "https://modelslab.com/api/v1/enterprise/flux/fetch/7"),
+        ("v6", "https://modelslab.com/api/v6/images/fetch/7"),
+        ("realistic-vision-51", "https://modelslab.com/api/v6/images/fetch/7"),
+    ],
+)
+def test_a_task_is_asked_for_at_the_address_of_its_own_family(model: str, url: str) -> None:
+    request = modelslab().fetch_request(make_task("modelslab", model=model, provider_task_id="7"))
+    assert request is not None
+    assert (request.method, request.url, request.body) == ("POST", url, orjson.dumps({"key": KEY}))
+
+
+def test_the_key_goes_to_no_address_that_an_answer_names() -> None:
+    evil = {"status": "processing", "id": 7, "fetch_result": "https://evil.example/fetch/7", "eta": 1}
+    answer = submit(evil)
+    assert isinstance(answer, Accepted)
+    request = modelslab().fetch_request(make_task("modelslab", provider_task_id=answer.update.provider_task_id))
+    assert request is not None
+    assert request.url.startswith("https://modelslab.com/")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "failed", "id": "", "message": "Request not found"},
+        {"status": "error", "message": "Invalid API key"},
+        {"status": "error", "messege": "Rate limit exceeded"},
+        {"status": "error", "message": "whatever, without an id"},
+    ],
+)
+def test_a_failed_lookup_says_nothing_about_the_task(body: dict[str, Any]) -> None:
+    assert modelslab().read_fetch(TASK, reply(body)) is None
+
+
+def test_the_key_is_in_no_error_even_when_the_provider_repeats_it() -> None:
+    answer = submit({"status": "error", "message": f"Invalid API key {KEY}"})
+    assert isinstance(answer, Rejected)
+    assert KEY not in str(answer.error)
+    assert answer.error["provider_message"] == "Invalid API key [hidden]"
+
+
+def test_an_inline_picture_is_saved_and_replaced_by_its_address() -> None:
+    media = Media()
+    body = {"status": "success", "id": 1, "output": [PNG], "track_id": TASK_ID}
+    update = modelslab(media).read_callback(TASK_ID, orjson.dumps(body))
+    assert update.output is not None
+    assert update.output["urls"] == ["https://media.test/1.png"]
+    assert PNG not in str(update.output["raw"])
+
+
+def test_config_is_not_sent_and_that_is_said() -> None:
+    asked = {"prompt": "p", "init_image": "https://x.example/i.png"}
+    [warning] = modelslab().check("img2img", "flux", asked, {"service_mode": "public"})
+    assert "config" in warning
+
+
+def test_modelslab_can_neither_cancel_nor_list() -> None:
+    room = modelslab()
+    assert room.cancel_request(TASK) is None
+    assert room.history_request(TASK, 1) is None
+    assert not room.streams(TASK)

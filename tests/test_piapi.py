@@ -1,0 +1,271 @@
+"""PiAPI's answers, callbacks, fetches, cancels and history, read into updates."""
+
+import dataclasses
+from typing import Any
+
+import orjson
+import pytest
+
+from service.core.task import Status, Update
+from service.ports import Accepted, Busy, Callback, CallbackRefused, Rejected, Unclear
+from service.providers import redact, statuses
+from tests.samples import CALLBACK, KEY, TASK_ID, Media, differs, each, make_task, piapi, provider, reply
+
+KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Unclear}
+
+
+@pytest.mark.parametrize(("name", "sample"), each("*/answers"))
+def test_an_answer_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
+    task, expect = make_task(name, **sample["task"]), sample["expect"]
+    answer = provider(name).read_answer(task, CALLBACK, reply(sample["body"], sample["http"], sample["headers"]))
+    assert isinstance(answer, KINDS[expect["answer"]])
+    if isinstance(answer, Accepted):
+        assert differs(answer.update, expect) == []
+    elif isinstance(answer, Rejected):
+        assert differs(Update(Status.FAILED, error=answer.error), expect) == []
+    elif isinstance(answer, Busy):
+        assert answer.retry_after == expect["retry_after"]
+
+
+@pytest.mark.parametrize(("name", "sample"), each("*/fetches"))
+def test_a_fetch_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
+    body = sample["body"]
+    given_id = sample.get("provider_task_id") or body.get("data", body).get("task_id") if name == "piapi" else "1"
+    task = make_task(name, **sample["task"], provider_task_id=given_id)
+    update = provider(name).read_fetch(task, reply(body, sample["http"]))
+    if sample["expect"].get("says_nothing"):
+        assert update is None
+    else:
+        assert update is not None
+        assert differs(update, sample["expect"]) == []
+
+
+@pytest.mark.parametrize(("name", "sample"), each("*/callbacks"))
+def test_a_callback_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
+    update = provider(name).read_callback(TASK_ID, orjson.dumps(sample["body"]))
+    assert differs(update, sample["expect"]) == []
+    for secret in ("the-secret", "webhooks/piapi/TOKEN", KEY):
+        assert secret not in str(dataclasses.asdict(update))
+
+
+def callback_body(**fields: Any) -> bytes:
+    return orjson.dumps({"timestamp": 1, "data": {"task_id": "t1", "status": "completed", **fields}})
+
+
+# --- states (traps 18, 19, 20, 25) ---
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("Completed", Status.COMPLETED),
+        (" SUCCESS ", Status.COMPLETED),
+        ("Failed", Status.FAILED),
+        ("processing\t", Status.PROCESSING),
+        ("running", Status.PROCESSING),
+        ("Staged", Status.SUBMITTED),
+        ("retry", Status.SUBMITTED),
+        ("starting", Status.SUBMITTED),
+        ("Pending", Status.SUBMITTED),
+        ("cancelled", Status.CANCELED),
+        ("", None),
+        ("finalizing", None),
+        (99, None),
+        (None, None),
+    ],
+)
+def test_a_state_is_known_in_every_spelling_and_open_otherwise(word: Any, status: Status | None) -> None:
+    assert statuses.status_of(word) is status
+    assert piapi().read_callback(TASK_ID, callback_body(status=word, output={"image_url": "https://x.example/i.png"}))
+
+
+@pytest.mark.parametrize("output", [{"status": 99, "video_url": ""}, {"state": "completed", "video": {"url": None}}])
+def test_a_state_inside_the_output_is_not_the_tasks(output: dict[str, Any]) -> None:
+    assert piapi().read_callback(TASK_ID, callback_body(status="pending", output=output)).status is Status.SUBMITTED
+
+
+@pytest.mark.parametrize("output", [None, {}, {"image_url": "", "image_urls": None}, {"video": {"url": ""}}, ""])
+def test_done_without_an_address_and_without_a_text_is_no_output(output: Any) -> None:
+    update = piapi().read_callback(TASK_ID, callback_body(output=output))
+    assert update.status is Status.FAILED
+    assert update.error is not None
+    assert update.error["code"] == "no_output"
+
+
+def test_midjourney_without_image_urls_still_has_its_temporary_ones() -> None:
+    output = {"image_urls": None, "temporary_image_urls": ["https://x.example/1.png", "https://x.example/2.png"]}
+    update = piapi().read_callback(TASK_ID, callback_body(model="midjourney", output=output))
+    assert update.output is not None
+    assert update.output["urls"] == output["temporary_image_urls"]
+
+
+@pytest.mark.parametrize("time", ["2025-06-30T07:11:30.719851187Z", "", "0001-01-01T00:00:00Z", "nonsense", None, 7])
+def test_the_providers_times_prove_nothing_and_break_nothing(time: Any) -> None:
+    meta = {"created_at": time, "started_at": time, "ended_at": time}
+    assert piapi().read_callback(TASK_ID, callback_body(status="processing", meta=meta)).status is Status.PROCESSING
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ({"code": 1, "raw_message": "raw", "message": "plain"}, "raw"),
+        ({"code": 1, "raw_message": "", "message": "plain"}, "plain"),
+        ({"code": 1, "message": "", "detail": "the detail"}, "the detail"),
+        ({"code": 1, "message": {"prompt": ["is required"]}}, "is required"),
+        ("only text", "only text"),
+        (None, None),
+    ],
+)
+def test_the_most_telling_error_text_is_kept(error: Any, text: str | None) -> None:
+    update = piapi().read_callback(TASK_ID, callback_body(status="failed", error=error))
+    assert update.error is not None
+    assert update.error["provider_message"] == text
+
+
+# --- who may call ---
+
+
+@pytest.mark.parametrize("given", ["", "wrong", "callback-secret ", "é", "\udce9", "callback-secre"])
+def test_a_call_without_the_right_secret_is_refused(given: str) -> None:
+    with pytest.raises(CallbackRefused) as refused:
+        piapi().authenticate({"x-webhook-secret": given}, CALLBACK)
+    assert (refused.value.status, refused.value.result) == (401, "bad_secret")
+    with pytest.raises(CallbackRefused):
+        piapi().authenticate({}, CALLBACK)
+
+
+def test_an_empty_expected_secret_lets_nobody_pass() -> None:
+    with pytest.raises(CallbackRefused):
+        piapi().authenticate({"x-webhook-secret": ""}, Callback("https://x.example", ""))
+
+
+def test_the_right_secret_passes_whatever_the_case_of_the_header() -> None:
+    piapi().authenticate({"X-Webhook-Secret": CALLBACK.secret}, CALLBACK)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"7",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 5000,
+        b"{}",
+        b'{"data":[]}',
+        b'{"data":{"task_id":""}}',
+        b"\0",
+    ],
+)
+def test_a_body_without_a_task_is_malformed(body: bytes) -> None:
+    with pytest.raises(CallbackRefused) as refused:
+        piapi().read_callback(TASK_ID, body)
+    assert (refused.value.status, refused.value.result) == (400, "malformed")
+
+
+# --- echoes (traps 9, 15), load, asking ---
+
+
+@pytest.mark.parametrize(
+    ("config", "dropped"),
+    [
+        ({"webhook_config": {"endpoint": CALLBACK.url, "secret": "x"}}, False),
+        ({"webhook_config": {"endpoint": "", "secret": ""}}, True),
+        ({"webhook_config": None}, True),
+        ({"service_mode": ""}, True),
+        (None, False),
+    ],
+)
+def test_a_callback_address_that_was_dropped_is_noticed(config: Any, dropped: bool) -> None:
+    body = {"code": 200, "data": {"task_id": "t", "status": "pending", "config": config}}
+    answer = piapi().read_answer(make_task("piapi"), CALLBACK, reply(body))
+    assert isinstance(answer, Accepted)
+    assert answer.update.callback_dropped is dropped
+
+
+def test_nothing_secret_comes_out_of_an_echo() -> None:
+    echo = {"endpoint": CALLBACK.url, "secret": CALLBACK.secret}
+    output = {"image_url": "https://x.example/i.png", "webhook_config": echo, "note": f"{CALLBACK.url} {KEY}"}
+    update = piapi().read_callback(TASK_ID, callback_body(output=output, config={"webhook_config": echo}))
+    shown = str(dataclasses.asdict(update))
+    assert not any(secret in shown for secret in ("tok.en-1", CALLBACK.secret, KEY))
+
+
+def test_an_audited_body_is_cut_and_holds_no_secret() -> None:
+    body = {"data": {"task_id": "t", "config": {"webhook_config": {"endpoint": CALLBACK.url, "secret": "s3cr3t"}}}}
+    kept = redact.audit(orjson.dumps(body | {"long": "x" * 100_000, "key": KEY}), KEY)
+    assert "t" in kept
+    assert len(kept) < 20_000
+    assert not any(secret in kept for secret in ("tok.en-1", "s3cr3t", KEY))
+    assert "tok.en-1" not in redact.audit(f"no json {CALLBACK.url}".encode())
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "wait"),
+    [
+        ("3.5", {}, 3.5),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", {}, 0.0),
+        ("-5", {}, 0.0),
+        ("soon", {}, None),
+        ("nan", {}, None),
+        (None, {"retry_after": 30}, 30.0),
+        (None, {}, None),
+        ("999999", {}, 3600.0),
+    ],
+)
+def test_how_long_to_wait_is_read_from_header_or_body(header: str | None, body: Any, wait: float | None) -> None:
+    headers = {} if header is None else {"retry-after": header}
+    answer = piapi().read_answer(make_task("piapi"), CALLBACK, reply(body, 429, headers))
+    assert answer == Busy(wait)
+
+
+def test_a_task_is_asked_for_and_canceled_by_its_quoted_id() -> None:
+    task = make_task("piapi", provider_task_id="a/../b?c")
+    room = piapi()
+    fetch, cancel = room.fetch_request(task), room.cancel_request(task)
+    assert fetch is not None
+    assert cancel is not None
+    assert (fetch.method, cancel.method, fetch.url) == ("GET", "DELETE", cancel.url)
+    assert fetch.url == "https://api.piapi.ai/api/v1/task/a%2F..%2Fb%3Fc"
+    assert room.fetch_request(make_task("piapi")) is None
+
+
+def test_a_refused_cancel_says_that_only_pending_tasks_can_be_canceled() -> None:
+    room, task = piapi(), make_task("piapi", provider_task_id="t")
+    assert room.read_cancel(task, reply({"code": 200, "message": "task t canceled"})) is None
+    refusal = room.read_cancel(task, reply({"code": 400, "message": "task is processing"}, 400))
+    assert refusal is not None
+    assert "task is processing" in refusal
+    assert "pending" in refusal
+
+
+def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> None:
+    room, task = piapi(), make_task("piapi", sent_at=1_700_000_100_000)
+    request = room.history_request(task, 2)
+    assert request is not None
+    assert "page=2" in request.url
+    assert "model=flux" in request.url
+    assert "start_time=1700000040" in request.url
+
+    def entry(task_id: str, endpoint: str) -> dict[str, Any]:
+        config = {"webhook_config": {"endpoint": endpoint}}
+        return {"task_id": task_id, "status": "processing", "input": task.input, "config": config}
+
+    page = {"code": 200, "data": {"tasks": [entry("other", "https://x.example"), entry("mine", CALLBACK.url)]}}
+    found = room.find_in_history(task, CALLBACK, reply(page))
+    assert found is not None
+    assert found.provider_task_id == "mine"
+    same_prompt = {"data": [entry("other", "")]}
+    assert room.find_in_history(task, CALLBACK, reply(same_prompt)) is None
+
+
+def test_inline_pictures_are_saved_and_replaced_by_their_address() -> None:
+    media = Media()
+    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+    update = piapi(media).read_callback(TASK_ID, callback_body(output={"image_base64": png, "image_url": ""}))
+    assert update.output is not None
+    assert update.output["url"] == "https://media.test/1.png"
+    assert media.saved[0][0].startswith(b"\x89PNG")
+    assert png not in str(update.output)

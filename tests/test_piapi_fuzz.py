@@ -1,0 +1,57 @@
+"""Whatever the bytes are: reading ends in an update or a refusal, never in a crash."""
+
+import dataclasses
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.ports import CallbackRefused, ProviderReply
+from service.providers import redact
+from tests.samples import CALLBACK, TASK_ID, make_task, modelslab, piapi
+
+NAMES = """task_id status output error data message raw_message meta usage config webhook_config model id track_id eta
+    image_url image_base64 task_result task_output task_info detail tip code choices delta content b64_json"""
+WORDS = ["completed", "failed", "https://x.example/a.png", "iVBORw0KGgo", "Request not found", "error", "processing"]
+FIELDS = st.sampled_from(NAMES.split())
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=20)
+JSON = st.recursive(
+    LEAVES | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(FIELDS, JSON, max_size=8))
+def test_no_body_makes_a_callback_raise_anything_but_a_refusal(fields: dict[str, Any]) -> None:
+    for room, body in ((piapi(), {"data": {"task_id": "t", **fields}}), (modelslab(), {"track_id": TASK_ID, **fields})):
+        try:
+            update = room.read_callback(TASK_ID, orjson.dumps(body))
+        except CallbackRefused:
+            continue
+        orjson.dumps(dataclasses.asdict(update))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_make_a_callback_raise_anything_but_a_refusal(body: bytes) -> None:
+    for room in (piapi(), modelslab()):
+        with pytest.raises(CallbackRefused):
+            room.read_callback(TASK_ID, body)
+    redact.audit(body)
+
+
+@settings(max_examples=200, deadline=None)
+@given(JSON, st.sampled_from([200, 201, 302, 400, 401, 404, 429, 500, 502]))
+def test_no_answer_makes_reading_raise(body: Any, status: int) -> None:
+    got = ProviderReply(status, {"retry-after": str(body)[:20]}, orjson.dumps(body))
+    for room in (piapi(), modelslab()):
+        for model, task_type in (("flux", "img2img"), ("gpt-4o-image", "chat-completions")):
+            task = make_task(room.name, provider_task_id="t", model=model, task_type=task_type)
+            room.read_answer(task, CALLBACK, got)
+            room.read_fetch(task, got)
+            room.read_cancel(task, got)
+            room.find_in_history(task, CALLBACK, got)
