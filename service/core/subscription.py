@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.core.event import FINISHING_EVENTS
+import orjson
+
+from service.core.event import FINISHING_EVENTS, Event
 from service.core.task import Task
 from service.core.times import to_iso
 
@@ -30,15 +32,25 @@ class Subscription:
     def matches(self, event_type: str, task: Task | None) -> bool:
         if event_type not in self.events:
             return False
-        if not self.filter:
-            return True
-        if task is None:
+        if not self.filter or task is None:
+            return not self.filter
+        return self._agrees(task.provider, task.model, task.task_type, task.metadata)
+
+    def matches_stored(self, event: Event) -> bool:
+        """For an event that is told again: the task as it was then is in its body."""
+        if event.type not in self.events:
             return False
-        for name in ("provider", "model", "task_type"):
-            if name in self.filter and self.filter[name] != getattr(task, name):
+        if not self.filter or event.task_id is None:
+            return not self.filter
+        task = orjson.loads(event.body)["data"]
+        return self._agrees(task["provider"], task["model"], task["task_type"], task["metadata"])
+
+    def _agrees(self, provider: str, model: str, task_type: str, metadata: dict[str, Any]) -> bool:
+        for name, value in (("provider", provider), ("model", model), ("task_type", task_type)):
+            if name in self.filter and self.filter[name] != value:
                 return False
         wanted: dict[str, Any] = self.filter.get("metadata") or {}
-        return all(key in task.metadata and task.metadata[key] == value for key, value in wanted.items())
+        return all(key in metadata and metadata[key] == value for key, value in wanted.items())
 
     def secrets(self, now: int) -> list[str]:
         """Newest first; the old one signs too until its time is over."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from service.core.delivery import GONE, Delivery, DeliveryStatus, wait_before_next
@@ -185,5 +184,3 @@ class Lane:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-
-

@@ -127,6 +127,10 @@ class Submitter:
         if provider in self._queues:
             self._queues[provider].wake(fresh)
 
+    @property
+    def alive(self) -> bool:
+        return all(queue.alive for queue in self._queues.values())
+
     def start(self) -> None:
         for queue in self._queues.values():
             queue.start()
@@ -160,10 +164,13 @@ class ProviderQueue:
         self._last_owner = ""
         self._sending: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
-        self.alive = True
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name=f"submit {self.provider.name}")
+
+    @property
+    def alive(self) -> bool:
+        return self._loop is not None and not self._loop.done()
 
     def wake(self, fresh: bool) -> None:
         if fresh:
@@ -173,7 +180,6 @@ class ProviderQueue:
 
     async def stop(self) -> None:
         """Requests in hand get their time to end: cutting them would make them unconfirmed."""
-        self.alive = False
         if self._loop is not None:
             self._loop.cancel()
         if self._sending:
@@ -304,5 +310,3 @@ async def recover(store: Store, providers: Mapping[str, Provider], timing: Timin
     for task in await store.tasks.perhaps_sent():
         await store.tasks.change("recover", task.id, unconfirmed(reason, timing))
     await store.tasks.check_all_open(timing.now())
-
-

@@ -15,23 +15,27 @@ SLICE = 250
 class Listener:
     """`owner` None hears everybody's events. `notify` is called when something new is there, or the end."""
 
-    __slots__ = ("backlog", "ended", "lost", "notify", "owner", "task_id", "types")
+    __slots__ = ("backlog", "ended", "heartbeat", "lost", "notify", "owner", "task_id", "types")
 
     def __init__(
-        self, owner: str | None, task_id: str | None, types: frozenset[str] | None, notify: Callable[[], None]
+        self,
+        owner: str | None,
+        task_id: str | None,
+        types: frozenset[str] | None,
+        notify: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> None:
         self.owner = owner
         self.task_id = task_id
         self.types = types
         self.notify = notify
+        self.heartbeat = heartbeat
         self.backlog: list[tuple[Event, bytes]] = []
         self.ended = False
         self.lost = False
 
     def wants(self, event: Event) -> bool:
-        if self.types is not None and event.type not in self.types:
-            return False
-        return self.owner is None or self.owner == event.owner
+        return (self.types is None or event.type in self.types) and (self.owner is None or self.owner == event.owner)
 
     def take(self) -> list[tuple[Event, bytes]]:
         taken, self.backlog = self.backlog, []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.ports import Listener
+from service.ports import CallStore, DeliveryStore, EventStore, Listener, SubscriptionStore, TaskStore
 from service.store.calls import KEPT, SqliteCalls
 from service.store.database import Database
 from service.store.deliveries import SqliteDeliveries
@@ -14,11 +14,11 @@ from service.store.tasks import SqliteTasks
 class SqliteStore:
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.tasks = SqliteTasks(database)
-        self.events = SqliteEvents(database)
-        self.subscriptions = SqliteSubscriptions(database)
-        self.deliveries = SqliteDeliveries(database)
-        self.calls = SqliteCalls(database)
+        self.tasks: TaskStore = SqliteTasks(database)
+        self.events: EventStore = SqliteEvents(database)
+        self.subscriptions: SubscriptionStore = SqliteSubscriptions(database)
+        self.deliveries: DeliveryStore = SqliteDeliveries(database)
+        self.calls: CallStore = SqliteCalls(database)
 
     def listen(self, listener: Listener) -> None:
         self.database.listener = listener

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive
 
 from service.core.errors import (
@@ -140,3 +141,8 @@ def types_of(request: Request, allowed: tuple[str, ...]) -> tuple[str, ...] | No
     if not found or any(name not in allowed for name in found):
         raise bad_query("types", f"must be a comma-separated list of {', '.join(allowed)}")
     return found
+
+
+async def on_client_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this; it only ends the request without a line in the error log."""
+    return Response(status_code=400)

@@ -1,0 +1,91 @@
+"""The command line: `python -m service` serves; its subcommands are for everything around it."""
+
+import logging
+import os
+import sqlite3
+import sys
+
+import click
+import uvloop
+from dotenv import load_dotenv
+
+from service import __version__
+from service.main import serve
+from service.server import keep_to_one_cpu
+from service.settings import Settings, SettingsError, load_settings
+from service.store.database import DatabaseInUse
+from service.store.migrate import SchemaFromTheFuture
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # It logs whole addresses, and ours hold tokens.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _settings() -> Settings:
+    load_dotenv()
+    try:
+        return load_settings(os.environ)
+    except SettingsError as error:
+        raise click.ClickException(f"wrong setting {error}") from None
+
+
+@click.group(invoke_without_command=True, help="Callbridge. Without a command: serve, with the settings of .env.")
+@click.version_option(__version__)
+@click.pass_context
+def main(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        run_server()
+
+
+def run_server() -> None:
+    settings = _settings()
+    _log_to_stderr()
+    log = logging.getLogger("callbridge")
+    if settings.one_cpu:
+        keep_to_one_cpu()
+    if settings.made_key:
+        click.echo(f"No API_KEYS are set; the key for this run is: {settings.made_key}", err=True)
+    if not (settings.piapi_api_key or settings.modelslab_api_key):
+        log.warning("neither PIAPI_API_KEY nor MODELSLAB_API_KEY is set: every task will be refused")
+    log.info(
+        "Callbridge %s listens on http://%s:%d as %s", __version__, settings.host, settings.port, settings.public_url
+    )
+    try:
+        uvloop.run(serve(settings))
+    except (DatabaseInUse, SchemaFromTheFuture) as error:
+        raise click.ClickException(str(error)) from None
+    except sqlite3.Error as error:
+        raise click.ClickException(f"wrong setting DATABASE_URL: {error}") from None
+
+
+@main.command(help="The pretend PiAPI and ModelsLab, for trying things without a key.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=9000, show_default=True)
+def sandbox(host: str, port: int) -> None:
+    from service.sandbox.app import run
+
+    _log_to_stderr()
+    run(host, port)
+
+
+def _later(name: str, what: str) -> None:
+    @main.command(
+        name, help=f"{what} (not part of this version yet).", context_settings={"ignore_unknown_options": True}
+    )
+    @click.argument("rest", nargs=-1)
+    def command(rest: tuple[str, ...]) -> None:
+        raise click.ClickException(f"`{name}` is not part of this version yet.")
+
+
+for _name, _what in (
+    ("doctor", "Check a deployment"),
+    ("backup", "Copy the database while it is in use"),
+    ("copy", "Copy a database into another"),
+):
+    _later(_name, _what)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m service")

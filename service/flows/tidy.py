@@ -1,0 +1,55 @@
+"""Remove what is older than RETENTION_DAYS, in small steps and with pauses."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from service.core.errors import CallbridgeError
+from service.core.times import now_ms
+from service.ports import Store
+
+log = logging.getLogger("callbridge.tidy")
+DAY = 86_400
+KEYS_KEPT_MS = 48 * 3600 * 1000
+STEP = 50
+# Between two steps, so that callbacks always come first; between two rounds.
+BREATH, ROUND = 0.02, 600.0
+
+
+class Tidier:
+    def __init__(self, store: Store, retention_days: float, tidy_files: Callable[[float], None]) -> None:
+        self.store = store
+        self.kept_seconds = retention_days * DAY
+        self.tidy_files = tidy_files
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="tidy")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.round()
+            except CallbridgeError as error:
+                log.warning("old tasks stay for now: %s", error.detail)
+            except OSError as error:
+                log.warning("old pictures stay for now: %s", error.strerror)
+            await asyncio.sleep(min(ROUND, self.kept_seconds / 4 + 1))
+
+    async def round(self) -> int:
+        """How many rows went."""
+        gone = 0
+        while True:
+            now = now_ms()
+            step = await self.store.tidy(now - int(self.kept_seconds * 1000), now - KEYS_KEPT_MS, STEP)
+            gone += step
+            if not step:
+                break
+            await asyncio.sleep(BREATH)
+        await asyncio.to_thread(self.tidy_files, self.kept_seconds)
+        return gone

@@ -1,0 +1,180 @@
+"""Build every part from the settings and join them: the only file that knows them all."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+
+from starlette.types import ASGIApp
+
+from service import __version__
+from service.core.delivery import Delivery
+from service.core.event import FINISHING_EVENTS, Event
+from service.core.times import now_ms
+from service.flows.deliver import Dispatcher
+from service.flows.hold import Holder
+from service.flows.moves import Timing
+from service.flows.receive import Receiver
+from service.flows.submit import Callbacks, Submitter, recover
+from service.flows.subscribe import Subscriber
+from service.flows.sweep import Sweeper
+from service.flows.tidy import Tidier
+from service.outlets.http1 import Client
+from service.outlets.hub import Hub
+from service.outlets.webhook import WebhookOutlet
+from service.ports import Provider
+from service.providers.catalog import catalog
+from service.providers.http import HttpSender
+from service.providers.modelslab import ModelsLab
+from service.providers.piapi import PiAPI
+from service.providers.redact import audit
+from service.server import create_server
+from service.settings import Settings
+from service.store.media import MediaFolder
+from service.store.sqlite import SqliteStore, open_store
+from service.web.app import create_app
+from service.web.auth import Keys
+from service.web.deliveries import DeliveryRoutes
+from service.web.door import Door
+from service.web.events import EventRoutes
+from service.web.public import PublicRoutes
+from service.web.stream import keep_alive
+from service.web.subscriptions import SubscriptionRoutes
+from service.web.tasks import TaskRoutes
+from service.wire.tokens import Tokens
+
+log = logging.getLogger("callbridge")
+# Attempts in hand at the stop may end in this time; Heroku kills after 30 s.
+LAST_ATTEMPTS = 8.0
+CONNECT_SECONDS = 10.0
+
+
+class Bridge:
+    """Everything that runs, in the order in which it starts; it stops the other way round."""
+
+    def __init__(self, settings: Settings, store: SqliteStore) -> None:
+        self.store = store
+        tokens = Tokens(settings.secret_keys or (store.local_secret(lambda: secrets.token_urlsafe(48)),))
+        timing = Timing(settings.sweep_after, settings.task_deadline, now_ms)
+        self.media = MediaFolder(settings.media_dir, settings.public_url, tokens)
+        self.providers = build_providers(settings, self.media)
+        self.sender = HttpSender()
+        self.client = Client(allow_private=settings.allow_private_targets, connect_timeout=CONNECT_SECONDS)
+        outlet = WebhookOutlet(
+            self.client, allow_private=settings.allow_private_targets, timeout=settings.delivery_timeout
+        )
+        self.hub = Hub()
+        self.timing = timing
+        self.dispatcher = Dispatcher(store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms)
+        callbacks = Callbacks(settings.public_url, tokens)
+        holder = Holder(store, self.sender, timing)
+        self.submitter = Submitter(store, self.providers, self.sender, callbacks, timing, holder)
+        self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing)
+        self.tidier = Tidier(store, settings.retention_days, self.media.tidy)
+        keys = Keys(settings.api_keys, settings.rate_limit)
+        events = EventRoutes(store, self.hub, keys, tokens)
+        public = PublicRoutes(store, self.media, catalog(), __version__, self.troubles)
+        tasks = TaskRoutes(
+            store,
+            self.submitter,
+            self.providers,
+            self.sender,
+            outlet,
+            self.hub,
+            timing,
+            settings.max_body_bytes,
+            settings.on_heroku,
+            set(),
+        )
+        subscriber = Subscriber(store, self.dispatcher)
+        subscriptions = SubscriptionRoutes(store, subscriber, outlet, tokens, settings.max_body_bytes)
+        deliveries = DeliveryRoutes(store, self.dispatcher)
+        self.app: ASGIApp = create_app(
+            Door(Receiver(store, self.providers, tokens, timing), settings.max_webhook_bytes, audit),
+            keys,
+            [*events.open_routes(), *public.routes()],
+            [
+                *tasks.routes(),
+                *events.routes(),
+                *subscriptions.routes(),
+                *deliveries.routes(),
+                *public.keyed_routes(),
+            ],
+        )
+
+    # The store tells these three after each commit.
+
+    def wants(self, lane: str) -> bool:
+        return self.dispatcher.wants(lane)
+
+    def told(self, event: Event) -> None:
+        self.hub.publish(event)
+        if event.type in FINISHING_EVENTS:
+            for name in self.providers:
+                self.submitter.wake(name)
+
+    def handed(self, delivery: Delivery) -> None:
+        self.dispatcher.handed(delivery)
+
+    async def start(self) -> None:
+        self.hub.last_seq = await self.store.events.last_seq()
+        self.store.listen(self)
+        await recover(self.store, self.providers, self.timing)
+        await self.dispatcher.start()
+        self.submitter.start()
+        self.sweeper.start()
+        self.tidier.start()
+        self._heart = asyncio.create_task(keep_alive(self.hub), name="heartbeat")
+
+    def troubles(self) -> list[str]:
+        parts = {
+            "submit": self.submitter.alive,
+            "sweep": self.sweeper.alive,
+            "store": self.store.database.writer.healthy,
+            "stopping": not self.hub.closed,
+        }
+        return [name for name, well in parts.items() if not well]
+
+    async def stop(self) -> None:
+        self._heart.cancel()
+        await self.tidier.stop()
+        await self.sweeper.stop()
+        await self.submitter.stop()
+        await self.dispatcher.stop(LAST_ATTEMPTS)
+        await self.sender.close()
+        await self.client.aclose()
+        await self.store.close()
+
+
+def build_providers(settings: Settings, media: MediaFolder) -> dict[str, Provider]:
+    """A provider without a key is not there: its tasks are refused with `provider_not_configured`."""
+    found: list[Provider] = []
+    if settings.piapi_api_key:
+        found.append(
+            PiAPI(
+                settings.piapi_api_key,
+                settings.piapi_base_url,
+                settings.piapi_llm_base_url,
+                settings.piapi_max_inflight,
+                media.save,
+            )
+        )
+    if settings.modelslab_api_key:
+        found.append(
+            ModelsLab(
+                settings.modelslab_api_key, settings.modelslab_base_url, settings.modelslab_max_inflight, media.save
+            )
+        )
+    return {provider.name: provider for provider in found}
+
+
+async def serve(settings: Settings, kill_point: Callable[[str], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT. Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
+    store = await open_store(settings.database_path, kill_point)
+    bridge = Bridge(settings, store)
+    await bridge.start()
+    server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close)
+    try:
+        await server.serve()
+    finally:
+        await bridge.stop()

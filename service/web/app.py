@@ -1,0 +1,42 @@
+"""The route table and what wraps it."""
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.core.errors import CallbridgeError
+from service.web.answers import on_callbridge_error, on_http_exception, on_unknown_fault
+from service.web.auth import Authenticated, Keys
+from service.web.door import PREFIX, Door
+from service.web.requests import ClientGone, on_client_gone
+
+
+def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_routes: Sequence[Route]) -> ASGIApp:
+    """`keyed_routes` stand under /v1 and need an API key."""
+    routes: list[BaseRoute] = [
+        *open_routes,
+        Mount("/v1", app=Authenticated(Router(list(keyed_routes), redirect_slashes=False), keys)),
+    ]
+    site = Starlette(
+        routes=routes,
+        exception_handlers={
+            CallbridgeError: on_callbridge_error,
+            ClientGone: on_client_gone,
+            HTTPException: on_http_exception,
+            Exception: on_unknown_fault,
+        },
+    )
+    # A trailing slash is another address, not a redirect that drops the body.
+    site.router.redirect_slashes = False
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        # Callbacks pass no middleware and no route table: each of those costs more than reading the call.
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await door(scope, receive, send)
+        else:
+            await site(scope, receive, send)
+
+    return application

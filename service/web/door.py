@@ -1,0 +1,102 @@
+"""The callback doors: plain ASGI in front of the framework, since a provider's call is the path that must be fast.
+
+Order matters: token and secret are checked before one byte of the body is read.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from service.core.errors import (
+    CallbridgeError,
+    Conflict,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from service.flows.receive import Receiver
+from service.ports import Call, CallbackRefused
+from service.web.answers import PROBLEM, problem_headers, send_raw
+from service.web.auth import Bucket
+from service.web.requests import ClientGone, read_body
+from service.wire.tokens import CallbackToken
+
+log = logging.getLogger("callbridge.door")
+
+PREFIX = "/webhooks/"
+# The provider hears 503 before it gives up by itself.
+ANSWER_SECONDS = 12.0
+KEPT_BODY = 4096
+# Refused calls that are written down a second: a stranger must not fill the disk.
+AUDIT_RATE = 20.0
+REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict}
+TAKEN = b'{"received":true}'
+
+
+class Door:
+    def __init__(self, receiver: Receiver, limit: int, redact: Callable[[bytes], str]) -> None:
+        self.receiver = receiver
+        self.limit = limit
+        self.redact = redact
+        self._audit = Bucket(AUDIT_RATE)
+        self.refused = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._take(scope, receive)
+        except ClientGone:
+            return
+        except CallbridgeError as error:
+            await _send_problem(send, error)
+        except Exception:
+            log.exception("a callback met an unknown fault")
+            await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."))
+        else:
+            await send_raw(send, 200, TAKEN, "application/json", {})
+
+    async def _take(self, scope: Scope, receive: Receive) -> None:
+        provider_name, _, token_text = scope["path"][len(PREFIX) :].partition("/")
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("Providers call this address with POST.")
+        # Header names and values are ISO 8859-1 on the wire, so this never raises.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        token: CallbackToken | None = None
+        body = b""
+        try:
+            provider, token = self.receiver.open(provider_name, token_text, headers)
+            body = await read_body(receive, headers.get("content-length"), self.limit)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.receiver.receive(provider, token, body)
+        except TimeoutError:
+            raise Unavailable("The store did not answer in time; call again.", retry_after=5) from None
+        except CallbackRefused as refused:
+            await self._note(provider_name, token, refused.status, refused, body)
+            raise REFUSALS[refused.status](refused.detail) from None
+        except CallbridgeError as error:
+            if error.status < 500:
+                await self._note(provider_name, token, error.status, error, body)
+            raise
+
+    async def _note(
+        self, provider: str, token: CallbackToken | None, status: int, error: CallbackRefused | CallbridgeError, body: bytes
+    ) -> None:
+        """Write the refused call down, if there are not too many of them."""
+        self.refused += 1
+        if self._audit.take():
+            return
+        result = error.result if isinstance(error, CallbackRefused) else error.code
+        kept = self.redact(body)[:KEPT_BODY] if body else None
+        call = Call(provider[:40], token.task_id if token else None, result, status, str(error), kept)
+        try:
+            await self.receiver.store.calls.note(call)
+        except Unavailable:
+            log.warning("a refused callback (%s) could not be written down", result)
+
+
+async def _send_problem(send: Send, error: CallbridgeError) -> None:
+    await send_raw(send, error.status, orjson.dumps(error.document()), PROBLEM, problem_headers(error))

@@ -1,0 +1,213 @@
+"""Real parts for every test: a service on a free port with a file of its own, the sandbox providers, a subscriber."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.main import Bridge
+from service.sandbox.app import create_sandbox
+from service.sandbox.serving import serving
+from service.server import Server, create_server
+from service.settings import load_settings
+from service.store.sqlite import open_store
+
+PATIENCE = 20.0
+TXT2IMG = {
+    "provider": "piapi",
+    "model": "Qubico/flux1-schnell",
+    "task_type": "txt2img",
+    "input": {"prompt": "a little cat [sandbox: delay=0.05]"},
+}
+IMG2IMG = {
+    "provider": "modelslab",
+    "model": "flux",
+    "task_type": "img2img",
+    "input": {
+        "prompt": "a cat [sandbox: delay=0.05]",
+        "init_image": "https://example.com/cat.png",
+        "width": "512",
+        "height": "512",
+        "samples": "1",
+    },
+}
+
+
+def txt2img(sandbox: str = "delay=0.05", **fields: Any) -> dict[str, Any]:
+    """A PiAPI task; `sandbox` tells the pretend provider how to behave."""
+    return TXT2IMG | {"input": {"prompt": f"a little cat [sandbox: {sandbox}]"}} | fields
+
+
+def img2img(sandbox: str = "delay=0.05", **fields: Any) -> dict[str, Any]:
+    return IMG2IMG | {"input": {**IMG2IMG["input"], "prompt": f"a cat [sandbox: {sandbox}]"}} | fields
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """A running Callbridge. `client` has alice's key, `admin` an admin key, `bob` another owner's."""
+
+    url: str
+    bridge: Bridge
+    server: Server
+    client: httpx.AsyncClient
+    bob: httpx.AsyncClient
+    admin: httpx.AsyncClient
+    anybody: httpx.AsyncClient
+
+    async def submit(self, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+        answer = await self.client.post("/v1/tasks", json=body, headers=headers)
+        assert answer.status_code in (200, 202), answer.text
+        return answer.json()
+
+    async def finished(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Submit and wait for the end."""
+        return await self.submit(body, Prefer="wait=15")
+
+    async def event(self, task_id: str, event_type: str, after: int = 0) -> dict[str, Any]:
+        """The first event of that type; waits for it on the task's own stream of moves."""
+        async with asyncio.timeout(PATIENCE):
+            async for event in self.events(task_id=task_id, after=after):
+                if event["type"] == event_type:
+                    return event
+        raise AssertionError
+
+    async def events(self, after: int = 0, task_id: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        query = {"after": after} | ({"task_id": task_id} if task_id else {})
+        async with self.client.stream(
+            "GET", "/v1/events", params=query, headers={"Accept": "text/event-stream"}, timeout=PATIENCE
+        ) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    yield orjson.loads(line[5:])
+
+
+@dataclass
+class Subscriber:
+    """A small application that keeps what it is sent; `answer` may be replaced to misbehave."""
+
+    url: str = ""
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answer: Callable[[Request, bytes], Any] | None = None
+    parallel: int = 0
+    most_parallel: int = 0
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [orjson.loads(body) for _, body in self.received]
+
+    @property
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    async def take(self, request: Request) -> Response:
+        body = await request.body()
+        self.parallel += 1
+        self.most_parallel = max(self.most_parallel, self.parallel)
+        try:
+            async with self._changed:
+                self.received.append((dict(request.headers), body))
+                self._changed.notify_all()
+            answer = self.answer(request, body) if self.answer else Response(status_code=204)
+            return await answer if asyncio.iscoroutine(answer) else answer
+        finally:
+            self.parallel -= 1
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE), self._changed:
+            await self._changed.wait_for(enough)
+
+    async def count(self, n: int) -> None:
+        await self.until(lambda: len(self.received) >= n)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[str]:
+    """The address of the pretend providers."""
+    async with serving(create_sandbox(callback_retry=0.1)) as url:
+        yield url
+
+
+@pytest.fixture
+async def subscriber() -> AsyncIterator[Subscriber]:
+    one = Subscriber()
+    app = Starlette(routes=[Route("/{path:path}", one.take, methods=["POST", "GET"])])
+    async with serving(app) as url:
+        one.url = f"{url}/hook"
+        yield one
+
+
+def environment(sandbox: str, folder: Path, port: int) -> dict[str, str]:
+    return {
+        "PORT": str(port),
+        "API_KEYS": "alice:alice-key,bob:bob-key,ops:ops-key:admin",
+        "SECRET_KEY": "a-secret-key-of-this-test-with-32-characters",
+        "DATABASE_URL": f"sqlite:///{folder / 'test.db'}",
+        "MEDIA_DIR": str(folder / "media"),
+        "PIAPI_API_KEY": "piapi-test-key",
+        "MODELSLAB_API_KEY": "modelslab-test-key",
+        "PIAPI_BASE_URL": sandbox,
+        "PIAPI_LLM_BASE_URL": sandbox,
+        "MODELSLAB_BASE_URL": sandbox,
+        "ALLOW_PRIVATE_TARGETS": "true",
+        "RETRY_SCHEDULE": "0.05,0.1",
+    }
+
+
+@asynccontextmanager
+async def running(env: dict[str, str]) -> AsyncIterator[Service]:
+    """The service in this loop, on a real socket and a real file; stopped as SIGTERM stops it."""
+    settings = load_settings(env)
+    store = await open_store(settings.database_path)
+    bridge = Bridge(settings, store)
+    await bridge.start()
+    server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close, stop_seconds=3)
+    # Signals belong to the test runner.
+    serving_task = asyncio.create_task(server._serve())
+    while not server.started:
+        if serving_task.done():
+            serving_task.result()
+        await asyncio.sleep(0.005)
+    url = f"http://127.0.0.1:{settings.port}"
+    try:
+        async with AsyncExitStack() as stack:
+            keys = ("alice-key", "bob-key", "ops-key", None)
+            clients = [
+                await stack.enter_async_context(
+                    httpx.AsyncClient(base_url=url, headers={"X-API-Key": key} if key else {}, timeout=PATIENCE)
+                )
+                for key in keys
+            ]
+            yield Service(url, bridge, server, clients[0], clients[1], clients[2], clients[3])
+    finally:
+        server.should_exit = True
+        await serving_task
+        await bridge.stop()
+
+
+@pytest.fixture
+def env(sandbox: str, tmp_path: Path) -> dict[str, str]:
+    return environment(sandbox, tmp_path, free_port())
+
+
+@pytest.fixture
+async def service(env: dict[str, str]) -> AsyncIterator[Service]:
+    async with running(env) as one:
+        yield one
