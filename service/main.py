@@ -21,6 +21,7 @@ from service.flows.sweep import Sweeper
 from service.flows.tidy import Tidier
 from service.outlets.http1 import Client
 from service.outlets.hub import Hub
+from service.outlets.lookups import Lookups
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider
 from service.providers.catalog import catalog
@@ -59,7 +60,9 @@ class Bridge:
         self.media = MediaFolder(settings.media_dir, settings.public_url, tokens)
         self.providers = build_providers(settings, self.media)
         self.sender = HttpSender()
-        self.client = Client(allow_private=settings.allow_private_targets, connect_timeout=CONNECT_SECONDS)
+        self.client = Client(
+            allow_private=settings.allow_private_targets, connect_timeout=CONNECT_SECONDS, resolver=Lookups()
+        )
         outlet = WebhookOutlet(
             self.client, allow_private=settings.allow_private_targets, timeout=settings.delivery_timeout
         )

@@ -218,9 +218,10 @@ class DeliveryQuery:
     limit: int = 50
 
 
-# A decision about a task, made inside the transaction: the task after it and the event to tell (None: tell nobody),
-# or None to leave everything as it is. It must be pure; it may raise a CallbridgeError to refuse.
-Decision = tuple[Task, str | None] | None
+# A decision about a task, made inside the transaction: the moves it makes, each the task after it and the event to
+# tell (None: tell nobody). Empty leaves everything as it is. It must be pure; it may raise to refuse.
+Step = tuple[Task, str | None]
+Decision = Sequence[Step]
 Decide = Callable[[Task], Decision]
 
 

@@ -118,14 +118,10 @@ class Lane:
     def _let_next_of_task(self, delivery: Delivery) -> None:
         if delivery.tries or delivery.task_id is None:
             return
-        behind = self._behind.get(delivery.task_id)
-        if not behind:
-            self._behind.pop(delivery.task_id, None)
-            return
-        following = behind.popleft()
-        self._waiting_behind -= 1
-        # It takes over the place of the one before it: the rest keeps waiting behind.
-        self._start(following)
+        behind = self._behind.pop(delivery.task_id, None)
+        if behind:
+            self._waiting_behind -= len(behind)
+            self._ready.extendleft(reversed(behind))
 
     def _judge(self, delivery: Delivery, outcome: Outcome) -> Delivery:
         attempt = outcome.attempt

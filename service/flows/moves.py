@@ -21,11 +21,14 @@ class Timing:
     now: Callable[[], int]
 
 
+NOTHING: Decision = ()
+
+
 def tell(before: Task, after: Task) -> Decision:
     """The move and the event it makes; progress while processing is told too."""
     if after.status is not before.status or (after.status is S.PROCESSING and after.progress != before.progress):
-        return after, f"task.{after.status.value}"
-    return after, None
+        return ((after, f"task.{after.status.value}"),)
+    return ((after, None),)
 
 
 def apply(update: Update, timing: Timing, *, attempt: int | None = None) -> Decide:
@@ -33,19 +36,27 @@ def apply(update: Update, timing: Timing, *, attempt: int | None = None) -> Deci
 
     def decide(task: Task) -> Decision:
         if attempt is not None and attempt < task.attempts and update.status is not S.COMPLETED:
-            return None  # an earlier attempt: only a result still counts, because it was paid for
+            return NOTHING  # an earlier attempt: only a result still counts, because it was paid for
         now = timing.now()
-        moved = task.updated(update, now)
-        if moved is None:
-            return None
-        if moved.status in AT_PROVIDER and task.status not in AT_PROVIDER:
-            wait = min(SOON, timing.sweep_after) if update.callback_dropped else timing.sweep_after
-            moved = replace(
-                moved, check_at=now + int(wait * 1000), checks=0, deadline_at=now + int(timing.task_deadline * 1000)
-            )
-        return tell(task, moved)
+        if task.status is S.QUEUED and update.status in (S.PROCESSING, S.COMPLETED):
+            # The callback was faster than the submit's answer, or the answer was the result: it was submitted first.
+            submitted = _move(task, replace(update, status=S.SUBMITTED, output=None, progress=None), timing, now)
+            return (*submitted, *_move(submitted[-1][0], update, timing, now))
+        return _move(task, update, timing, now)
 
     return decide
+
+
+def _move(task: Task, update: Update, timing: Timing, now: int) -> Decision:
+    moved = task.updated(update, now)
+    if moved is None:
+        return NOTHING
+    if moved.status in AT_PROVIDER and task.status not in AT_PROVIDER:
+        wait = min(SOON, timing.sweep_after) if update.callback_dropped else timing.sweep_after
+        moved = replace(
+            moved, check_at=now + int(wait * 1000), checks=0, deadline_at=now + int(timing.task_deadline * 1000)
+        )
+    return tell(task, moved)
 
 
 def next_check(task: Task, timing: Timing) -> int:
@@ -59,7 +70,7 @@ def fail(code: str, message: str, timing: Timing, *, by_us: bool) -> Decide:
 
     def decide(task: Task) -> Decision:
         if task.finished:
-            return None
+            return NOTHING
         return tell(
             task,
             task.moved(S.FAILED, timing.now(), error=failure(code, message), progress=None, finished_by_us=by_us),
@@ -73,7 +84,7 @@ def unconfirmed(reason: str, timing: Timing) -> Decide:
 
     def decide(task: Task) -> Decision:
         if task.status is not S.QUEUED:
-            return None
+            return NOTHING
         now = timing.now()
         return tell(
             task,

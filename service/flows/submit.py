@@ -11,7 +11,7 @@ from service.core.ids import new_id
 from service.core.task import Status as S
 from service.core.task import Task
 from service.flows.hold import Holder
-from service.flows.moves import Timing, apply, fail, tell, unconfirmed
+from service.flows.moves import NOTHING, Timing, apply, fail, tell, unconfirmed
 from service.ports import (
     Accepted,
     Answer,
@@ -275,14 +275,14 @@ class ProviderQueue:
 
 def given_back(task: Task) -> Decision:
     if task.status is not S.QUEUED or task.sent_at is None:
-        return None
-    return replace(task, sent_at=None, attempts=task.attempts - 1), None
+        return NOTHING
+    return ((replace(task, sent_at=None, attempts=task.attempts - 1), None),)
 
 
 def rejected(error: dict[str, Any], timing: Timing) -> Callable[[Task], Decision]:
     def decide(task: Task) -> Decision:
         if task.status is not S.QUEUED:
-            return None
+            return NOTHING
         return tell(task, task.moved(S.FAILED, timing.now(), error=error))
 
     return decide

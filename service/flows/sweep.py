@@ -5,10 +5,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.core.errors import CallbridgeError
+from service.core.errors import CallbridgeError, Unavailable
 from service.core.task import Status as S
 from service.core.task import Task, Update
-from service.flows.moves import Timing, apply, fail, next_check
+from service.flows.moves import NOTHING, Timing, apply, fail, next_check
 from service.flows.submit import Callbacks
 from service.ports import Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
@@ -52,14 +52,19 @@ class Sweeper:
         while True:
             try:
                 due = await self.store.tasks.due_checks(name, self.timing.now(), ROUND)
-                for task in due:
-                    await self._ask(self.providers[name], task)
-                    await asyncio.sleep(BUDGET_GAP)
+                await self._round(self.providers[name], due)
             except CallbridgeError as error:
                 log.warning("the sweep waits: %s", error.detail)
                 due = []
             if not due:
                 await self._rest()
+
+    async def _round(self, provider: Provider, due: list[Task]) -> None:
+        """Paced, but side by side: a question without an answer holds up nobody."""
+        async with asyncio.TaskGroup() as asking:
+            for task in due:
+                asking.create_task(self._ask(provider, task))
+                await asyncio.sleep(BUDGET_GAP)
 
     async def _rest(self) -> None:
         """Until the next one is due; new tasks come later than a quarter of the shortest wait."""
@@ -75,24 +80,29 @@ class Sweeper:
             return None
 
     async def _ask(self, provider: Provider, task: Task) -> None:
-        found: Update | None = None
         try:
-            if task.provider_task_id:
-                found = await self._fetch(provider, task)
-            else:
-                found = await self._search_history(provider, task)
-        except (SubmitNotSent, SubmitUnclear) as error:
-            log.info("task %s: the provider could not be asked: %s", task.id, error)
+            found = await self._news(provider, task)
+            if found is not None:
+                await self.store.tasks.change("sweep", task.id, apply(found, self.timing, attempt=task.attempts))
+            await self.store.tasks.change("sweep_again", task.id, self._later)
+        except Unavailable as error:
+            log.warning("task %s: its sweep could not be recorded: %s", task.id, error.detail)
         except Exception:
             log.exception("task %s: asking the provider met an unknown fault", task.id)
-        if found is not None:
-            await self.store.tasks.change("sweep", task.id, apply(found, self.timing, attempt=task.attempts))
-        await self.store.tasks.change("sweep_again", task.id, self._later)
+
+    async def _news(self, provider: Provider, task: Task) -> Update | None:
+        try:
+            if task.provider_task_id:
+                return await self._fetch(provider, task)
+            return await self._search_history(provider, task)
+        except (SubmitNotSent, SubmitUnclear) as error:
+            log.info("task %s: the provider could not be asked: %s", task.id, error)
+            return None
 
     def _later(self, task: Task) -> Decision:
         if task.finished:
-            return None
-        return replace(task, check_at=next_check(task, self.timing), checks=task.checks + 1), None
+            return NOTHING
+        return ((replace(task, check_at=next_check(task, self.timing), checks=task.checks + 1), None),)
 
     async def _fetch(self, provider: Provider, task: Task) -> Update | None:
         request = provider.fetch_request(task)
@@ -127,7 +137,7 @@ class Sweeper:
 
     def _too_late(self, task: Task) -> Decision:
         if task.finished or task.deadline_at > self.timing.now():
-            return None
+            return NOTHING
         if task.status is S.UNCONFIRMED:
             code = "submission_unconfirmed"
             text = "No answer to the submit came, and no callback; the provider may have charged for it."

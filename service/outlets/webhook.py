@@ -1,5 +1,6 @@
 """One signed POST, by Standard Webhooks; no redirects, no private addresses."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,7 @@ from service.outlets.http1 import Client, Unreachable
 from service.ports import Outcome
 from service.wire.signature import Signer
 
+log = logging.getLogger("callbridge.deliver")
 USER_AGENT = f"Callbridge/{__version__}".encode()
 
 
@@ -54,6 +56,10 @@ class WebhookOutlet:
             error = f"refused_target: {refused}"
         except Unreachable as trouble:
             error = str(trouble) if str(trouble).startswith(trouble.reason) else f"{trouble.reason}: {trouble}"
+        except Exception:
+            # Whatever it is, the delivery must not be lost over it.
+            log.exception("an attempt of %s met an unknown fault", event_id)
+            error = "internal: see the log"
         duration = int((time.perf_counter() - started) * 1000)
         return Outcome(Attempt(at, status, error, duration, text), retry_after)
 

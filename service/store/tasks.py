@@ -6,7 +6,7 @@ from dataclasses import replace
 from service.core.errors import IdempotencyMismatch
 from service.core.event import encode
 from service.core.task import Task
-from service.ports import Call, Decide, Idempotency, TaskQuery
+from service.ports import Call, Decide, Idempotency, Step, TaskQuery
 from service.store.calls import write_call
 from service.store.database import Database
 from service.store.rows import TASK_COLUMNS, task_from_row, task_to_changed_row, task_to_new_row
@@ -58,12 +58,11 @@ class SqliteTasks:
             task = self._read(task_id)
             if task is None:
                 return None
-            decision = decide(task)
-            if decision is not None:
-                task, event_type = decision
-                self._write(task, event_type)
+            steps = decide(task)
+            if steps:
+                task = self._write(steps)
             if call is not None:
-                write_call(self.db, call if decision is not None else replace(call, result="repeated"))
+                write_call(self.db, call if steps else replace(call, result="repeated"))
             return task
 
         return await self.database.write(name, work)
@@ -79,8 +78,7 @@ class SqliteTasks:
             for row in rows:
                 task = task_from_row(row)
                 task = replace(task, sent_at=now, attempts=task.attempts + 1, updated_at=now)
-                self._write(task, None)
-                claimed.append(task)
+                claimed.append(self._write([(task, None)]))
             return claimed
 
         return await self.database.write("claim_task", work)
@@ -89,15 +87,18 @@ class SqliteTasks:
         row = self.db.execute(f"{SELECT} WHERE id = ?", (task_id,)).fetchone()
         return None if row is None else task_from_row(row)
 
-    def _write(self, task: Task, event_type: str | None) -> None:
-        doc = encode(task.document())
+    def _write(self, steps: Sequence[Step]) -> Task:
+        """Each step's event is told; the row is written once, as the last step leaves it."""
+        for task, event_type in steps:
+            doc = encode(task.document())
+            if event_type is not None:
+                self.database.tell(event_type, task.owner, task, doc, task.updated_at)
         self.db.execute(
             "UPDATE tasks SET status = ?, doc = ?, finished_at = ?, sent_at = ?, finished_by_us = ?, check_at = ?,"
             " checks = ?, deadline_at = ?, earlier_ids = ? WHERE id = ?",
             task_to_changed_row(task, doc),
         )
-        if event_type is not None:
-            self.database.tell(event_type, task.owner, task, doc, task.updated_at)
+        return task
 
     # --- reading ---
 

@@ -83,7 +83,12 @@ class Door:
             raise
 
     async def _note(
-        self, provider: str, token: CallbackToken | None, status: int, error: CallbackRefused | CallbridgeError, body: bytes
+        self,
+        provider: str,
+        token: CallbackToken | None,
+        status: int,
+        error: CallbackRefused | CallbridgeError,
+        body: bytes,
     ) -> None:
         """Write the refused call down, if there are not too many of them."""
         self.refused += 1

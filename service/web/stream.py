@@ -5,6 +5,7 @@ something to send. Ten thousand idle streams are ten thousand small objects and 
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.responses import Response
@@ -28,18 +29,31 @@ HEADERS = [
 
 
 class EventStream(Response):
-    """`resume` None: from now on. `ends`: after the finishing event of the one task it follows."""
+    """`resume` None: from now on. `ends`: after the finishing event of the one task it follows.
 
-    def __init__(self, store: Store, hub: Hub, query: EventQuery, resume: int | None, ends: bool = False) -> None:
+    `headers` are added to those of every stream.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        query: EventQuery,
+        resume: int | None,
+        *,
+        ends: bool = False,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         self.store = store
         self.hub = hub
         self.query = query
         self.resume = resume
         self.ends = ends
+        self.headers_added = list(headers)
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS + self.headers_added})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
