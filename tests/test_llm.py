@@ -176,6 +176,7 @@ def test_an_empty_answer_is_no_output() -> None:
         ("[Play](https://x.example/film.mp4)", "https://x.example/film.mp4"),
         ("only [this](https://x.example/abc)", "https://x.example/abc"),
         (f"```json\n{{'ref': 'https://x.example/ref.png'}}\n```\n![b]({PICTURE})", PICTURE),
+        (f"![b]({PICTURE})\n```\n![x](https://x.example/example.png)\n```", PICTURE),
         (f"Generation failed, trying again\n![b]({PICTURE})", PICTURE),
         (f"![b]({PICTURE})\n\nSuggestion: try another style. Reason: contrast.", PICTURE),
     ],
@@ -268,6 +269,11 @@ def test_an_error_event_is_a_failure() -> None:
 
 def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "MAX_LINE", 1000)
+    payloads = sse.Payloads()
+    for _ in range(3):
+        payloads.feed(b"data: " + b"x" * 600)
+    assert payloads.too_large
+    assert payloads.rest() == []
     assert error_of(read(IMAGES, b"data: " + b"x" * 600, b"x" * 600))["code"] == "no_output"
 
 

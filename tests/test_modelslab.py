@@ -43,6 +43,13 @@ def test_proxy_links_stand_in_where_the_output_is_empty(links: Any) -> None:
     assert update.output["url"] == "https://x.example/p.png"
 
 
+def test_promises_are_not_even_in_the_raw_output() -> None:
+    update = call(status="success", output=["https://x.example/a"], future_links=["https://x.example/soon.png"])
+    assert update.output is not None
+    assert "soon" not in str(update.output)
+    assert update.output["files"][0]["kind"] == "image"
+
+
 def test_future_links_and_the_echoed_input_are_no_results() -> None:
     meta = {"init_image": "https://x.example/in.png"}
     update = call(status="success", output=[], future_links=["https://x.example/soon.png"], proxy_links="", meta=meta)

@@ -61,6 +61,7 @@ def test_paths_and_kinds_are_told() -> None:
         ("image_urls.0", "image"),
         ("z", "other"),
     ]
+    assert outputs.addresses([X + "a"], otherwise="image")[0].kind == "image"
 
 
 @pytest.mark.parametrize("value", ["ftp://x.example", "https://", "https://a b", "javascript:1", "", "http://[", 5])

@@ -239,6 +239,7 @@ def test_a_refused_cancel_says_that_only_pending_tasks_can_be_canceled() -> None
     assert refusal is not None
     assert "task is processing" in refusal
     assert "pending" in refusal
+    assert room.read_cancel(task, reply({"code": 500, "message": "no"})) is not None
 
 
 def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> None:

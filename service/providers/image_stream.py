@@ -77,9 +77,9 @@ class ImageReader:
             if decoded is None:
                 self._unreadable += 1
             else:
-                self._found.append(outputs.Found(self._save(*decoded), f"{path}.image"))
+                self._found.append(outputs.Found(self._save(*decoded), f"{path}.b64_json", "image"))
         elif outputs.is_address(url):
-            self._found.append(outputs.Found(str(url), f"{path}.url.image"))
+            self._found.append(outputs.Found(str(url), f"{path}.url", "image"))
 
     def _completed(self) -> Update:
         usage = self._cleaner.tree(self._usage)

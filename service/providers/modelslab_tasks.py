@@ -11,6 +11,8 @@ from service.providers.redact import Cleaner
 from service.providers.replies import error_text, provider_id
 
 KEPT_HOURS = 24
+# `future_links` are promises and `meta` holds the input: only these hold results, the second the same ones elsewhere.
+RESULTS = ("output", "proxy_links")
 _BUSY = ("rate limit", "queued requests", "too many requests")
 # Texts of a lookup that failed; they say nothing about the task.
 _LOOKUP = ("request not found", "api key", "rate limit", "too many", "invalid api request")
@@ -72,13 +74,10 @@ def code_of(message: str | None) -> int:
 
 
 def _completed(update: Update, document: dict[str, Any], cleaner: Cleaner) -> Update:
-    # `future_links` are promises and `meta` holds the input: only these two hold results.
     raw = cleaner.tree(
         {name: value for name, value in document.items() if name not in ("future_links", "fetch_result")}
     )
-    found = outputs.addresses({"output": raw.get("output")}) or outputs.addresses(
-        {"proxy_links": raw.get("proxy_links")}
-    )
+    found = next(filter(None, (outputs.addresses({name: raw.get(name)}, "image") for name in RESULTS)), [])
     if not found:
         sentence = "ModelsLab says the task is done, but its output is empty"
         return replace(update, status=Status.FAILED, error=failure("no_output", sentence))

@@ -34,8 +34,11 @@ TEXT_FIELDS = ("text", "caption", "description", "content", "lyrics", "answer", 
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """An address and the fields that lead to it; `otherwise` is its kind where neither of them tells."""
+
     url: str
     path: str
+    otherwise: str = "other"
 
     @property
     def kind(self) -> str:
@@ -44,7 +47,7 @@ class Found:
         if suffix in _KIND_OF_SUFFIX:
             return _KIND_OF_SUFFIX[suffix]
         path = self.path.lower()
-        return next((kind for kind, words in _KIND_WORDS if any(word in path for word in words)), "other")
+        return next((kind for kind, words in _KIND_WORDS if any(word in path for word in words)), self.otherwise)
 
     @property
     def rank(self) -> tuple[bool, int, int, int]:
@@ -66,10 +69,10 @@ def is_address(value: Any) -> bool:
         return False
 
 
-def addresses(tree: Any) -> list[Found]:
+def addresses(tree: Any, otherwise: str = "other") -> list[Found]:
     """Every address of a (cleaned) tree, best first, none twice."""
     best: dict[str, Found] = {}
-    for found in sorted(_walk(tree, ""), key=lambda item: item.rank):
+    for found in sorted(_walk(tree, "", otherwise), key=lambda item: item.rank):
         best.setdefault(found.url, found)
         if len(best) == MAX_FILES:
             break
@@ -100,12 +103,12 @@ def output(found: list[Found], text: str | None, raw: Any, expires_at: int | Non
     return {"url": urls[0] if urls else None, "urls": urls, "text": text, "files": files, "raw": raw}
 
 
-def _walk(node: Any, path: str) -> Iterator[Found]:
+def _walk(node: Any, path: str, otherwise: str) -> Iterator[Found]:
     if isinstance(node, dict):
         for name, value in node.items():
-            yield from _walk(value, f"{path}.{name}" if path else str(name))
+            yield from _walk(value, f"{path}.{name}" if path else str(name), otherwise)
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _walk(value, f"{path}.{index}" if path else str(index))
+            yield from _walk(value, f"{path}.{index}" if path else str(index), otherwise)
     elif isinstance(node, str) and is_address(node.strip()):
-        yield Found(node.strip(), path)
+        yield Found(node.strip(), path, otherwise)

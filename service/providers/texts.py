@@ -24,17 +24,17 @@ def pictures(text: str, given: frozenset[str] = frozenset()) -> list[Found]:
     text = _blank(text)
     images = _last_first(_MARKDOWN_IMAGE, text, given)
     if images:
-        return [Found(url, f"text.image.{index}") for index, url in enumerate(images)]
+        return [Found(url, f"text.{index}", "image") for index, url in enumerate(images)]
     links = [*_last_first(_LINK, text, given), *_last_first(_BARE, text, given)]
     sure = [url for url in links if Found(url, "").kind != "other"] or [url for url in links if _media_host(url)]
-    return [Found(url, f"text.link.{index}") for index, url in enumerate(dict.fromkeys(sure))]
+    return [Found(url, f"text.{index}") for index, url in enumerate(dict.fromkeys(sure))]
 
 
 def last_resort(text: str, given: frozenset[str]) -> list[Found]:
     """An address without any sign that it is a picture: better than nothing when nothing else is there."""
     text = _blank(text)
     links = _last_first(_LINK, text, given) or _last_first(_BARE, text, given)
-    return [Found(url, "text.link.0") for url in links[:1]]
+    return [Found(url, "text.0") for url in links[:1]]
 
 
 def failed(text: str, found: bool) -> bool:
