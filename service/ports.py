@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from service.core.delivery import Attempt, Delivery
 from service.core.event import Event
+from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Task, Update
 
@@ -239,7 +240,7 @@ class TaskStore(Protocol):
         """Newest first."""
         ...
 
-    async def change(self, name: str, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
+    async def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
         """Decide, write the task, its event and what must be delivered in one transaction.
 
         Returns the task as it is afterwards, None when there is no such task. `name` is the commit point's.

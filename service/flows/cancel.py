@@ -3,6 +3,7 @@
 import logging
 
 from service.core.errors import Conflict, NotFound
+from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, failure
 from service.flows.moves import Timing, tell
@@ -33,7 +34,7 @@ async def cancel(store: Store, provider: Provider | None, sender: Sender, timing
             ),
         )
 
-    changed = await store.tasks.change("cancel", task.id, decide)
+    changed = await store.tasks.change(Point.CANCEL, task.id, decide)
     if changed is None:
         raise NotFound("There is no such task.")
     return changed

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update, failure
 from service.flows.moves import Timing, apply, unconfirmed
@@ -60,7 +61,7 @@ class Holder:
             case Accepted(update):
                 await self._change(task, update)
             case answer:
-                await self.store.tasks.change("hold", task.id, unconfirmed(answer.reason, self.timing))
+                await self.store.tasks.change(Point.HOLD, task.id, unconfirmed(answer.reason, self.timing))
 
     async def _follow(self, provider: Provider, task: Task, chunks: object) -> None:
         reader = provider.stream_reader(task)
@@ -80,7 +81,7 @@ class Holder:
         await self._change(task, reader.finish(complete))
 
     async def _change(self, task: Task, update: Update) -> None:
-        await self.store.tasks.change("hold", task.id, apply(update, self.timing))
+        await self.store.tasks.change(Point.HOLD, task.id, apply(update, self.timing))
 
 
 def interrupted(reason: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from service.core.points import Point
 from service.core.task import Task
 from service.flows.moves import Timing, apply
 from service.ports import Call, Callback, CallbackRefused, Decision, Provider, Store
@@ -53,7 +54,7 @@ class Receiver:
             return move(task)
 
         call = Call(provider.name, token.task_id, "accepted", 200)
-        task = await self.store.tasks.change("callback", token.task_id, decide, call)
+        task = await self.store.tasks.change(Point.CALLBACK, token.task_id, decide, call)
         if task is None:
             raise CallbackRefused(404, "unknown_task", "There is no such callback address.")
         return call.result

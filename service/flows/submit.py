@@ -8,6 +8,7 @@ from typing import Any
 
 from service.core.errors import CallbridgeError, Conflict, NotFound, ProviderNotConfigured, Unavailable
 from service.core.ids import new_id
+from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
 from service.flows.hold import Holder
@@ -116,7 +117,7 @@ class Submitter:
 
         if task.provider not in self.providers:
             raise ProviderNotConfigured(f"This installation has no key for {task.provider} any more.")
-        changed = await self.store.tasks.change("resubmit", task.id, decide)
+        changed = await self.store.tasks.change(Point.RESUBMIT, task.id, decide)
         if changed is None:
             raise NotFound("There is no such task.")
         self.wake(task.provider, fresh=True)
@@ -249,7 +250,7 @@ class ProviderQueue:
         await self._record(task, answer)
 
     async def _record(self, task: Task, answer: Answer) -> None:
-        name = "submit_answer"
+        name = Point.SUBMIT_ANSWER
         match answer:
             case Accepted(update):
                 self._pause = FIRST_PAUSE
@@ -268,7 +269,7 @@ class ProviderQueue:
             pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
         log.info("%s does not take tasks (%s): next try in %.1f s", self.provider.name, why, pause)
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause)
-        await stubborn(lambda: self.store.tasks.change("give_back", task.id, given_back))
+        await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back))
         self._nothing_waits = False
         self._wake.set()
 
@@ -305,8 +306,8 @@ async def recover(store: Store, providers: Mapping[str, Provider], timing: Timin
     lost = "The service ended while it held this stream; the provider may have charged for it."
     for task in await store.tasks.held(tuple(providers)):
         if providers[task.provider].streams(task):
-            await store.tasks.change("recover", task.id, fail("stream_interrupted", lost, timing, by_us=True))
+            await store.tasks.change(Point.RECOVER, task.id, fail("stream_interrupted", lost, timing, by_us=True))
     reason = "The service ended while it sent this task; the provider may have it."
     for task in await store.tasks.perhaps_sent():
-        await store.tasks.change("recover", task.id, unconfirmed(reason, timing))
+        await store.tasks.change(Point.RECOVER, task.id, unconfirmed(reason, timing))
     await store.tasks.check_all_open(timing.now())

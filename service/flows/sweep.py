@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from service.core.errors import CallbridgeError, Unavailable
+from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update
 from service.flows.moves import NOTHING, Timing, apply, fail, next_check
@@ -83,8 +84,8 @@ class Sweeper:
         try:
             found = await self._news(provider, task)
             if found is not None:
-                await self.store.tasks.change("sweep", task.id, apply(found, self.timing, attempt=task.attempts))
-            await self.store.tasks.change("sweep_again", task.id, self._later)
+                await self.store.tasks.change(Point.SWEEP, task.id, apply(found, self.timing, attempt=task.attempts))
+            await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, self._later)
         except Unavailable as error:
             log.warning("task %s: its sweep could not be recorded: %s", task.id, error.detail)
         except Exception:
@@ -128,7 +129,7 @@ class Sweeper:
             try:
                 late = await self.store.tasks.overdue(self.timing.now(), ROUND)
                 for task in late:
-                    await self.store.tasks.change("deadline", task.id, self._too_late)
+                    await self.store.tasks.change(Point.DEADLINE, task.id, self._too_late)
             except CallbridgeError as error:
                 log.warning("deadlines wait: %s", error.detail)
                 late = []

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Any
 
+from service.core.points import Point
 from service.core.times import now_ms, to_iso
 from service.ports import Call
 from service.store.database import Database
@@ -23,7 +24,7 @@ class SqliteCalls:
         self.database = database
 
     async def note(self, call: Call) -> None:
-        await self.database.write("note_call", lambda: write_call(self.database.db, call))
+        await self.database.write(Point.NOTE_CALL, lambda: write_call(self.database.db, call))
 
     async def find(
         self, result: str | None, task_id: str | None, before: int | None, limit: int

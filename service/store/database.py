@@ -15,6 +15,7 @@ from service.core.delivery import Delivery
 from service.core.errors import Unavailable
 from service.core.event import Event, encode_event
 from service.core.ids import new_id
+from service.core.points import Point
 from service.core.subscription import Recipient, Subscription, recipients
 from service.core.task import Task
 from service.ports import Listener
@@ -72,7 +73,7 @@ class Database:
         self.db.close()
         self._lock.close()
 
-    def write(self, name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
+    def write(self, name: Point, work: Callable[[], T]) -> "asyncio.Future[T]":
         return self.writer.do(name, work)
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 from service.core.delivery import Delivery
 from service.core.event import Event, encode
+from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports import DeliveryQuery
 from service.store.database import Database
@@ -31,7 +32,7 @@ class SqliteDeliveries:
             )
             return [delivery_from_row(row[:-1], row[-1]) for row in rows]
 
-        return await self.database.write("claim_deliveries", work)
+        return await self.database.write(Point.CLAIM_DELIVERIES, work)
 
     async def record(self, delivery: Delivery) -> None:
         def work() -> None:
@@ -47,7 +48,7 @@ class SqliteDeliveries:
                 ),
             )
 
-        await self.database.write("record_attempt", work)
+        await self.database.write(Point.RECORD_ATTEMPT, work)
 
     async def next_due(self, lane: str) -> int | None:
         rows = await self.database.rows(
@@ -98,7 +99,7 @@ class SqliteDeliveries:
             row = self.db.execute(f"{SELECT} FROM deliveries d WHERE d.n = ?", (n,)).fetchone()
             return None if row is None else delivery_from_row(row)
 
-        return await self.database.write("retry_delivery", work)
+        return await self.database.write(Point.RETRY_DELIVERY, work)
 
     async def ping(self, subscription: Subscription, now: int) -> Delivery:
         def work() -> Delivery:
@@ -107,7 +108,7 @@ class SqliteDeliveries:
             recipient = Recipient(subscription.id, subscription.id, subscription.url)
             return self.database.enqueue_in_hand(event, recipient, now)
 
-        return await self.database.write("ping_subscription", work)
+        return await self.database.write(Point.PING_SUBSCRIPTION, work)
 
     async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int:
         recipient = [Recipient(subscription.id, subscription.id, subscription.url)]
@@ -117,7 +118,7 @@ class SqliteDeliveries:
                 self.database.enqueue(event, recipient, now)
             return len(events)
 
-        return await self.database.write("replay", work)
+        return await self.database.write(Point.REPLAY, work)
 
     async def bury(self, lane: str, limit: int) -> int:
         def work() -> int:
@@ -127,4 +128,4 @@ class SqliteDeliveries:
                 (lane, limit),
             ).rowcount
 
-        return await self.database.write("bury", work)
+        return await self.database.write(Point.BURY, work)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from service.core.points import Point
 from service.ports import CallStore, DeliveryStore, EventStore, Listener, SubscriptionStore, TaskStore
 from service.store.calls import KEPT, SqliteCalls
 from service.store.database import Database
@@ -27,7 +28,7 @@ class SqliteStore:
         """A real write: a full disk answers SELECT happily."""
         db = self.database.db
         await self.database.write(
-            "ping", lambda: db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('ping', '')")
+            Point.PING, lambda: db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('ping', '')")
         )
 
     def local_secret(self, make: Callable[[], str]) -> str:
@@ -53,7 +54,7 @@ class SqliteStore:
             db.executemany("DELETE FROM idempotency WHERE owner = ? AND key = ?", keys)
             return gone + len(keys) + self._tidy_strays(tasks_before, limit)
 
-        return await self.database.write("tidy", work)
+        return await self.database.write(Point.TIDY, work)
 
     def _tidy_strays(self, before: int, limit: int) -> int:
         db = self.database.db

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from service.core.event import encode
+from service.core.points import Point
 from service.core.subscription import Subscription
 from service.store.database import Database
 from service.store.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
@@ -23,7 +24,7 @@ class SqliteSubscriptions:
         def work() -> None:
             self._save(subscription)
 
-        await self.database.write("add_subscription", work)
+        await self.database.write(Point.ADD_SUBSCRIPTION, work)
 
     def _save(self, subscription: Subscription) -> None:
         self.db.execute(REPLACE, subscription_to_row(subscription))
@@ -57,7 +58,7 @@ class SqliteSubscriptions:
                 )
             return subscription
 
-        return await self.database.write("change_subscription", work)
+        return await self.database.write(Point.CHANGE_SUBSCRIPTION, work)
 
     async def remove(self, subscription_id: str) -> bool:
         def work() -> bool:
@@ -66,7 +67,7 @@ class SqliteSubscriptions:
                 self.database.subscriptions_changed()
             return removed
 
-        return await self.database.write("remove_subscription", work)
+        return await self.database.write(Point.REMOVE_SUBSCRIPTION, work)
 
     def known(self, subscription_id: str) -> Subscription | None:
         return self.database.subscription_by_id.get(subscription_id)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from service.core.errors import IdempotencyMismatch
 from service.core.event import encode
+from service.core.points import Point
 from service.core.task import Task
 from service.ports import Call, Decide, Idempotency, Step, TaskQuery
 from service.store.calls import write_call
@@ -38,7 +39,7 @@ class SqliteTasks:
             self.database.tell("task.queued", task.owner, task, doc, task.created_at)
             return task, False
 
-        return await self.database.write("add_task", work)
+        return await self.database.write(Point.ADD_TASK, work)
 
     def _first_with_key(self, owner: str, idempotency: Idempotency) -> Task | None:
         row = self.db.execute(
@@ -53,7 +54,7 @@ class SqliteTasks:
             self.db.execute("DELETE FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key))
         return first
 
-    async def change(self, name: str, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
+    async def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
         def work() -> Task | None:
             task = self._read(task_id)
             if task is None:
@@ -81,7 +82,7 @@ class SqliteTasks:
                 claimed.append(self._write([(task, None)]))
             return claimed
 
-        return await self.database.write("claim_task", work)
+        return await self.database.write(Point.CLAIM_TASK, work)
 
     def _read(self, task_id: str) -> Task | None:
         row = self.db.execute(f"{SELECT} WHERE id = ?", (task_id,)).fetchone()
@@ -171,7 +172,7 @@ class SqliteTasks:
                 (now,),
             )
 
-        await self.database.write("check_all", work)
+        await self.database.write(Point.CHECK_ALL, work)
 
     async def overdue(self, now: int, limit: int) -> list[Task]:
         return await self._tasks("finished_at IS NULL AND deadline_at <= ? ORDER BY deadline_at LIMIT ?", (now, limit))

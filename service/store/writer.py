@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from service.core.errors import Unavailable
+from service.core.points import Point
 
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
@@ -27,7 +28,7 @@ PATIENCE = 8.0
 
 @dataclass(slots=True)
 class _Job(Generic[T]):
-    name: str
+    name: Point
     work: Callable[[], T]
     done: "asyncio.Future[T]"
     queued_at: float
@@ -59,7 +60,7 @@ class Writer:
     def waiting(self) -> int:
         return len(self._jobs)
 
-    def do(self, name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
+    def do(self, name: Point, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run `work` inside the next transaction; the future resolves after its commit.
 
         `work` may raise: its own change is undone, the others of the batch are not. Raises Unavailable when the

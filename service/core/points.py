@@ -1,0 +1,31 @@
+"""The commit points by name. Every write to the store has one, so the kill drill can stop the service at each."""
+
+from enum import StrEnum
+
+
+class Point(StrEnum):
+    ADD_TASK = "add_task"
+    CLAIM_TASK = "claim_task"
+    SUBMIT_ANSWER = "submit_answer"
+    GIVE_BACK = "give_back"
+    HOLD = "hold"
+    CALLBACK = "callback"
+    NOTE_CALL = "note_call"
+    SWEEP = "sweep"
+    SWEEP_AGAIN = "sweep_again"
+    DEADLINE = "deadline"
+    CANCEL = "cancel"
+    RESUBMIT = "resubmit"
+    RECOVER = "recover"
+    CHECK_ALL = "check_all"
+    CLAIM_DELIVERIES = "claim_deliveries"
+    RECORD_ATTEMPT = "record_attempt"
+    RETRY_DELIVERY = "retry_delivery"
+    REPLAY = "replay"
+    BURY = "bury"
+    PING_SUBSCRIPTION = "ping_subscription"
+    ADD_SUBSCRIPTION = "add_subscription"
+    CHANGE_SUBSCRIPTION = "change_subscription"
+    REMOVE_SUBSCRIPTION = "remove_subscription"
+    TIDY = "tidy"
+    PING = "ping"
