@@ -1,7 +1,9 @@
 """Tasks on SQLite: a move, its event and what must be delivered are one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import replace as replace_call
+
+from msgspec.structs import replace
 
 from service.core.errors import IdempotencyMismatch
 from service.core.event import encode
@@ -10,9 +12,14 @@ from service.core.task import Task
 from service.ports import Call, Decide, Idempotency, Step, TaskQuery
 from service.store.calls import write_call
 from service.store.database import Database
-from service.store.rows import TASK_COLUMNS, task_from_row, task_to_changed_row, task_to_new_row
+from service.store.rows import task_from_row, task_to_changed_row, task_to_new_row
 
-SELECT = f"SELECT {TASK_COLUMNS} FROM tasks"  # noqa: S608 - column names are ours
+SELECT = "SELECT state FROM tasks"
+# A query has only text: a number or a boolean of the metadata is compared as JSON writes it.
+METADATA_IS = (
+    "EXISTS (SELECT 1 FROM json_each(state, '$.metadata') m WHERE m.key = ? AND"
+    " CASE WHEN m.type IN ('true', 'false', 'null') THEN m.type ELSE CAST(m.value AS TEXT) END = ?)"
+)
 
 
 class SqliteTasks:
@@ -30,13 +37,12 @@ class SqliteTasks:
                     "INSERT INTO idempotency (owner, key, fingerprint, task_id, created_at) VALUES (?, ?, ?, ?, ?)",
                     (task.owner, idempotency.key, idempotency.fingerprint, task.id, task.created_at),
                 )
-            doc = encode(task.document())
             self.db.execute(
-                "INSERT INTO tasks (id, owner, provider, model, status, doc, callback_events, created_at, deadline_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                task_to_new_row(task, doc),
+                "INSERT INTO tasks (id, owner, provider, model, status, state, created_at, deadline_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                task_to_new_row(task),
             )
-            self.database.tell("task.queued", task.owner, task, doc, task.created_at)
+            self.database.tell("task.queued", task.owner, task, encode(task.document()), task.created_at)
             return task, False
 
         return await self.database.write(Point.ADD_TASK, work)
@@ -63,7 +69,7 @@ class SqliteTasks:
             if steps:
                 task = self._write(steps)
             if call is not None:
-                write_call(self.db, call if steps else replace(call, result="repeated"))
+                write_call(self.db, call if steps else replace_call(call, result="repeated"))
             return task
 
         return await self.database.write(name, work)
@@ -91,13 +97,12 @@ class SqliteTasks:
     def _write(self, steps: Sequence[Step]) -> Task:
         """Each step's event is told; the row is written once, as the last step leaves it."""
         for task, event_type in steps:
-            doc = encode(task.document())
             if event_type is not None:
-                self.database.tell(event_type, task.owner, task, doc, task.updated_at)
+                self.database.tell(event_type, task.owner, task, encode(task.document()), task.updated_at)
         self.db.execute(
-            "UPDATE tasks SET status = ?, doc = ?, finished_at = ?, sent_at = ?, finished_by_us = ?, check_at = ?,"
-            " checks = ?, deadline_at = ?, earlier_ids = ? WHERE id = ?",
-            task_to_changed_row(task, doc),
+            "UPDATE tasks SET status = ?, state = ?, finished_at = ?, sent_at = ?, check_at = ?, deadline_at = ?"
+            " WHERE id = ?",
+            task_to_changed_row(task),
         )
         return task
 
@@ -116,7 +121,7 @@ class SqliteTasks:
                 terms.append(f"{column} = ?")
                 values.append(wanted)
         for key, wanted in query.metadata.items():
-            terms.append("EXISTS (SELECT 1 FROM json_each(doc, '$.metadata') m WHERE m.key = ? AND m.value = ?)")
+            terms.append(METADATA_IS)
             values += [key, wanted]
         if query.before is not None:
             terms.append("id < ?")
