@@ -70,6 +70,15 @@ def sandbox(host: str, port: int) -> None:
     run(host, port)
 
 
+@main.command(help="The main job on this machine, step by step, with pretend providers.")
+@click.option("--keep", is_flag=True, help="Leave it running to look at, until Ctrl-C.")
+@click.pass_context
+def demo(context: click.Context, keep: bool) -> None:
+    from service.demo.run import main as run
+
+    context.exit(run(keep))
+
+
 def _later(name: str, what: str) -> None:
     @main.command(
         name, help=f"{what} (not part of this version yet).", context_settings={"ignore_unknown_options": True}

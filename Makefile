@@ -1,0 +1,58 @@
+# Nothing but Python 3.11 or newer is needed. Each target sets itself up; the two stamps say that nothing changed.
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: help demo test install serve bench lock
+
+help:
+	@echo "make demo       see it work: pretend providers, no key, no network (KEEP=1 leaves it running)"
+	@echo "make test       the whole suite"
+	@echo "make serve      the service with the settings of .env, against the real providers"
+	@echo "make bench      its own speed, as a table"
+	@echo "make install    .venv only (done by the others too)"
+
+demo: .venv/run
+	@$(BIN)/python -m service demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
+
+test: .venv/test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict -p service
+	@$(BIN)/python -m pytest -n 2
+
+install: .venv/run .venv/test
+
+serve: .venv/run
+	@$(BIN)/python -m service
+
+bench: .venv/test
+	@$(BIN)/python -m bench
+
+.venv/run: requirements.txt
+	@$(BIN)/python -c "import pip" 2>/dev/null || $(MAKE) --no-print-directory new-venv
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+.venv/test: .venv/run tests/requirements.txt
+	@$(PIP) install -r tests/requirements.txt
+	@touch $@
+
+# Asked from /, where no .python-version of a folder makes pyenv refuse; answered with the interpreter's own path.
+.PHONY: new-venv
+new-venv:
+	@for name in python3.13 python3.12 python3.11 python3; do \
+	  found=$$(cd / && $$name -c 'import ensurepip, sys; print(sys.executable if sys.version_info >= (3, 11) else "")' \
+	    2>/dev/null) && [ -n "$$found" ] && exec "$$found" -m venv .venv; \
+	done; \
+	echo "Python 3.11 or newer with venv is needed, and none was found (Debian: apt install python3-venv)." >&2; exit 1
+
+
+# New pins from pyproject.toml, found in an environment of their own.
+lock:
+	@rm -rf .venv && $(MAKE) --no-print-directory new-venv
+	@$(PIP) install --upgrade pip && $(PIP) install .
+	@$(BIN)/pip freeze --exclude callbridge >requirements.txt
+	@$(PIP) install --group dev
+	@$(BIN)/pip freeze --exclude callbridge >tests/requirements.txt
+	@rm -rf .venv build
