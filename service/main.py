@@ -13,6 +13,7 @@ from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import now_ms
 from service.flows.deliver import Dispatcher
 from service.flows.hold import Holder
+from service.flows.hub import Hub
 from service.flows.moves import Timing
 from service.flows.receive import Receiver
 from service.flows.submit import Callbacks, Submitter, recover
@@ -20,7 +21,6 @@ from service.flows.subscribe import Subscriber
 from service.flows.sweep import Sweeper
 from service.flows.tidy import Tidier
 from service.outlets.http1 import Client
-from service.outlets.hub import Hub
 from service.outlets.lookups import Lookups
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from service.core.delivery import Attempt, Delivery
@@ -372,6 +373,12 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Media(Protocol):
+    def find(self, token: str) -> tuple[Path, str] | None:
+        """The file behind a signed address, and its content type."""
+        ...
 
 
 class Listener(Protocol):

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from service.core.errors import Unauthorized
 from service.core.event import EVENT_TYPES, FINISHING_EVENTS, Event
-from service.outlets.hub import Hub
+from service.flows.hub import Hub
 from service.ports import EventQuery, Store
 from service.web.answers import Json
 from service.web.auth import Caller, Keys, caller_of
@@ -89,7 +89,7 @@ class EventRoutes:
         """The seq after which to go on; the header wins, since the browser sends it on its own."""
         header = request.headers.get("last-event-id", "").strip()
         if header:
-            if not (header.isascii() and header.isdigit()) or int(header[:20]) > HIGHEST_SEQ:
+            if not (header.isascii() and header.isdigit()) or len(header) > 19 or int(header) > HIGHEST_SEQ:
                 raise bad_query("Last-Event-ID", "must be the id of an event of this stream")
             return int(header)
         return whole_number(request, "after", None, 0, HIGHEST_SEQ)

@@ -10,8 +10,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from service.core.errors import NotFound, Unavailable
-from service.ports import Store
-from service.store.media import MediaFolder
+from service.ports import Media, Store
 from service.web.answers import Json
 from service.web.openapi import openapi
 from service.wire import schemas
@@ -22,7 +21,7 @@ DOCS = (Path(__file__).parent / "docs.html").read_text()
 @dataclass(frozen=True, slots=True)
 class PublicRoutes:
     store: Store
-    media: MediaFolder
+    media: Media
     catalog: dict[str, Any]
     version: str
     # Names of what does not run as it should.

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS
-from service.outlets.hub import Hub, Listener
+from service.flows.hub import Hub, Listener
 from service.ports import EventQuery, Store
 from service.wire.sse import FAREWELL, HEARTBEAT, frame
 

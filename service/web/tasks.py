@@ -15,9 +15,9 @@ from starlette.routing import Route
 from service.core.errors import Conflict, Fault, NotFound, ValidationFailed
 from service.core.task import Status, Task
 from service.flows.cancel import cancel
+from service.flows.hub import Hub
 from service.flows.moves import Timing
 from service.flows.submit import Submitter
-from service.outlets.hub import Hub
 from service.ports import Idempotency, Outlet, Provider, Sender, Store, TaskQuery
 from service.web.answers import Json
 from service.web.auth import Caller, caller_of
