@@ -53,6 +53,10 @@ def test_the_same_address_is_listed_once_at_its_best_place() -> None:
     assert urls({"image_url": X + "a.png", "image_urls": [X + "a.png", X + "b.png"]}) == ["a.png", "b.png"]
 
 
+def test_the_number_of_files_is_bounded() -> None:
+    assert len(urls([f"{X}{number}.png" for number in range(2000)])) == outputs.MAX_FILES
+
+
 def test_paths_and_kinds_are_told() -> None:
     found = outputs.addresses({"image_urls": [X + "a"], "audio_url": X + "b", "model_file": X + "c", "z": X + "d"})
     assert [(item.path, item.kind) for item in found] == [

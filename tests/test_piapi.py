@@ -1,10 +1,10 @@
 """PiAPI's answers, callbacks, fetches, cancels and history, read into updates."""
 
-import dataclasses
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import asdict
 
 from service.core.task import Status, Update
 from service.ports import Accepted, Busy, Callback, CallbackRefused, Rejected, Unclear
@@ -45,7 +45,7 @@ def test_a_callback_of_the_documents_is_read_as_it_is_meant(name: str, sample: d
     update = provider(name).read_callback(TASK_ID, orjson.dumps(sample["body"]))
     assert differs(update, sample["expect"]) == []
     for secret in ("the-secret", "webhooks/piapi/TOKEN", KEY):
-        assert secret not in str(dataclasses.asdict(update))
+        assert secret not in str(asdict(update))
 
 
 def callback_body(**fields: Any) -> bytes:
@@ -189,7 +189,7 @@ def test_nothing_secret_comes_out_of_an_echo() -> None:
     echo = {"endpoint": CALLBACK.url, "secret": CALLBACK.secret}
     output = {"image_url": "https://x.example/i.png", "webhook_config": echo, "note": f"{CALLBACK.url} {KEY}"}
     update = piapi().read_callback(TASK_ID, callback_body(output=output, config={"webhook_config": echo}))
-    shown = str(dataclasses.asdict(update))
+    shown = str(asdict(update))
     assert not any(secret in shown for secret in ("tok.en-1", CALLBACK.secret, KEY))
 
 

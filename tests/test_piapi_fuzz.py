@@ -1,12 +1,12 @@
 """Whatever the bytes are: reading ends in an update or a refusal, never in a crash."""
 
-import dataclasses
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from service.ports import CallbackRefused, ProviderReply
 from service.providers import redact
@@ -32,7 +32,7 @@ def test_no_body_makes_a_callback_raise_anything_but_a_refusal(fields: dict[str,
             update = room.read_callback(TASK_ID, orjson.dumps(body))
         except CallbackRefused:
             continue
-        orjson.dumps(dataclasses.asdict(update))
+        orjson.dumps(asdict(update))
 
 
 @settings(max_examples=200, deadline=None)
@@ -55,3 +55,30 @@ def test_no_answer_makes_reading_raise(body: Any, status: int) -> None:
             room.read_fetch(task, got)
             room.read_cancel(task, got)
             room.find_in_history(task, CALLBACK, got)
+
+
+def nested(field: str, levels: int = 1000) -> bytes:
+    """`field` inside `field` inside … as deep as it can be read at all."""
+    return f'{{"{field}":'.encode() * levels + b"1" + b"}" * levels
+
+
+@pytest.mark.parametrize("field", ["message", "data", "x", "choices"])
+def test_an_answer_nested_beyond_reason_is_read(field: str) -> None:
+    task = make_task("piapi", provider_task_id="t")
+    got = ProviderReply(200, {}, nested(field))
+    for room in (piapi(), modelslab()):
+        room.read_answer(task, CALLBACK, got)
+        room.read_cancel(task, got)
+        room.find_in_history(task, CALLBACK, got)
+    inside = b'{"track_id":"%s","task_id":"t","status":"%s","error":%s,"output":%s}'
+    for word in (b"failed", b"success"):
+        deep = nested(field, 900)
+        for room in (piapi(), modelslab()):
+            update = room.read_callback(TASK_ID, inside % (TASK_ID.encode(), word, deep, deep))
+            orjson.dumps(asdict(update))
+
+
+def test_a_question_nested_beyond_reason_is_looked_through() -> None:
+    question = orjson.loads(nested("content", 990))
+    task = make_task("piapi", model="gpt-4o-image", task_type="chat-completions", input={"messages": [question]})
+    assert piapi().stream_reader(task).finish(True).error

@@ -1,8 +1,10 @@
 """A delivery: one event for one recipient, tried until it is delivered or dead."""
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from service.core.times import to_iso
 
@@ -18,8 +20,7 @@ class DeliveryStatus(StrEnum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try. `status_code` None: no answer came, `error` says why. `response` is capped at 1 KiB."""
 
     at: int
@@ -42,8 +43,7 @@ class Attempt:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     n: int
     lane: str
     subscription_id: str | None

@@ -1,8 +1,7 @@
 """What happened, as every subscriber is told it: one event per move, the same bytes for everybody."""
 
-from dataclasses import dataclass
-
 import orjson
+from msgspec import Struct
 
 from service.core.times import to_iso
 
@@ -19,8 +18,7 @@ FINISHING_EVENTS = ("task.completed", "task.failed", "task.canceled")
 EVENT_TYPES = (*TASK_EVENTS, "subscription.disabled", "ping")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     seq: int
     id: str
     type: str

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from msgspec import Struct
 
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.task import Task
@@ -75,8 +76,7 @@ class Subscription:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Struct, frozen=True):
     """Where one event goes. `lane` is the queue that shares a limit and a fate."""
 
     lane: str

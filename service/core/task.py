@@ -6,9 +6,11 @@ queued ──> submitted ──> processing ──> completed | failed | cancele
    └──> failed | canceled
 """
 
-from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from service.core.times import to_iso
 
@@ -47,8 +49,7 @@ def failure(code: str, message: str, provider_code: Any = None, provider_message
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """What a provider said about a task, in our words. `status` None: still open, nothing to conclude."""
 
     status: Status | None
@@ -66,8 +67,7 @@ class Update:
     eta: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     id: str
     owner: str
     provider: str
@@ -109,7 +109,7 @@ class Task:
 
     def document(self) -> dict[str, Any]:
         """The task as its owner sees it, in the API, in events and in webhooks."""
-        shown: dict[str, Any] = {
+        return {
             "id": self.id,
             "provider": self.provider,
             "model": self.model,
@@ -127,12 +127,14 @@ class Task:
             "provider_task_id": self.provider_task_id,
             "provider_status": self.provider_status,
             "attempts": self.attempts,
+            "created_at": to_iso(self.created_at),
+            "updated_at": to_iso(self.updated_at),
+            "submitted_at": _shown(self.submitted_at),
+            "started_at": _shown(self.started_at),
+            "finished_at": _shown(self.finished_at),
+            "expires_at": _shown(self.expires_at),
+            "links": self.links,
         }
-        for name in ("created_at", "updated_at", "submitted_at", "started_at", "finished_at", "expires_at"):
-            moment = getattr(self, name)
-            shown[name] = None if moment is None else to_iso(moment)
-        shown["links"] = self.links
-        return shown
 
     def may_move_to(self, status: Status) -> bool:
         if self.finished:
@@ -208,4 +210,5 @@ class Task:
         )
 
 
-TASK_FIELDS = tuple(item.name for item in fields(Task))
+def _shown(moment: int | None) -> str | None:
+    return None if moment is None else to_iso(moment)

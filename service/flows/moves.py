@@ -1,7 +1,9 @@
 """What a provider's word does to a task: shared by the submit's answer, the callback, the sweep and the held stream."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from service.core.task import AT_PROVIDER, Task, Update, failure
 from service.core.task import Status as S

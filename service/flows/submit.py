@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from service.core.errors import CallbridgeError, Conflict, NotFound, ProviderNotConfigured, Unavailable
 from service.core.ids import new_id

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point

@@ -1,8 +1,9 @@
 """ModelsLab's answers, fetches and callbacks, which share one loose form: read into an Update."""
 
 import re
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from service.core.task import Status, Update, failure
 from service.core.times import now_ms

@@ -2,11 +2,11 @@
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
+from msgspec.structs import replace
 
 from service.core.errors import ValidationFailed
 from service.core.task import Status, Task, Update

@@ -1,8 +1,9 @@
 """PiAPI's task object, in the answers, in get-task, in callbacks and in the history: read into an Update."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from service.core.task import Status, Update, failure
 from service.core.times import now_ms

@@ -2,15 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import orjson
 
 from service.core.delivery import Delivery, DeliveryStatus
 from service.core.event import Event
 from service.core.subscription import Subscription
-from service.core.task import Status, Task
-from service.core.times import from_iso
+from service.core.task import Task
 
-TASK_COLUMNS = "doc, owner, callback_events, sent_at, finished_by_us, check_at, checks, deadline_at, earlier_ids"
 EVENT_COLUMNS = "seq, id, type, owner, task_id, at, body"
 SUBSCRIPTION_COLUMNS = (
     "id, owner, url, secret, created_at, updated_at, events, filter, description, headers, old_secret,"
@@ -22,78 +21,35 @@ DELIVERY_COLUMNS = (
 )
 
 
-def _moment(text: str | None) -> int | None:
-    return None if text is None else from_iso(text)
+_encode_state = msgspec.json.Encoder().encode
+_decode_state = msgspec.json.Decoder(Task).decode
 
 
 def task_from_row(row: tuple[Any, ...]) -> Task:
-    doc, owner, callback_events, sent_at, finished_by_us, check_at, checks, deadline_at, earlier_ids = row
-    shown = orjson.loads(doc)
-    return Task(
-        id=shown["id"],
-        owner=owner,
-        provider=shown["provider"],
-        model=shown["model"],
-        task_type=shown["task_type"],
-        input=shown["input"],
-        created_at=from_iso(shown["created_at"]),
-        updated_at=from_iso(shown["updated_at"]),
-        config=shown["config"],
-        metadata=shown["metadata"],
-        callback_url=shown["callback_url"],
-        callback_events=tuple(orjson.loads(callback_events)) if callback_events else None,
-        status=Status(shown["status"]),
-        output=shown["output"],
-        error=shown["error"],
-        usage=shown["usage"],
-        progress=shown["progress"],
-        warnings=tuple(shown["warnings"]),
-        provider_task_id=shown["provider_task_id"],
-        provider_status=shown["provider_status"],
-        attempts=shown["attempts"],
-        submitted_at=_moment(shown["submitted_at"]),
-        started_at=_moment(shown["started_at"]),
-        finished_at=_moment(shown["finished_at"]),
-        expires_at=_moment(shown["expires_at"]),
-        links=shown["links"],
-        sent_at=sent_at,
-        finished_by_us=bool(finished_by_us),
-        check_at=check_at,
-        checks=checks,
-        deadline_at=deadline_at,
-        earlier_ids=tuple(orjson.loads(earlier_ids)) if earlier_ids else (),
-    )
+    return _decode_state(row[0])
 
 
-def _list(items: tuple[str, ...] | None) -> str | None:
-    return orjson.dumps(items).decode() if items else None
-
-
-def task_to_new_row(task: Task, doc: bytes) -> tuple[Any, ...]:
+def task_to_new_row(task: Task) -> tuple[Any, ...]:
     return (
         task.id,
         task.owner,
         task.provider,
         task.model,
         task.status.value,
-        doc,
-        _list(task.callback_events),
+        _encode_state(task),
         task.created_at,
         task.deadline_at,
     )
 
 
-def task_to_changed_row(task: Task, doc: bytes) -> tuple[Any, ...]:
+def task_to_changed_row(task: Task) -> tuple[Any, ...]:
     return (
         task.status.value,
-        doc,
+        _encode_state(task),
         task.finished_at,
         task.sent_at,
-        int(task.finished_by_us),
         task.check_at,
-        task.checks,
         task.deadline_at,
-        _list(task.earlier_ids),
         task.id,
     )
 

@@ -1,24 +1,20 @@
--- Times are milliseconds. `doc` is the task as its owner sees it; the columns beside it are what is searched or ours alone.
+-- Times are milliseconds. `state` is the whole task as JSON; the columns beside it are what is searched.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE tasks (
-    n               INTEGER PRIMARY KEY,
-    id              TEXT NOT NULL UNIQUE,
-    owner           TEXT NOT NULL,
-    provider        TEXT NOT NULL,
-    model           TEXT NOT NULL,
-    status          TEXT NOT NULL,
-    doc             BLOB NOT NULL,
-    callback_events TEXT,
-    created_at      INTEGER NOT NULL,
-    finished_at     INTEGER,
-    sent_at         INTEGER,
-    finished_by_us  INTEGER NOT NULL DEFAULT 0,
-    check_at        INTEGER,
-    checks          INTEGER NOT NULL DEFAULT 0,
-    deadline_at     INTEGER NOT NULL,
-    earlier_ids     TEXT
+    n           INTEGER PRIMARY KEY,
+    id          TEXT NOT NULL UNIQUE,
+    owner       TEXT NOT NULL,
+    provider    TEXT NOT NULL,
+    model       TEXT NOT NULL,
+    status      TEXT NOT NULL,
+    state       BLOB NOT NULL,
+    created_at  INTEGER NOT NULL,
+    finished_at INTEGER,
+    sent_at     INTEGER,
+    check_at    INTEGER,
+    deadline_at INTEGER NOT NULL
 );
 CREATE INDEX tasks_by_owner ON tasks (owner, id);
 CREATE INDEX tasks_by_status ON tasks (status, owner, id);
