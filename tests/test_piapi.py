@@ -270,3 +270,11 @@ def test_inline_pictures_are_saved_and_replaced_by_their_address() -> None:
     assert update.output["url"] == "https://media.test/1.png"
     assert media.saved[0][0].startswith(b"\x89PNG")
     assert png not in str(update.output)
+
+
+def test_a_key_as_short_as_a_word_does_not_spoil_the_addresses_of_results() -> None:
+    provider = PiAPI("p", "https://api.piapi.ai", "https://proxy.piapi.ai", 5, lambda data, kind: "")
+    data = {"task_id": "1", "status": "completed", "output": {"image_url": "https://img.example.com/p.png"}}
+    update = provider.read_callback("tsk_1", orjson.dumps({"timestamp": 1, "data": data}))
+    assert update.output is not None
+    assert update.output["url"] == "https://img.example.com/p.png"

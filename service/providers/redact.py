@@ -11,6 +11,8 @@ HIDDEN = "[hidden]"
 MAX_DEPTH = 60
 MAX_STRING = 65_536
 MAX_NAME = 200
+# A shorter one is no real key, and cutting "test" out of every text would spoil results.
+SHORTEST_SECRET = 8
 _SECRET_FIELDS = frozenset(
     {"webhook_config", "key", "api_key", "apikey", "x-api-key", "authorization", "webhook", "secret"}
 )
@@ -21,7 +23,7 @@ class Cleaner:
     """`secrets` are texts that must not appear anywhere; `lift` may replace a string (a picture) by its address."""
 
     def __init__(self, *secrets: str, lift: Callable[[str], str | None] | None = None) -> None:
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
         self._lift = lift
 
     def tree(self, node: Any, depth: int = 0) -> Any:
