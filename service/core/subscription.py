@@ -1,0 +1,109 @@
+"""A subscription: which events of an owner go to which address, signed with which secret."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from msgspec import Struct
+
+from service.core.event import FINISHING_EVENTS, Event
+from service.core.task import Task
+from service.core.times import to_iso
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    id: str
+    owner: str
+    url: str
+    secret: str = field(repr=False)
+    created_at: int
+    updated_at: int
+    events: tuple[str, ...] = FINISHING_EVENTS
+    filter: dict[str, Any] = field(default_factory=dict)
+    description: str | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    old_secret: str | None = field(default=None, repr=False)
+    old_secret_until: int | None = None
+    enabled: bool = True
+    disabled_reason: str | None = None
+    failing_since: int | None = None
+
+    def matches(self, event_type: str, task: Task | None) -> bool:
+        if event_type not in self.events:
+            return False
+        if not self.filter or task is None:
+            return not self.filter
+        return self._agrees(task.provider, task.model, task.task_type, task.metadata)
+
+    def matches_stored(self, event: Event) -> bool:
+        """For an event that is told again: the task as it was then is in its body."""
+        if event.type not in self.events:
+            return False
+        if not self.filter or event.task_id is None:
+            return not self.filter
+        task = orjson.loads(event.body)["data"]
+        return self._agrees(task["provider"], task["model"], task["task_type"], task["metadata"])
+
+    def _agrees(self, provider: str, model: str, task_type: str, metadata: dict[str, Any]) -> bool:
+        for name, value in (("provider", provider), ("model", model), ("task_type", task_type)):
+            if name in self.filter and self.filter[name] != value:
+                return False
+        wanted: dict[str, Any] = self.filter.get("metadata") or {}
+        return all(key in metadata and _same(metadata[key], value) for key, value in wanted.items())
+
+    def secrets(self, now: int) -> list[str]:
+        """Newest first; the old one signs too until its time is over."""
+        if self.old_secret and self.old_secret_until and self.old_secret_until > now:
+            return [self.secret, self.old_secret]
+        return [self.secret]
+
+    def document(self) -> dict[str, Any]:
+        """Without the secret and without the values of `headers`: both are shown to nobody again."""
+        return {
+            "id": self.id,
+            "url": self.url,
+            "events": self.events,
+            "filter": self.filter,
+            "description": self.description,
+            "headers": sorted(self.headers),
+            "enabled": self.enabled,
+            "disabled_reason": self.disabled_reason,
+            "failing_since": None if self.failing_since is None else to_iso(self.failing_since),
+            "created_at": to_iso(self.created_at),
+            "updated_at": to_iso(self.updated_at),
+        }
+
+
+def _same(one: Any, other: Any) -> bool:
+    """As JSON sees it: Python takes true for the number 1."""
+    return one == other and isinstance(one, bool) is isinstance(other, bool)
+
+
+class Recipient(Struct, frozen=True):
+    """Where one event goes. `lane` is the queue that shares a limit and a fate."""
+
+    lane: str
+    subscription_id: str | None
+    url: str
+
+
+def callback_lane(owner: str, url: str) -> str:
+    """Tasks of one owner that call the same host share a lane: a hanging host costs the others nothing."""
+    parts = urlsplit(url)
+    return f"url:{owner}:{parts.scheme}://{parts.netloc}"
+
+
+def recipients(
+    event_type: str, task: Task | None, subscriptions: tuple[Subscription, ...], skip: str | None = None
+) -> list[Recipient]:
+    """Everybody who asked for this event: the owner's subscriptions, and the callback_url of the task itself."""
+    found = [
+        Recipient(item.id, item.id, item.url)
+        for item in subscriptions
+        if item.enabled and item.id != skip and item.matches(event_type, task)
+    ]
+    if task is not None and task.callback_url and event_type in (task.callback_events or FINISHING_EVENTS):
+        found.append(Recipient(callback_lane(task.owner, task.callback_url), None, task.callback_url))
+    return found
