@@ -79,6 +79,17 @@ def demo(context: click.Context, keep: bool) -> None:
     context.exit(run(keep))
 
 
+@main.command(help="Kill the service at every commit point and show that nothing is lost and nothing paid twice.")
+@click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
+@click.option("--seed", type=int, help="The same orders and moods again; else a new one, which is printed.")
+@click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
+def drill(random_kills: int, seed: int | None, points: str) -> None:
+    from service.drill.command import run_drill
+
+    if not run_drill(random_kills, seed, points):
+        sys.exit(1)
+
+
 def _later(name: str, what: str) -> None:
     @main.command(
         name, help=f"{what} (not part of this version yet).", context_settings={"ignore_unknown_options": True}

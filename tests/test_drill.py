@@ -1,0 +1,143 @@
+"""The kill drill: a few kills of the real thing, that no commit point is forgotten, and that the account is strict."""
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from starlette.responses import Response
+
+from service.__main__ import main
+from service.core.points import Point
+from service.drill.account import Books, make_account
+from service.drill.run import MOMENTS, SETTINGS, Drill
+from service.drill.scenes import SCENES
+from service.drill.subscriber import CountingSubscriber
+from service.drill.traffic import Order, Traffic
+from service.store.sqlite import open_store
+from tests.conftest import Service, Subscriber, running
+from tests.store_contract import a_task
+
+FEW = [Point.ADD_TASK, Point.CLAIM_TASK, Point.SUBMIT_ANSWER, Point.CALLBACK, Point.RECOVER]
+
+
+async def test_after_kills_at_the_main_commit_points_nothing_is_lost_and_nothing_paid_twice(tmp_path: Path) -> None:
+    said: list[tuple[str, bool]] = []
+    result = await Drill(tmp_path, FEW, 2, 7, lambda *one: said.append(one)).run()
+    assert result.passed, result
+    assert said[:10] == [(f"{moment}:{point}", True) for point in FEW for moment in MOMENTS]
+    assert result.account.accepted > 30
+    assert result.account.delivered == result.account.events > 10
+
+
+class InHand:
+    """In the place of the victim: the service of this test, which nobody kills."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def ask(self, method: str, path: str, **more: Any) -> Any:
+        return await self.service.client.request(method, path, **more)
+
+
+async def test_the_scenes_of_the_drill_pass_every_commit_point(
+    env: dict[str, str], sandbox: str, subscriber: Subscriber, tmp_path: Path
+) -> None:
+    store = await open_store(str(tmp_path / "test.db"))
+    await store.tasks.add(a_task(), None)
+    await store.tasks.claim_queued("piapi", "alice", 1, 1)
+    await store.close()
+    left = {f"{moment}:{point}" for point in Point for moment in MOMENTS}
+    done = asyncio.Event()
+
+    def passed(point: str) -> None:
+        left.discard(point)
+        if not left:
+            done.set()
+
+    subscriber.answer = lambda request, body: Response(status_code=500 if "broken" in request.url.path else 204)
+    async with running(env | SETTINGS | {"TASK_DEADLINE": "2"}, passed) as service:
+        traffic = Traffic(InHand(service), sandbox, subscriber.url, random.Random(1))
+        for name, wanted in (("other", {}), ("broken", {"metadata": {"for": "broken"}})):
+            body = {"url": f"{subscriber.url}/{name}", "description": name, "filter": wanted}
+            await service.client.post("/v1/subscriptions", json=body)
+        acting = [asyncio.create_task(scene.act(traffic)) for scene in SCENES.values()]
+        try:
+            async with asyncio.timeout(15):
+                await done.wait()
+        finally:
+            assert not left
+            for act in acting:
+                act.cancel()
+            await asyncio.gather(*acting, return_exceptions=True)
+            await traffic.all_sent()
+
+
+def test_every_commit_point_has_its_scene() -> None:
+    assert set(SCENES) == set(Point)
+
+
+def test_an_unknown_point_is_refused_with_the_list_of_those_that_are_known() -> None:
+    answer = CliRunner().invoke(main, ["drill", "--points", "lunch"])
+    assert answer.exit_code == 2
+    assert "claim_task" in answer.output
+
+
+def books(**changes: Any) -> Books:
+    """An order that went well: accepted, called, stored, told."""
+    entry = {"status": "completed", "callbacks": [{"status": "completed", "code": 200}]}
+    task = {"status": "completed", "provider": "piapi", "provider_task_id": "p-1", "error": None}
+    good: dict[str, Any] = {
+        "order": Order(1, "plain", {"tsk_1"}),
+        "task": task,
+        "paid": [entry],
+        "events": [{"id": "evt_1", "type": "task.completed"}],
+        "calls_stored": 1,
+    }
+    return Books(**good | changes)
+
+
+def account_of(one: Books, *acknowledged: str) -> Any:
+    subscriber = CountingSubscriber(random.Random(1))
+    subscriber.acknowledged.update(acknowledged)
+    return make_account([one], subscriber)
+
+
+OPEN = {"status": "submitted", "provider": "piapi", "provider_task_id": "p-1", "error": None}
+UNCONFIRMED = OPEN | {"status": "unconfirmed", "provider_task_id": None}
+
+
+def test_a_good_order_makes_a_clean_account() -> None:
+    assert account_of(books(), "evt_1").clean
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task": None}, "is not there"),
+        ({"task": OPEN, "events": []}, "is submitted"),
+        ({"task": UNCONFIRMED, "events": []}, "is unconfirmed"),
+        ({"task": OPEN | {"status": "failed"}}, "acknowledged, but it is failed"),
+        ({"calls_stored": 0}, "1 calls acknowledged, 0 stored"),
+        ({"events": []}, "no event says so"),
+        ({"order": Order(1, "plain", {"tsk_1", "tsk_2"})}, "2 tasks"),
+    ],
+)
+def test_a_loss_is_named(changes: dict[str, Any], words: str) -> None:
+    assert words in str(account_of(books(**changes), "evt_1").lost)
+
+
+def test_an_event_that_nobody_acknowledged_is_a_loss() -> None:
+    assert "never reached" in str(account_of(books()).lost)
+
+
+def test_two_accepted_creates_of_one_order_are_paid_twice() -> None:
+    assert account_of(books(paid=books().paid * 2, calls_stored=2), "evt_1").paid_twice
+
+
+def test_an_unconfirmed_order_that_the_provider_never_took_is_no_loss() -> None:
+    account = account_of(books(task=UNCONFIRMED, paid=[], events=[], calls_stored=0))
+    assert account.clean
+    assert account.unconfirmed_unpaid == 1

@@ -1,0 +1,33 @@
+"""The store on SQLite keeps the contract of every store."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.store.sqlite import SqliteStore, open_store
+from tests.store_contract import AfterACrash, StoreContract
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        one = await open_store(str(tmp_path / "test.db"))
+        yield one
+        await one.close()
+
+    @pytest.fixture
+    async def after_a_crash(self, store: SqliteStore, tmp_path: Path) -> AsyncIterator[AfterACrash]:
+        """What a kill would leave at this moment: the file and its log, copied from under the running store."""
+        opened: list[SqliteStore] = []
+
+        async def reopen() -> SqliteStore:
+            for suffix in ("", "-wal"):
+                shutil.copy(tmp_path / f"test.db{suffix}", tmp_path / f"crashed.db{suffix}")
+            opened.append(await open_store(str(tmp_path / "crashed.db")))
+            return opened[-1]
+
+        yield reopen
+        for one in opened:
+            await one.close()
