@@ -12,47 +12,61 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # A request's head must be there in this time, and may be this large.
 HEAD_SECONDS = 15.0
+# And its body in this one; the API's own limit answers 408 before.
+BODY_SECONDS = 45.0
 HEAD_BYTES = 64 * 1024
 STOP_SECONDS = 10
 
 
 class Protocol(HttpToolsProtocol):
-    """Cuts who opens a connection and sends its head too slowly or without end."""
+    """Cuts who sends the head or the body of a request too slowly, or a head without end."""
 
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _in_body = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut)
+        self._arm(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and self.cycle is not None and self.cycle.response_complete:
+        if self._timer is None and not self._in_body:
             # The next request on a kept connection: its head has the same time.
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._cut)
-        if self._head_timer is not None:
-            self._head_bytes += len(data)
+            self._arm(HEAD_SECONDS)
+        self._head_bytes += len(data)
         super().data_received(data)
-        # Checked after parsing: a large body may come in one piece with its head.
-        if self._head_timer is not None and self._head_bytes > HEAD_BYTES:
+        if self._in_body:
+            # Only a body that did not come with its head: most do.
+            if self._timer is None:
+                self._arm(BODY_SECONDS)
+        elif self._timer is not None and self._head_bytes > HEAD_BYTES:
             self._cut()
 
     def on_headers_complete(self) -> None:
-        self._forget_timer()
+        self._disarm()
+        self._in_body = True
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._in_body = False
+        self._head_bytes = 0
+        super().on_message_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_timer()
+        self._disarm()
         super().connection_lost(exc)
 
-    def _forget_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        self._head_bytes = 0
+    def _arm(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._cut)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _cut(self) -> None:
-        self._head_timer = None
+        self._timer = None
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
 

@@ -31,13 +31,13 @@ class Receiver:
         return provider, token
 
     def _authenticate(self, provider: Provider, token: CallbackToken, headers: Mapping[str, str]) -> None:
-        *older, last = reversed(self.tokens.callback_secrets(token))
-        for secret in older:
+        *newer, oldest = self.tokens.callback_secrets(token)
+        for secret in newer:
             try:
                 return provider.authenticate(headers, Callback("", secret))
             except CallbackRefused:
                 continue
-        return provider.authenticate(headers, Callback("", last))
+        return provider.authenticate(headers, Callback("", oldest))
 
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
         """The audit's word for it. Raises CallbackRefused, Unavailable."""

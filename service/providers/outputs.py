@@ -1,15 +1,17 @@
 """What a finished task yielded: every address in the provider's output, the best first, whatever the fields."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from service.core.times import to_iso
 
 HOUR_MS = 3_600_000
 MAX_FILES = 500
 MAX_URL = 4_096
+_ADDRESS = re.compile(r"https?://[^\s/?#@:\[\]]+(:\d+)?([/?#]\S*)?")
+_PATH_END = re.compile(r"[?#]")
 _SUFFIXES = {
     "image": ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp"),
     "video": ("mp4", "webm", "mov", "mkv", "m4v"),
@@ -42,7 +44,7 @@ class Found:
 
     @property
     def kind(self) -> str:
-        name = urlsplit(self.url).path.rpartition("/")[2]
+        name = _PATH_END.split(self.url, maxsplit=1)[0].rpartition("/")[2]
         suffix = name.rpartition(".")[2].lower() if "." in name else ""
         if suffix in _KIND_OF_SUFFIX:
             return _KIND_OF_SUFFIX[suffix]
@@ -61,18 +63,16 @@ class Found:
 
 def is_address(value: Any) -> bool:
     """An http(s) address with a host."""
-    if not isinstance(value, str) or len(value) > MAX_URL or not value.startswith(("https://", "http://")):
-        return False
-    try:
-        return bool(urlsplit(value).hostname) and not any(c.isspace() for c in value)
-    except ValueError:
-        return False
+    return isinstance(value, str) and len(value) <= MAX_URL and _ADDRESS.fullmatch(value) is not None
 
 
 def addresses(tree: Any, otherwise: str = "other") -> list[Found]:
     """Every address of a (cleaned) tree, best first, none twice."""
+    every = list(_walk(tree, "", otherwise))
+    if len(every) > 1:
+        every.sort(key=lambda item: item.rank)
     best: dict[str, Found] = {}
-    for found in sorted(_walk(tree, "", otherwise), key=lambda item: item.rank):
+    for found in every:
         best.setdefault(found.url, found)
         if len(best) == MAX_FILES:
             break

@@ -44,7 +44,9 @@ class Cleaner:
             return f"[{len(text)} characters left out]"
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return _TOKEN.sub(rf"\1{HIDDEN}", text).replace("\x00", "")
+        if "/webhooks/" in text.lower():
+            text = _TOKEN.sub(rf"\1{HIDDEN}", text)
+        return text.replace("\x00", "")
 
     def _field(self, name: str, value: Any, depth: int) -> Any:
         if name.lower() in _SECRET_FIELDS:

@@ -126,7 +126,7 @@ class Writer:
                     raise _JobFailed(job, error) from error
                 outcomes.append((job, None, error))
         self._pass("before", batch)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.db.commit)
+        await self._commit(batch)
         self._pass("after", batch)
         self.healthy = True
         self._settle()
@@ -137,6 +137,25 @@ class Writer:
                 job.done.set_result(result)
             else:
                 job.done.set_exception(fault)
+
+    async def _commit(self, batch: list[_Job[Any]]) -> None:
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(PATIENCE, self._disk_hangs, batch)
+        try:
+            await loop.run_in_executor(self._thread, self.db.commit)
+        finally:
+            self._watch.cancel()
+
+    def _disk_hangs(self, batch: list[_Job[Any]]) -> None:
+        """The commit may still succeed; nobody was told that it did, so the caller's repetition is harmless."""
+        if self.healthy:
+            log.error("the disk has not answered for %g s", PATIENCE)
+        self.healthy = False
+        late = Unavailable("The store does not answer at the moment; try again.", retry_after=5)
+        self._fail(batch, late)
+        self._fail(list(self._jobs), late)
+        self._jobs.clear()
+        self._watch = asyncio.get_running_loop().call_later(1.0, self._disk_hangs, [])
 
     def _roll_back(self) -> None:
         self._undo()

@@ -38,6 +38,7 @@ class Tokens:
         self._media = URLSafeSerializer(newest_last, salt="media", signer_kwargs={"digest_method": hashlib.sha256})
         # Checking a signature is the dearest step of a callback, and most tasks are called about several times.
         self._known: OrderedDict[str, CallbackToken] = OrderedDict()
+        self._secrets: OrderedDict[CallbackToken, list[str]] = OrderedDict()
 
     def callback(self, token: CallbackToken) -> str:
         text = str(self._callback.dumps([token.provider, token.task_id, token.attempt]))
@@ -85,6 +86,14 @@ class Tokens:
         return self.callback_secrets(token)[0]
 
     def callback_secrets(self, token: CallbackToken) -> list[str]:
+        found = self._secrets.get(token)
+        if found is None:
+            found = self._secrets[token] = self._derive_secrets(token)
+            if len(self._secrets) > REMEMBERED:
+                self._secrets.popitem(last=False)
+        return found
+
+    def _derive_secrets(self, token: CallbackToken) -> list[str]:
         purpose = f"callback-secret:{token.provider}:{token.task_id}:{token.attempt}".encode()
         return [hmac.digest(key.encode(), purpose, "sha256").hex() for key in self._keys]
 
