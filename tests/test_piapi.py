@@ -10,7 +10,6 @@ from service.core.task import Status, Update
 from service.ports import Accepted, Busy, Callback, CallbackRefused, Rejected, Unclear
 from service.providers import redact, statuses
 from service.providers.piapi import PiAPI
-from service.providers.piapi import PiAPI
 from tests.samples import CALLBACK, KEY, TASK_ID, Media, differs, each, make_task, piapi, provider, reply
 
 KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Unclear}
@@ -275,7 +274,7 @@ def test_inline_pictures_are_saved_and_replaced_by_their_address() -> None:
 
 
 def test_a_key_as_short_as_a_word_does_not_spoil_the_addresses_of_results() -> None:
-    provider_with_short_key = PiAPI("p", "https://api.piapi.ai", "https://proxy.piapi.ai", 5, lambda data, kind: "")
+    room = PiAPI("p", "https://api.piapi.ai", "https://proxy.piapi.ai", 5, Media())
     data = {"task_id": "1", "status": "completed", "output": {"image_url": "https://img.example.com/p.png"}}
     update = room.read_callback("tsk_1", orjson.dumps({"timestamp": 1, "data": data}))
     assert update.output is not None
