@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.core.delivery import DeliveryStatus, delivery_number
-from service.core.errors import NotFound
+from service.core.errors import Conflict, NotFound
 from service.core.times import now_ms
 from service.flows.deliver import Dispatcher
 from service.ports import DeliveryQuery, Store
@@ -54,6 +54,8 @@ class DeliveryRoutes:
         found = await self.store.deliveries.get(n) if n is not None else None
         if n is None or found is None or not caller_of(request).may_see(found.owner):
             raise NotFound("There is no such delivery.")
+        if found.subscription_id is not None and self.store.subscriptions.known(found.subscription_id) is None:
+            raise Conflict("Its subscription was removed: there is nobody to deliver it to.")
         again = await self.store.deliveries.retry(n, now_ms())
         if again is None:
             raise NotFound("There is no such delivery.")
