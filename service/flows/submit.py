@@ -285,7 +285,8 @@ def rejected(error: dict[str, Any], timing: Timing) -> Callable[[Task], Decision
     def decide(task: Task) -> Decision:
         if task.status is not S.QUEUED:
             return NOTHING
-        return tell(task, task.moved(S.FAILED, timing.now(), error=error))
+        # Ours to decide: a refusal may be wrong (a 500 that says "error"), and a result that comes after it was paid for.
+        return tell(task, task.moved(S.FAILED, timing.now(), error=error, finished_by_us=True))
 
     return decide
 
