@@ -58,7 +58,7 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
             done.set()
 
     subscriber.answer = lambda request, body: Response(status_code=500 if "broken" in request.url.path else 204)
-    async with running(env | SETTINGS | {"TASK_DEADLINE": "2"}, passed) as service:
+    async with running(env | SETTINGS | {"TASK_DEADLINE": "2", "RETRY_SCHEDULE": "0.05"}, passed) as service:
         traffic = Traffic(InHand(service), sandbox, subscriber.url, random.Random(1))
         for name, wanted in (("other", {}), ("broken", {"metadata": {"for": "broken"}})):
             body = {"url": f"{subscriber.url}/{name}", "description": name, "filter": wanted}
