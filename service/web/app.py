@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount, Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError
 from service.web.answers import on_callbridge_error, on_http_exception, on_unknown_fault
@@ -14,7 +14,21 @@ from service.web.door import PREFIX, Door
 from service.web.requests import ClientGone, on_client_gone
 
 
-def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_routes: Sequence[Route]) -> ASGIApp:
+class Application:
+    """Callbacks pass no middleware and no route table: each of those costs more than reading the call."""
+
+    def __init__(self, door: Door, site: Starlette) -> None:
+        self.door = door
+        self.site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await self.door(scope, receive, send)
+        else:
+            await self.site(scope, receive, send)
+
+
+def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_routes: Sequence[Route]) -> Application:
     """`keyed_routes` stand under /v1 and need an API key."""
     routes: list[BaseRoute] = [
         *open_routes,
@@ -32,11 +46,4 @@ def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_route
     # A trailing slash is another address, not a redirect that drops the body.
     site.router.redirect_slashes = False
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        # Callbacks pass no middleware and no route table: each of those costs more than reading the call.
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await door(scope, receive, send)
-        else:
-            await site(scope, receive, send)
-
-    return application
+    return Application(door, site)

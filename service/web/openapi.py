@@ -1,7 +1,158 @@
-"""The API's own description."""
+"""The API's own description (OpenAPI 3.1), written from the table in `operations.py` and the files in `schemas/`."""
 
+import re
+from functools import cache
 from typing import Any
 
+from service.core.errors import CallbridgeError
+from service.core.event import EVENT_TYPES
+from service.web.operations import JSON, OPERATIONS, STREAM, Operation, Parameter
+from service.wire import schemas
 
+PROBLEM = "application/problem+json"
+ABOUT = """Submit a task to PiAPI or ModelsLab and be told what becomes of it: signed webhooks \
+(https://www.standardwebhooks.com), server-sent events, or `Prefer: wait`. Errors are RFC 9457 problem documents."""
+HEADERS = {
+    "Location": "Where the made or changed thing is read",
+    "Preference-Applied": "wait=N: for how long the answer may have waited",
+    "Idempotent-Replayed": "true: the task of an earlier request with this key",
+    "Retry-After": "Seconds to wait before the next try",
+    "WWW-Authenticate": "Bearer",
+}
+SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "key": [{"bearer": []}, {"apiKey": []}],
+    "link": [{"bearer": []}, {"apiKey": []}, {"streamLink": []}],
+    "open": [],
+}
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "streamLink": {"type": "apiKey", "in": "query", "name": "token", "description": "As in the task's links.stream"},
+}
+
+
+@cache
 def openapi(version: str) -> dict[str, Any]:
-    return {"openapi": "3.1.0", "info": {"title": "Callbridge", "version": version}, "paths": {}}
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Callbridge", "version": version, "description": ABOUT, "license": {"name": "MIT"}},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "webhooks": {name: _webhook(name) for name in EVENT_TYPES},
+        "components": {"securitySchemes": SCHEMES, "schemas": _components()},
+    }
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    path_parameters = [
+        Parameter(name, {"type": "string"}, f"The {name} of the address", "path")
+        for name in re.findall(r"{(\w+)}", one.path)
+    ]
+    described: dict[str, Any] = {
+        "operationId": _name(one),
+        "summary": one.summary,
+        "description": one.about or f"{one.summary}.",
+        "security": SECURITY[one.access],
+        "parameters": [_parameter(item) for item in (*path_parameters, *one.parameters)],
+        "responses": {str(status): answer for status, answer in sorted(_answers(one).items())},
+    }
+    if one.body:
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _ref(one.body)}}}
+    return described
+
+
+def _name(one: Operation) -> str:
+    """get_v1_tasks_id and the like: what generators call a function."""
+    return re.sub(r"\W+", "_", f"{one.method}{one.path}").strip("_")
+
+
+def _parameter(one: Parameter) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": one.name, "in": one.place, "description": one.about, "schema": one.schema}
+    if one.place == "path":
+        shown["required"] = True
+    if one.many:
+        shown |= {"style": "form", "explode": False}
+    return shown
+
+
+def _answers(one: Operation) -> dict[int, dict[str, Any]]:
+    found = {status: _problem(status) for status in one.problems}
+    for status, schema in one.answers.items():
+        answer: dict[str, Any] = {"description": "As asked" if status < 300 else "See the problem"}
+        if status != 204:
+            answer["content"] = {media: _content(media, schema) for media in one.media}
+        if names := (one.headers or {}).get(status):
+            answer["headers"] = _headers(*names)
+        found[status] = answer
+    return found
+
+
+def _content(media: str, schema: str | None) -> dict[str, Any]:
+    if media == STREAM:
+        return {"schema": {"type": "string", "description": "id: seq, event: type, data: an event as JSON"}}
+    return {"schema": _ref(schema)} if schema else {}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    titles = [error.title for error in CallbridgeError.__subclasses__() if error.status == status]
+    answer: dict[str, Any] = {
+        "description": "; ".join(titles),
+        "content": {PROBLEM: {"schema": _ref("problem")}},
+    }
+    if status in (429, 503):
+        answer["headers"] = _headers("Retry-After")
+    elif status == 401:
+        answer["headers"] = _headers("WWW-Authenticate")
+    return answer
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
+def _webhook(event_type: str) -> dict[str, Any]:
+    name = f"events/{event_type}"
+    return {
+        "post": {
+            "summary": schemas.load(name)["description"],
+            "operationId": f"told_{event_type.replace('.', '_')}",
+            "requestBody": {"content": {JSON: {"schema": _ref(name)}}},
+            "responses": {"2XX": {"description": "Delivered"}, "410": {"description": "Disables the subscription"}},
+        }
+    }
+
+
+# --- components: the files under schemas/, their references turned into this document's ---
+
+
+def _components() -> dict[str, Any]:
+    names = [name for name in schemas.names() if name.startswith(("api/", "events/", "callbacks/"))]
+    return {_key(name): _moved(schemas.load(name), name) for name in names}
+
+
+def _key(name: str) -> str:
+    return name.removeprefix("api/").replace("/", ".")
+
+
+def _ref(name: str) -> dict[str, str]:
+    """Of a file under schemas/; the folder api/ may be left out."""
+    return {"$ref": f"#/components/schemas/{_key(name)}"}
+
+
+def _moved(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        return [_moved(item, name) for item in value]
+    if not isinstance(value, dict):
+        return value
+    moved = {key: _moved(item, name) for key, item in value.items() if key != "$schema"}
+    if isinstance(target := value.get("$ref"), str):
+        file, _, fragment = target.partition("#")
+        folder = name.partition("/")[0]
+        other = (
+            (file.removeprefix("../") if "/" in file else f"{folder}/{file}").removesuffix(".json") if file else name
+        )
+        moved["$ref"] = _ref(other)["$ref"] + fragment
+    return moved

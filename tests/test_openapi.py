@@ -1,0 +1,162 @@
+"""The description of the API is well made, complete, and true of a running service."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.routing import BaseRoute, Mount, Route
+
+from service import __version__
+from service.web.openapi import openapi
+from service.web.public import DOCS
+from service.wire import schemas
+from tests.conftest import IMG2IMG, TXT2IMG, Service, Subscriber, txt2img
+
+DOCUMENT = openapi(__version__)
+Answered = set[tuple[str, str, int]]
+
+
+def fits(schema: dict[str, Any], value: Any) -> list[str]:
+    """What the document's own words find wrong."""
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return [str(error) for error in jsonschema_rs.Draft202012Validator(whole).iter_errors(value)]
+
+
+def check(answer: httpx.Response, path: str) -> tuple[str, str, int]:
+    """An answer is as the document says of this path; returns what was seen."""
+    method, status = answer.request.method.lower(), answer.status_code
+    described = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    if "content" not in described:
+        assert answer.content == b""
+        return method, path, status
+    media = answer.headers["content-type"].split(";")[0]
+    content = described["content"].get(media, described["content"].get("image/*"))
+    assert content is not None, media
+    if "schema" in content and media.endswith("json"):
+        assert fits(content["schema"], answer.json()) == []
+    assert set(answer.headers) >= {name.lower() for name in described.get("headers", {}) if name in ALWAYS}
+    return method, path, status
+
+
+ALWAYS = {"WWW-Authenticate", "Retry-After"}
+
+
+def test_the_description_is_valid_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+async def test_it_describes_every_route_of_the_running_service_and_no_other(service: Service) -> None:
+    described = {(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations}
+    doors = {one for one in described if one[1].startswith("/webhooks/")}
+    assert described - doors == set(routes(service.bridge.app.site.routes, ""))
+    assert doors == {("post", f"/webhooks/{name}/{{token}}") for name in service.bridge.providers}
+
+
+def routes(found: list[BaseRoute], prefix: str) -> Iterator[tuple[str, str]]:
+    for route in found:
+        if isinstance(route, Mount):
+            yield from routes(route.app.app.routes, prefix + route.path)
+        elif isinstance(route, Route):
+            for method in route.methods - {"HEAD"}:
+                yield method.lower(), prefix + re.sub(r":\w+}", "}", route.path)
+
+
+async def test_real_answers_are_as_described(service: Service, subscriber: Subscriber) -> None:
+    seen: Answered = set()
+
+    async def call(method: str, path: str, _id: str = "", **more: Any) -> httpx.Response:
+        address = re.sub(r"{\w+}", _id, path)
+        client = service.admin if path == "/v1/callbacks" else service.client
+        answer = await client.request(method, address, **more)
+        seen.add(check(answer, path))
+        return answer
+
+    await _tasks(call)
+    await _subscriptions(call, subscriber.url)
+    await _around(call)
+    successes = {
+        (method, path, int(status))
+        for path, operations in DOCUMENT["paths"].items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+        if int(status) < 400 and not path.startswith("/webhooks/")
+    }
+    assert {one for one in seen if one[2] < 400} == successes
+
+
+async def _tasks(call: Any) -> None:
+    wait = {"Prefer": "wait=15"}
+    held = (await call("POST", "/v1/tasks", json=txt2img("hold=gate"))).json()["id"]
+    await call("GET", "/v1/tasks/{id}", held, headers={"Prefer": "wait=1"})
+    await call("POST", "/v1/tasks/{id}/cancel", held)
+    await call("POST", "/v1/tasks/{id}/cancel", held)
+    for body in (IMG2IMG, txt2img("delay=0.05 output=base64"), txt2img("delay=0.05 fail=sorry")):
+        task = (await call("POST", "/v1/tasks", json=body, headers=wait)).json()
+        await call("GET", "/v1/tasks/{id}", task["id"])
+        if urls := (task["output"] or {}).get("urls"):
+            picture = urls[0].partition("/media/")[2]
+            if picture:
+                await call("GET", "/media/{token}", picture)
+    await call("POST", "/v1/tasks/{id}/resubmit", task["id"])
+    await call("GET", "/v1/tasks/{id}", task["id"], headers=wait)
+    stream = await call("GET", "/v1/tasks/{id}/events", task["id"])
+    last = re.findall(r"^id: (\d+)$", stream.text, re.MULTILINE)[-1]
+    await call("GET", "/v1/tasks/{id}/events", task["id"], headers={"Last-Event-ID": last})
+    await call("GET", "/v1/tasks", params={"limit": 2})
+    await call("GET", "/v1/events")
+    await call("GET", "/v1/events/latest")
+
+
+async def _subscriptions(call: Any, url: str) -> None:
+    made = (await call("POST", "/v1/subscriptions", json={"url": url})).json()["id"]
+    one = "/v1/subscriptions/{id}"
+    await call("GET", "/v1/subscriptions")
+    await call("GET", one, made)
+    await call("PATCH", one, made, json={"description": "orders"})
+    pinged = (await call("POST", f"{one}/ping", made)).json()["id"]
+    await call("POST", f"{one}/rotate-secret", made)
+    await call("POST", f"{one}/replay", made, json={"after": 0})
+    await call("GET", "/v1/deliveries")
+    await call("POST", "/v1/deliveries/{id}/retry", pinged)
+    await call("DELETE", one, made)
+    await call("GET", one, made)
+    await call("GET", "/v1/webhook-secret")
+    await call("GET", "/v1/callbacks")
+
+
+async def _around(call: Any) -> None:
+    for path in ("/v1/catalog", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"):
+        await call("GET", path)
+    await call("GET", "/schemas/{name}", "api/task.json")
+    await call("GET", "/schemas/{name}", "none.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status"),
+    [
+        ("/v1/tasks", {"content": b"{", "headers": {"content-type": "application/json"}}, 400),
+        ("/v1/tasks", {"json": TXT2IMG, "headers": {"x-api-key": "a-guess"}}, 401),
+        ("/v1/tasks", {"content": b" " * 2_000_000, "headers": {"content-type": "application/json"}}, 413),
+        ("/v1/tasks", {"content": b"a", "headers": {"content-type": "text/plain"}}, 415),
+        ("/v1/tasks", {"json": {}}, 422),
+        ("/webhooks/piapi/{token}", {"json": {"data": {"task_id": "1"}}}, 404),
+    ],
+)
+async def test_refusals_are_as_described(service: Service, path: str, more: dict[str, Any], status: int) -> None:
+    answer = await service.client.post(path.replace("{token}", "made-up"), **more)
+    assert check(answer, path) == ("post", path, status)
+
+
+async def test_every_schema_is_served_where_the_catalogue_says(service: Service) -> None:
+    for name in schemas.names():
+        answer = await service.anybody.get(f"/schemas/{name}.json")
+        assert answer.json() == schemas.load(name)
+
+
+def test_the_page_that_shows_it_loads_nothing_from_elsewhere() -> None:
+    assert re.findall(r'(?:src|href)="(?!/|#)[^"]*"', DOCS) == []
+    assert "/openapi.json" in DOCS
