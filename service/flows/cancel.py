@@ -1,13 +1,14 @@
 """Cancel a task: here at once, at the provider where it can be asked."""
 
 import logging
+from typing import Any
 
 from service.core.errors import Conflict, NotFound
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, failure
 from service.flows.moves import Timing, tell
-from service.ports import Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+from service.ports import Decide, Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
 log = logging.getLogger("callbridge.cancel")
 
@@ -18,26 +19,22 @@ async def cancel(store: Store, provider: Provider | None, sender: Sender, timing
         raise Conflict(f"The task is {task.status} already.")
     warning = await _ask(provider, sender, task)
 
-    def decide(present: Task) -> Decision:
-        if present.finished:
-            raise Conflict(f"The task is {present.status} already.")
-        warnings = (*present.warnings, warning) if warning else present.warnings
-        return tell(
-            present,
-            present.moved(
-                S.CANCELED,
-                timing.now(),
-                error=failure("canceled", "Canceled on request."),
-                progress=None,
-                finished_by_us=True,
-                warnings=warnings,
-            ),
-        )
-
-    changed = await store.tasks.change(Point.CANCEL, task.id, decide)
+    changed = await store.tasks.change(Point.CANCEL, task.id, canceled(warning, timing))
     if changed is None:
         raise NotFound("There is no such task.")
     return changed
+
+
+def canceled(warning: str | None, timing: Timing) -> Decide:
+    def decide(task: Task) -> Decision:
+        if task.finished:
+            raise Conflict(f"The task is {task.status} already.")
+        warnings = (*task.warnings, warning) if warning else task.warnings
+        error = failure("canceled", "Canceled on request.")
+        changes: dict[str, Any] = {"error": error, "progress": None, "finished_by_us": True, "warnings": warnings}
+        return tell(task, task.moved(S.CANCELED, timing.now(), **changes))
+
+    return decide
 
 
 async def _ask(provider: Provider | None, sender: Sender, task: Task) -> str | None:
