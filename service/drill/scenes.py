@@ -52,8 +52,13 @@ async def cut_stream(traffic: Traffic) -> None:
     await traffic.until(traffic.send("stream cut", "stream", HELD), *AT_PROVIDER)
 
 
-async def retry(traffic: Traffic) -> None:
+async def to_the_broken_one(traffic: Traffic) -> None:
     traffic.send("for the broken one", "piapi", "delay=0.02", metadata={"for": "broken"})
+    traffic.mix(2)
+
+
+async def retry(traffic: Traffic) -> None:
+    await to_the_broken_one(traffic)
     found: list[dict[str, str]] = []
     while not found:
         listing = await traffic.victim.ask("GET", "/v1/deliveries", params={"limit": "1", "status": "dead"})
@@ -109,7 +114,7 @@ SCENES: dict[Point, Scene] = {
     Point.RECOVER: Scene(just_traffic, before=cut_stream),
     Point.CHECK_ALL: Scene(just_traffic),
     Point.RECORD_ATTEMPT: with_kind("plain"),
-    Point.CLAIM_DELIVERIES: with_kind("plain"),
+    Point.CLAIM_DELIVERIES: Scene(to_the_broken_one),
     Point.RETRY_DELIVERY: Scene(retry),
     Point.PING_SUBSCRIPTION: Scene(ping),
     Point.REPLAY: Scene(replay),
