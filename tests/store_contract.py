@@ -4,6 +4,7 @@ A subclass gives two fixtures: `store`, and `after_a_crash`, which opens what an
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,9 +29,14 @@ URL = "https://example.com/hook"
 AfterACrash = Callable[[], Awaitable[Any]]
 
 
+_numbers = itertools.count()
+
+
 def a_task(**changes: Any) -> Task:
+    created_at = changes.get("created_at", NOW)
     fields: dict[str, Any] = {
-        "id": new_id("tsk"),
+        # As `new_id` makes it, at the time of this task.
+        "id": f"tsk_{created_at:012x}{next(_numbers):04x}{0:016x}",
         "owner": "alice",
         "provider": "piapi",
         "model": "Qubico/flux1-schnell",
@@ -313,10 +319,10 @@ class StoreContract:
     async def test_due_checks_come_in_order_for_one_provider_and_not_for_finished_tasks(self, store: Store) -> None:
         due = []
         for wait in (30, 10, 20, 99):
-            task = await added(store)
+            task = await sent(store)
             await store.tasks.change(Point.SUBMIT_ANSWER, task.id, to(S.SUBMITTED, check_at=NOW + wait))
             due.append(task.id)
-        other = await added(store, provider="modelslab")
+        other = await sent(store, provider="modelslab")
         await store.tasks.change(Point.SUBMIT_ANSWER, other.id, to(S.SUBMITTED, check_at=NOW))
         await store.tasks.change(Point.CALLBACK, due[2], to(S.COMPLETED))
         found = await store.tasks.due_checks("piapi", NOW + 50, 10)
@@ -324,7 +330,8 @@ class StoreContract:
         assert len(await store.tasks.due_checks("piapi", NOW + 50, 1)) == 1
 
     async def test_at_a_start_every_open_task_at_a_provider_is_due(self, store: Store) -> None:
-        there, over, _ = [await added(store) for _ in range(3)]
+        there, over = [await sent(store) for _ in range(2)]
+        await added(store)
         await store.tasks.change(Point.SUBMIT_ANSWER, there.id, to(S.SUBMITTED, check_at=NOW + DAY))
         await store.tasks.change(Point.CALLBACK, over.id, to(S.COMPLETED))
         await store.tasks.check_all_open(NOW)
@@ -343,6 +350,7 @@ class StoreContract:
         assert await store.tasks.next_wake() is None
         task = await added(store, deadline_at=NOW + 500)
         assert await store.tasks.next_wake() == NOW + 500
+        await store.tasks.claim_queued(task.provider, task.owner, 1, NOW)
         await store.tasks.change(Point.SUBMIT_ANSWER, task.id, to(S.SUBMITTED, check_at=NOW + 100))
         assert await store.tasks.next_wake() == NOW + 100
 
