@@ -1,0 +1,67 @@
+"""`python -m bench`: measure the service on this machine, print a table, write bench/results."""
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from bench.cases import fanout, ingest, process
+from bench.processes import ALL_CPUS, ROOT, raise_file_limit
+from bench.report import Row, cells, table, write
+from bench.world import Options, Run, the_run
+
+RESULTS = ROOT / "bench" / "results"
+CASES: dict[int, Callable[[Run], Iterator[Row]]] = {
+    1: ingest.measure,
+    3: fanout.measure,
+    8: process.measure,
+}
+
+
+def options() -> Options:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--cases", default=",".join(map(str, CASES)), help="for example 1,3")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds, smaller heaps of data")
+    parser.add_argument("--seconds", type=float, help="of one measurement (3, with --quick 1)")
+    parser.add_argument("--rounds", type=int, help="of each case (3, with --quick 2)")
+    given = parser.parse_args()
+    cases = tuple(int(part) for part in given.cases.split(","))
+    if unknown := set(cases) - set(CASES):
+        parser.error(f"there is no case {min(unknown)}")
+    return Options(
+        cases=cases,
+        seconds=given.seconds or (1.0 if given.quick else 3.0),
+        rounds=given.rounds or (2 if given.quick else 3),
+        quick=given.quick,
+        folder=RESULTS / "work",
+    )
+
+
+def main() -> int:
+    chosen = options()
+    notes = [
+        f"{len(ALL_CPUS)} CPUs, Python {platform.python_version()}, files at most {raise_file_limit()};"
+        f" {chosen.rounds} rounds of {chosen.seconds:g} s; ratios are of the same moments"
+    ]
+    rows: list[Row] = []
+    with the_run(chosen) as run:
+        if run.shim is None:
+            notes.append("no C compiler: fsyncs are neither counted nor slowed down")
+        for case in chosen.cases:
+            started = time.monotonic()
+            for row in CASES[case](run):
+                rows.append(row)
+                print("  ".join(part for part in cells(row) if part), file=sys.stderr, flush=True)
+            print(f"case {case}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    print("\n".join(["", table(rows), "", *notes]))
+    write(rows, run.complaints, notes, RESULTS)
+    if run.complaints:
+        print("\nLOST OR WRONG:\n" + "\n".join(run.complaints))
+        return 1
+    print("Nothing acknowledged was lost, nothing was delivered twice or not at all.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Case 3: callback to signed POST, flat out, to one subscriber and to ten."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bench.report import Row
+from bench.world import Run, World, world
+
+PARALLEL = 64
+TASKS_A_SECOND = 7000
+# "Not below", with room for the noise of one round.
+NOT_BELOW = ">= 0.95"
+GOALS = {1: ">= 5000", 10: ">= 12000"}
+PLACES = {
+    "pinned": {"pinned": True},
+    "two CPUs allowed": {"pinned": False},
+    "two CPUs, ONE_CPU=false": {"pinned": False, "one_cpu": False},
+}
+
+
+@dataclass
+class Figures:
+    deliveries: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    acks: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    changes: list[float] = field(default_factory=list)
+
+
+def measure(run: Run, case: int = 3) -> Iterator[Row]:
+    for subscribers in (1, 10):
+        found = {place: Figures() for place in PLACES}
+        for _ in range(run.options.rounds):
+            for place, settings in PLACES.items():
+                one_round(run, found[place], subscribers, settings)
+        pinned = found["pinned"].deliveries
+        for place, figures in found.items():
+            base = [] if place == "pinned" else pinned
+            yield from rows(case, f"to {subscribers}, {place}", figures, GOALS[subscribers], base)
+
+
+def one_round(run: Run, figures: Figures, subscribers: int, settings: dict[str, bool]) -> None:
+    paths = [f"/subscriber-{number}" for number in range(subscribers)]
+    with world(run, **settings) as one:
+        for path in paths:
+            one.subscribe(path)
+        one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
+        one.callbacks(0.2, parallel=PARALLEL)
+        settled(one, paths)
+        cpu, syncs = one.child.cpu_seconds(), one.fsyncs()
+        result = one.callbacks(run.options.seconds, parallel=PARALLEL)
+        end = settled(one, paths)
+        cpu, events = one.child.cpu_seconds() - cpu, result.answered
+        after = one.fsyncs()
+        one.check_events()
+        one.check_deliveries(paths)
+    figures.deliveries.append(events * subscribers / ((end - result.begun) / 1e9))
+    figures.cpu_us.append(cpu / events * 1e6)
+    figures.acks.append(result.rate)
+    figures.p99.append(result.percentile(0.99))
+    if after is not None and syncs is not None:
+        figures.changes.append(events * (1 + subscribers) / (after - syncs))
+
+
+def settled(one: World, paths: list[str]) -> int:
+    """The moment (ns) of the last delivery of all that was acknowledged so far."""
+    return max(one.drained(path) for path in paths)
+
+
+def rows(case: int, name: str, figures: Figures, goal: str, pinned: list[float]) -> Iterator[Row]:
+    # What is only acknowledged faster than it is delivered does not count: the time runs until the last delivery.
+    if pinned:
+        yield Row(case, f"deliveries {name}", "/s", figures.deliveries, pinned, "pinned", NOT_BELOW)
+    else:
+        yield Row(case, f"deliveries {name}", "/s", figures.deliveries, goal=goal)
+    yield Row(case, f"callbacks acknowledged {name}", "/s", figures.acks)
+    yield Row(case, f"  their p99 {name}", "ms", figures.p99)
+    yield Row(case, f"  CPU of an event {name}", "us", figures.cpu_us)
+    if figures.changes:
+        yield Row(case, f"  changes in a commit {name}", "", figures.changes)

@@ -1,0 +1,66 @@
+"""Case 1: the callback door, durable, against a starlette application that only reads the body."""
+
+from collections.abc import Iterator
+
+from bench.load import Order, Result
+from bench.processes import load
+from bench.report import Row
+from bench.world import Run, World, world
+
+LEVELS = (1, 16, 64, 256)
+SLOW_LEVELS = (64, 256)
+SLOW_FSYNC_US = 5000
+# More than the door can take in a second, half as many tasks as callbacks.
+TASKS_A_SECOND = 9000
+
+
+def measure(run: Run, case: int = 1) -> Iterator[Row]:
+    yield from ceiling(run, case)
+    yield from ladder(run, case, LEVELS, 0, {64: ">= 0.6"}, {64: "< 15"}, "")
+    if run.shim is not None:
+        yield from ladder(run, case, SLOW_LEVELS, SLOW_FSYNC_US, {64: ">= 0.15"}, {}, ", fsync +5 ms")
+
+
+def ceiling(run: Run, case: int) -> Iterator[Row]:
+    """The load generator against the sink, both on one CPU: neither is what limits the other rows."""
+    prepared = run.prepared(tasks_for(run, LEVELS))
+    order = Order(run.sink.port, run.options.seconds, parallel=64, file=str(prepared.file))
+    rates = [load(order).rate for _ in range(run.options.rounds)]
+    yield Row(case, "ceiling of the load generator and the sink together", "/s", rates)
+
+
+def ladder(
+    run: Run,
+    case: int,
+    levels: tuple[int, ...],
+    fsync_us: int,
+    goals: dict[int, str],
+    waits: dict[int, str],
+    suffix: str,
+) -> Iterator[Row]:
+    ours: dict[int, list[Result]] = {level: [] for level in levels}
+    bare: dict[int, list[Result]] = {level: [] for level in levels}
+    for _ in range(run.options.rounds):
+        with world(run, fsync_us=fsync_us) as one:
+            one.fill(tasks_for(run, levels))
+            for level in levels:
+                bare[level].append(against_bare(one, level))
+                ours[level].append(one.callbacks(run.options.seconds, parallel=level))
+            one.check_events()
+    for level in levels:
+        rates, base = [one.rate for one in ours[level]], [one.rate for one in bare[level]]
+        name = f"callbacks, {level} in parallel{suffix}"
+        yield Row(case, name, "/s", rates, base, "bare starlette", goals.get(level, ""))
+        for share, word in ((0.5, "p50"), (0.99, "p99")):
+            goal = waits.get(level, "") if word == "p99" else ""
+            yield Row(case, f"{name}: {word}", "ms", [one.percentile(share) for one in ours[level]], goal=goal)
+
+
+def against_bare(one: World, level: int) -> Result:
+    order = one.order(one.run.options.seconds, parallel=level)
+    order.port, order.first, order.count = one.run.bare_port, 0, 1_000_000
+    return load(order)
+
+
+def tasks_for(run: Run, levels: tuple[int, ...]) -> int:
+    return int(len(levels) * run.options.seconds * TASKS_A_SECOND)

@@ -1,0 +1,121 @@
+"""Child processes on chosen CPUs, and what the kernel says about them."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.load import Order, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+ALL_CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
+# The service has the last CPU, everything that plays the world around it the first one.
+SERVICE_CPU = ALL_CPUS[-1:]
+WORLD_CPU = ALL_CPUS[:1]
+
+
+def raise_file_limit() -> int:
+    """To the hard limit, also for every child; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Child:
+    def __init__(
+        self,
+        module: str,
+        cpus: Sequence[int],
+        env: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self._log = log.open("ab") if log else None
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            preexec_fn=lambda: pin(cpus),
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def line(self) -> str:
+        """The next line it prints. Raises RuntimeError when it ended."""
+        assert self.process.stdout is not None
+        text = self.process.stdout.readline().decode().strip()
+        if not text:
+            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}")
+        return text
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self, name: str = "VmRSS") -> float:
+        """`VmHWM`: the most it ever had."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+        if self._log:
+            self._log.close()
+
+
+def pin(cpus: Sequence[int]) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Result:
+    """Run one order in a load generator of its own."""
+    return finish_load(start_load(order, cpus))
+
+
+def start_load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Child:
+    child = Child("bench.load", cpus)
+    assert child.process.stdin is not None
+    child.process.stdin.write(json.dumps(asdict(order)).encode())
+    child.process.stdin.close()
+    child.process.stdin = None
+    return child
+
+
+def finish_load(child: Child) -> Result:
+    out, _ = child.process.communicate()
+    if child.process.returncode:
+        raise RuntimeError("the load generator failed; its error is above")
+    found: dict[str, Any] = json.loads(out)
+    return Result(**found)
+
+
+def compile_c(source: Path, target: Path) -> Path | None:
+    """A shared library, or None without a C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return None
+    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(target), str(source), "-ldl"]
+    return target if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None

@@ -1,0 +1,116 @@
+"""Tasks that wait at the provider, as rows for the database, with the addresses under which they are called about."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.calls import ID, PROMPT, provider_id
+from service.core.ids import new_id
+from service.core.task import Status, Task
+from service.core.times import now_ms
+from service.store.sqlite import open_store
+from service.wire.tokens import CallbackToken, Tokens
+
+SECRET_KEY = "the-secret-key-of-the-benchmark-32-characters"
+OWNER = "bench"
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Rows for `tasks`, and the file from which the load generator makes the callbacks of these tasks."""
+
+    insert: str
+    rows: list[tuple[Any, ...]]
+    file: Path
+
+
+def prepare(count: int, file: Path) -> Prepared:
+    """`count` tasks that PiAPI has accepted; each can take two callbacks that move it."""
+    now = now_ms()
+    tokens = Tokens((SECRET_KEY,))
+    task = a_task(now)
+    row = Pattern.of_table("tasks", stored(task, file.with_name("pattern.db")), sent_at=now)
+    rows: list[tuple[Any, ...]] = []
+    lines: list[str] = []
+    for number in range(count):
+        task_id = new_id("tsk")
+        token = CallbackToken("piapi", task_id, 1)
+        path = f"/webhooks/piapi/{tokens.callback(token)}"
+        lines.append(f"{path} {tokens.callback_secret(token)} {provider_id(number)}")
+        rows.append(row.copy({task.id: task_id, ID: provider_id(number)}))
+    file.write_text("\n".join(lines))
+    return Prepared(row.insert, rows, file)
+
+
+class Pattern:
+    """A row that the store itself wrote, to be copied with other ids: whatever its columns are."""
+
+    def __init__(self, table: str, columns: dict[str, Any]) -> None:
+        self.insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        self.values = tuple(columns.values())
+
+    @classmethod
+    def of_table(cls, table: str, database: Path, **changed: Any) -> "Pattern":
+        """The last row of `table`, without its number. Columns that are not there are not changed."""
+        with closing(sqlite3.connect(database)) as db:
+            found = db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1")
+            columns = dict(zip([item[0] for item in found.description], found.fetchone(), strict=True))
+        columns.pop("n", None)
+        columns |= {name: value for name, value in changed.items() if name in columns}
+        return cls(table, columns)
+
+    def copy(self, words: dict[str, str]) -> tuple[Any, ...]:
+        return tuple(replaced(value, words) for value in self.values)
+
+
+def replaced(value: Any, words: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        for old, new in words.items():
+            value = value.replace(old, new)
+    elif isinstance(value, bytes):
+        for old, new in words.items():
+            value = value.replace(old.encode(), new.encode())
+    return value
+
+
+def stored(task: Task, database: Path) -> Path:
+    """A fresh database with this one task in it."""
+    for old in database.parent.glob(database.name + "*"):
+        old.unlink()
+
+    async def add() -> None:
+        store = await open_store(str(database))
+        try:
+            await store.tasks.add(task, None)
+        finally:
+            await store.close()
+
+    asyncio.run(add())
+    return database
+
+
+def a_task(now: int) -> Task:
+    task_id = new_id("tsk")
+    return Task(
+        id=task_id,
+        owner=OWNER,
+        provider="piapi",
+        model="Qubico/flux1-schnell",
+        task_type="txt2img",
+        input={"prompt": PROMPT * 4, "width": 1024, "height": 1024},
+        metadata={"order": "A-17"},
+        status=Status.SUBMITTED,
+        provider_task_id=ID,
+        provider_status="pending",
+        attempts=1,
+        created_at=now,
+        updated_at=now,
+        submitted_at=now,
+        sent_at=now,
+        deadline_at=now + DAY_MS,
+        links={"self": f"/v1/tasks/{task_id}", "events": f"/v1/tasks/{task_id}/events"},
+    )

@@ -1,0 +1,270 @@
+"""One service with a database of its own, the sink as its subscribers and provider, and the check of both."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.calls import API_KEY
+from bench.load import Order, Result
+from bench.processes import ALL_CPUS, SERVICE_CPU, WORLD_CPU, Child, compile_c, load
+from bench.tasks import OWNER, SECRET_KEY, Prepared, prepare
+
+EVENTS = ("task.processing", "task.completed")
+DRAIN_SECONDS = 60.0
+
+
+@dataclass
+class Options:
+    cases: tuple[int, ...]
+    seconds: float
+    rounds: int
+    quick: bool
+    folder: Path
+
+
+@dataclass
+class Run:
+    """What all cases share: the options, the sink, the bare application, prepared tasks, and what went wrong."""
+
+    options: Options
+    sink: "SinkClient"
+    bare_port: int
+    shim: Path | None
+    complaints: list[str] = field(default_factory=list)
+    _prepared: Prepared | None = None
+
+    def prepared(self, count: int) -> Prepared:
+        if self._prepared is None or len(self._prepared.rows) < count:
+            self._prepared = prepare(count, self.options.folder / "tasks.txt")
+        return self._prepared
+
+    def check(self, holds: bool, complaint: str) -> None:
+        if not holds:
+            self.complaints.append(complaint)
+
+
+class SinkClient:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._http = httpx.Client(base_url=self.url, timeout=60)
+
+    def book(self) -> dict[str, dict[str, int]]:
+        """By path: `count` of different events, `repeats`, and the moment of the `last` (ns)."""
+        found: dict[str, dict[str, int]] = self._http.get("/-/book").json()
+        return found
+
+    def arrivals(self, path: str) -> dict[str, int]:
+        """By webhook-id the moment (ns)."""
+        found: dict[str, int] = self._http.get(f"/-/arrivals{path}").json()
+        return found
+
+    def forget(self) -> None:
+        self._http.get("/-/forget")
+
+
+@contextmanager
+def the_run(options: Options) -> Iterator[Run]:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    log = options.folder / "errors.log"
+    sink, bare = Child("bench.sink", WORLD_CPU, log=log), Child("bench.bare", SERVICE_CPU, log=log)
+    try:
+        shim = compile_c(Path(__file__).with_name("fsync.c"), options.folder / "fsync.so")
+        yield Run(options, SinkClient(int(sink.line())), int(bare.line()), shim)
+    finally:
+        sink.stop()
+        bare.stop()
+
+
+class World:
+    """A running service. `pinned`: on one CPU by our hand; else it may use all and decides by `one_cpu`."""
+
+    def __init__(self, run: Run, *, pinned: bool = True, one_cpu: bool = True, fsync_us: int = 0, **settings: str):
+        self.run = run
+        self.folder = run.options.folder / "service"
+        self.folder.mkdir(exist_ok=True)
+        self.database = self.folder / "bench.db"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.fsyncs_file = self.folder / "fsyncs"
+        self.fsyncs_file.write_bytes(bytes(8))
+        self.cpus = SERVICE_CPU if pinned else ALL_CPUS
+        started = time.monotonic()
+        self.child = Child(
+            "service", self.cpus, self._environment(one_cpu, fsync_us, settings), run.options.folder / "service.log"
+        )
+        self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=60)
+        self._wait_until_ready()
+        self.start_seconds = time.monotonic() - started
+        # Tasks that were called about, and callbacks that were acknowledged.
+        self.used = self.acknowledged = 0
+        self._filled: Prepared | None = None
+
+    def _environment(self, one_cpu: bool, fsync_us: int, settings: dict[str, str]) -> dict[str, str]:
+        env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
+        env |= {
+            # A `.env` of somebody's own must neither change the figures nor be called with.
+            "PYTHON_DOTENV_DISABLED": "1",
+            "PORT": str(self.port),
+            "API_KEYS": f"{OWNER}:{API_KEY}:admin",
+            "SECRET_KEY": SECRET_KEY,
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "MEDIA_DIR": str(self.folder / "media"),
+            "PIAPI_API_KEY": "bench-piapi-key",
+            "PIAPI_BASE_URL": self.run.sink.url,
+            "PIAPI_LLM_BASE_URL": self.run.sink.url,
+            "PIAPI_MAX_INFLIGHT": "100000",
+            "MODELSLAB_API_KEY": "",
+            "ALLOW_PRIVATE_TARGETS": "true",
+            "RATE_LIMIT": "0",
+            "SWEEP_AFTER": "3600",
+            "ONE_CPU": "true" if one_cpu else "false",
+        }
+        if self.run.shim is not None:
+            env |= {"LD_PRELOAD": str(self.run.shim), "BENCH_FSYNC_COUNT": str(self.fsyncs_file)}
+            env["BENCH_FSYNC_DELAY_US"] = str(fsync_us)
+        return env | settings
+
+    def _wait_until_ready(self) -> None:
+        with httpx.Client() as http:
+            while True:
+                try:
+                    if http.get(f"{self.url}/readyz").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                if self.child.process.poll() is not None:
+                    raise RuntimeError(f"the service ended; see {self.run.options.folder / 'service.log'}")
+                time.sleep(0.005)
+
+    def close(self) -> None:
+        self.http.close()
+        self.child.stop()
+
+    # --- before a measurement ---
+
+    def fill(self, count: int) -> None:
+        """Tasks at the provider, straight into the file, and its log folded in, so that it costs no later round."""
+        self._filled = self.run.prepared(count)
+        with self.sqlite() as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(self._filled.insert, self._filled.rows[:count])
+            db.execute("COMMIT")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.sync()
+
+    def subscribe(self, path: str, url: str | None = None, events: Sequence[str] = EVENTS) -> str:
+        answer = self.http.post(
+            "/v1/subscriptions", json={"url": (url or self.run.sink.url) + path, "events": list(events)}
+        )
+        answer.raise_for_status()
+        return str(answer.json()["id"])
+
+    # --- measurement ---
+
+    def callbacks(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Result:
+        """Fresh tasks each time."""
+        result = load(self.order(seconds, parallel=parallel, rate=rate, moments=moments), self.load_cpus)
+        return self.took(result)
+
+    def order(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Order:
+        assert self._filled is not None
+        left = len(self._filled.rows) - self.used
+        return Order(self.port, seconds, "callbacks", parallel, rate, str(self._filled.file), self.used, left, moments)
+
+    def took(self, result: Result) -> Result:
+        self.used += result.tasks
+        self.acknowledged += result.answered
+        self.run.check(not result.refused, f"callbacks were refused: {result.refused}")
+        self.run.check(not result.lost, f"{result.lost} callbacks were not answered")
+        return result
+
+    @property
+    def load_cpus(self) -> Sequence[int]:
+        """Where the service is not: it may have pinned itself."""
+        if not hasattr(os, "sched_getaffinity"):
+            return ALL_CPUS
+        free = set(ALL_CPUS) - os.sched_getaffinity(self.child.pid)
+        return tuple(free) or ALL_CPUS
+
+    def fsyncs(self) -> int | None:
+        """Since the start; each commit is one, and a checkpoint two or three."""
+        return int.from_bytes(self.fsyncs_file.read_bytes(), "little") if self.run.shim else None
+
+    def drained(self, path: str) -> int:
+        """Waits until every acknowledged event is at the path; the moment (ns) of the last, or of giving up."""
+        end = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < end:
+            page = self.run.sink.book().get(path)
+            if page is not None and page["count"] >= self.acknowledged:
+                return page["last"]
+            time.sleep(0.05)
+        return time.monotonic_ns()
+
+    # --- after it ---
+
+    @contextmanager
+    def sqlite(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self.database, isolation_level=None, timeout=30)
+        try:
+            yield db
+        finally:
+            db.close()
+
+    def check_events(self) -> None:
+        """Every acknowledged callback moved its task, once."""
+        with self.sqlite() as db:
+            stored, different = db.execute(
+                "SELECT count(*), count(DISTINCT task_id || type) FROM events WHERE type IN (?, ?)", EVENTS
+            ).fetchone()
+        due = self.acknowledged
+        self.run.check(stored == due, f"{due} callbacks were acknowledged, {stored} are stored")
+        self.run.check(stored == different, f"{stored - different} events are stored twice")
+
+    def check_deliveries(self, paths: Sequence[str]) -> None:
+        """Every event is at every subscriber, and the store knows it."""
+        due = self.acknowledged
+        book = self.run.sink.book()
+        for path in paths:
+            arrived = book.get(path, {"count": 0})["count"]
+            self.run.check(arrived == due, f"{due} events were due at {path}, {arrived} came")
+        wanted = due * len(paths)
+        done = self._delivered(wanted)
+        self.run.check(done == wanted, f"{wanted} deliveries were due, {done} are recorded as delivered")
+
+    def _delivered(self, wanted: int) -> int:
+        done = 0
+        end = time.monotonic() + 15
+        while done < wanted and time.monotonic() < end:
+            with self.sqlite() as db:
+                done = db.execute("SELECT count(*) FROM deliveries WHERE status = 'delivered'").fetchone()[0]
+            time.sleep(0.1)
+        return int(done)
+
+
+@contextmanager
+def world(run: Run, *, keep: bool = False, **settings: Any) -> Iterator[World]:
+    """A service on a fresh file (or on the one that lies there, with `keep`); the sink's book is empty."""
+    if not keep:
+        shutil.rmtree(run.options.folder / "service", ignore_errors=True)
+    run.sink.forget()
+    one = World(run, **settings)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
