@@ -45,8 +45,8 @@ from service.web.tasks import TaskRoutes
 from service.wire.tokens import Tokens
 
 log = logging.getLogger("callbridge")
-# Attempts in hand at the stop may end in this time; Heroku kills after 30 s.
-LAST_ATTEMPTS = 8.0
+# What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
+LAST_REQUESTS = 8.0
 CONNECT_SECONDS = 10.0
 
 
@@ -142,8 +142,7 @@ class Bridge:
         self._heart.cancel()
         await self.tidier.stop()
         await self.sweeper.stop()
-        await self.submitter.stop()
-        await self.dispatcher.stop(LAST_ATTEMPTS)
+        await asyncio.gather(self.submitter.stop(LAST_REQUESTS), self.dispatcher.stop(LAST_REQUESTS))
         await self.sender.close()
         await self.client.aclose()
         await self.store.close()

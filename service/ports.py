@@ -93,6 +93,10 @@ class Provider(Protocol):
         """Raise ValidationFailed with pointers, or return warnings about things the published lists do not know."""
         ...
 
+    def without_ours(self, input: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Both with the fields that we fill emptied: a key or address that came with them is not kept."""
+        ...
+
     def streams(self, task: Task) -> bool:
         """True where no callback exists and the service must hold the answer's stream itself."""
         ...

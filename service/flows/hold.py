@@ -8,6 +8,7 @@ from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update, failure
 from service.flows.moves import Timing, apply, unconfirmed
+from service.flows.stubborn import stubborn
 from service.ports import (
     Accepted,
     Busy,
@@ -78,10 +79,12 @@ class Holder:
         except (SubmitUnclear, SubmitNotSent, TimeoutError) as error:
             log.warning("task %s: its stream broke: %s", task.id, str(error) or "deadline")
             complete = False
-        await self._change(task, reader.finish(complete))
+        # Pictures of several megabytes are decoded and written: not in the loop.
+        finish = await stubborn(lambda: asyncio.to_thread(reader.finish, complete))
+        await self._change(task, finish)
 
     async def _change(self, task: Task, update: Update) -> None:
-        await self.store.tasks.change(Point.HOLD, task.id, apply(update, self.timing))
+        await stubborn(lambda: self.store.tasks.change(Point.HOLD, task.id, apply(update, self.timing)))
 
 
 def interrupted(reason: str) -> dict[str, object]:

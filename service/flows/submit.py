@@ -14,6 +14,7 @@ from service.core.task import Status as S
 from service.core.task import Task
 from service.flows.hold import Holder
 from service.flows.moves import NOTHING, Timing, apply, fail, tell, unconfirmed
+from service.flows.stubborn import stubborn
 from service.ports import (
     Accepted,
     Answer,
@@ -22,6 +23,7 @@ from service.ports import (
     Decision,
     Idempotency,
     Provider,
+    ProviderReply,
     Rejected,
     Sender,
     Store,
@@ -83,6 +85,7 @@ class Submitter:
             )
         config = body.get("config") or {}
         warnings = provider.check(body["task_type"], body["model"], body["input"], config)
+        given, config = provider.without_ours(body["input"], config)
         now = self.timing.now()
         task_id = new_id("tsk")
         task = Task(
@@ -91,7 +94,7 @@ class Submitter:
             provider=provider.name,
             model=body["model"],
             task_type=body["task_type"],
-            input=body["input"],
+            input=given,
             config=config,
             metadata=body.get("metadata") or {},
             callback_url=body.get("callback_url"),
@@ -137,8 +140,8 @@ class Submitter:
         for queue in self._queues.values():
             queue.start()
 
-    async def stop(self) -> None:
-        await asyncio.gather(*(queue.stop() for queue in self._queues.values()))
+    async def stop(self, patience: float) -> None:
+        await asyncio.gather(*(queue.stop(patience) for queue in self._queues.values()))
 
 
 class ProviderQueue:
@@ -180,12 +183,14 @@ class ProviderQueue:
         if not self._nothing_waits:
             self._wake.set()
 
-    async def stop(self) -> None:
-        """Requests in hand get their time to end: cutting them would make them unconfirmed."""
+    async def stop(self, patience: float) -> None:
+        """Requests in hand may end; what is cut counts as perhaps sent at the next start."""
         if self._loop is not None:
             self._loop.cancel()
         if self._sending:
-            await asyncio.wait(self._sending, timeout=15)
+            await asyncio.wait(self._sending, timeout=patience)
+        for sending in self._sending:
+            sending.cancel()
 
     async def _run(self) -> None:
         self._wake.set()
@@ -230,9 +235,9 @@ class ProviderQueue:
                 await self.holder.hold(self.provider, task, self._give_back)
             else:
                 await self._submit(task)
-        except Unavailable as error:
+        except (Unavailable, OSError) as error:
             # The store does not take the answer: after a restart the task counts as perhaps sent, which is true.
-            log.error("task %s: its submit could not be recorded: %s", task.id, error.detail)
+            log.error("task %s: its submit could not be recorded: %s", task.id, error)
         except Exception:
             log.exception("task %s: its submit met an unknown fault", task.id)
         self.wake(fresh=False)
@@ -242,13 +247,20 @@ class ProviderQueue:
         answer: Answer
         try:
             reply = await self.sender.send(self.provider.submit_request(task, callback))
-            answer = self.provider.read_answer(task, callback, reply)
+            answer = await self._read(task, callback, reply)
         except SubmitNotSent as error:
             await self._give_back(task, None, str(error))
             return
         except SubmitUnclear as error:
             answer = Unclear(str(error))
         await self._record(task, answer)
+
+    async def _read(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
+        async def read() -> Answer:
+            return self.provider.read_answer(task, callback, reply)
+
+        # An answer may hold a picture inline, which goes to the disk.
+        return await stubborn(read)
 
     async def _record(self, task: Task, answer: Answer) -> None:
         name = Point.SUBMIT_ANSWER
@@ -285,22 +297,10 @@ def rejected(error: dict[str, Any], timing: Timing) -> Callable[[Task], Decision
     def decide(task: Task) -> Decision:
         if task.status is not S.QUEUED:
             return NOTHING
-        # Ours to decide: a refusal may be wrong (a 500 that says "error"), and a result that comes after it was paid for.
+        # Ours to decide: a refusal may be wrong (a 500 that says "error"), and a result that comes later was paid for.
         return tell(task, task.moved(S.FAILED, timing.now(), error=error, finished_by_us=True))
 
     return decide
-
-
-async def stubborn(write: Callable[[], Any]) -> Any:
-    """What a provider said must not be lost because the disk was full for a minute."""
-    for pause in (0.5, 1, 2, 4, 8, 15, 30, 60, 0):
-        try:
-            return await write()
-        except Unavailable:
-            if not pause:
-                raise
-            await asyncio.sleep(pause)
-    return None
 
 
 async def recover(store: Store, providers: Mapping[str, Provider], timing: Timing) -> None:

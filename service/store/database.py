@@ -169,7 +169,7 @@ class Database:
 
     def _load_subscriptions(self) -> None:
         found: dict[str, list[Subscription]] = {}
-        rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")  # noqa: S608
+        rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")
         items = [subscription_from_row(row) for row in rows]
         for item in items:
             found.setdefault(item.owner, []).append(item)

@@ -33,7 +33,7 @@ class SqliteEvents:
             terms.append(f"type IN ({', '.join('?' * len(query.types))})")
             values += query.types
         rows = await self.database.rows(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT ?",  # noqa: S608
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT ?",
             [*values, query.limit],
         )
         return [event_from_row(row) for row in rows]

@@ -43,11 +43,12 @@ class SqliteStore:
 
         def work() -> int:
             old = db.execute(
-                "SELECT id FROM tasks WHERE finished_at < ? AND finished_at IS NOT NULL LIMIT ?", (tasks_before, limit)
+                "SELECT id FROM tasks WHERE id < ? AND finished_at < ? ORDER BY id LIMIT ?",
+                (f"tsk_{tasks_before:012x}", tasks_before, limit),
             ).fetchall()
             gone = len(old)
             for table, column in (("deliveries", "task_id"), ("events", "task_id"), ("tasks", "id")):
-                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)  # noqa: S608 - names are ours
+                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
             keys = db.execute(
                 "SELECT owner, key FROM idempotency WHERE created_at < ? LIMIT ?", (keys_before, limit)
             ).fetchall()

@@ -8,9 +8,9 @@ from service.core.subscription import Subscription
 from service.store.database import Database
 from service.store.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
 
-SELECT = f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions"  # noqa: S608 - column names are ours
+SELECT = f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions"
 REPLACE = (
-    f"INSERT OR REPLACE INTO subscriptions ({SUBSCRIPTION_COLUMNS}) VALUES"  # noqa: S608
+    f"INSERT OR REPLACE INTO subscriptions ({SUBSCRIPTION_COLUMNS}) VALUES"
     f" ({', '.join('?' * len(SUBSCRIPTION_COLUMNS.split(',')))})"
 )
 

@@ -15,6 +15,9 @@ from service.store.database import Database
 from service.store.rows import task_from_row, task_to_changed_row, task_to_new_row
 
 SELECT = "SELECT state FROM tasks"
+# As the partial indexes say it, or they are not used.
+OPEN = "finished_at IS NULL AND sent_at IS NOT NULL"
+WAITING = "status = 'queued' AND sent_at IS NULL"
 # A query has only text: a number or a boolean of the metadata is compared as JSON writes it.
 METADATA_IS = (
     "EXISTS (SELECT 1 FROM json_each(state, '$.metadata') m WHERE m.key = ? AND"
@@ -120,6 +123,8 @@ class SqliteTasks:
             if wanted is not None:
                 terms.append(f"{column} = ?")
                 values.append(wanted)
+        if query.status not in (None, "completed"):
+            terms.append("status <> 'completed'")  # what the index by status says
         for key, wanted in query.metadata.items():
             terms.append(METADATA_IS)
             values += [key, wanted]
@@ -146,25 +151,24 @@ class SqliteTasks:
 
     async def at_provider(self, provider: str) -> int:
         rows = await self.database.rows(
-            "SELECT count(*) FROM tasks WHERE provider = ? AND finished_at IS NULL AND sent_at IS NOT NULL"
-            " AND status <> 'unconfirmed'",
+            f"SELECT count(*) FROM tasks WHERE {OPEN} AND provider = ? AND status <> 'unconfirmed'",
             (provider,),
         )
         return int(rows[0][0])
 
     async def perhaps_sent(self) -> list[Task]:
-        return await self._tasks("status = 'queued' AND finished_at IS NULL AND sent_at IS NOT NULL", ())
+        return await self._tasks(f"{OPEN} AND status = 'queued'", ())
 
     async def held(self, providers: Sequence[str]) -> list[Task]:
         marks = ", ".join("?" * len(providers))
         return await self._tasks(
-            f"provider IN ({marks}) AND finished_at IS NULL AND sent_at IS NOT NULL AND status <> 'unconfirmed'",
+            f"{OPEN} AND provider IN ({marks}) AND status <> 'unconfirmed'",
             providers,
         )
 
     async def due_checks(self, provider: str, now: int, limit: int) -> list[Task]:
         return await self._tasks(
-            "provider = ? AND check_at <= ? AND status IN ('unconfirmed', 'submitted', 'processing')"
+            f"{OPEN} AND provider = ? AND status IN ('unconfirmed', 'submitted', 'processing') AND check_at <= ?"
             " ORDER BY check_at LIMIT ?",
             (provider, now, limit),
         )
@@ -172,20 +176,26 @@ class SqliteTasks:
     async def check_all_open(self, now: int) -> None:
         def work() -> None:
             self.db.execute(
-                "UPDATE tasks SET check_at = ? WHERE finished_at IS NULL AND status IN"
-                " ('unconfirmed', 'submitted', 'processing')",
+                f"UPDATE tasks SET check_at = ? WHERE {OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')",
                 (now,),
             )
 
         await self.database.write(Point.CHECK_ALL, work)
 
     async def overdue(self, now: int, limit: int) -> list[Task]:
-        return await self._tasks("finished_at IS NULL AND deadline_at <= ? ORDER BY deadline_at LIMIT ?", (now, limit))
+        rows = await self.database.rows(
+            f"SELECT state FROM (SELECT state, deadline_at FROM tasks WHERE {OPEN} AND deadline_at <= ?1"
+            f" UNION ALL SELECT state, deadline_at FROM tasks WHERE {WAITING} AND deadline_at <= ?1)"
+            " ORDER BY deadline_at LIMIT ?2",
+            (now, limit),
+        )
+        return [task_from_row(row) for row in rows]
 
     async def next_wake(self) -> int | None:
         rows = await self.database.rows(
-            "SELECT min(moment) FROM (SELECT min(check_at) AS moment FROM tasks WHERE check_at IS NOT NULL"
-            " UNION ALL SELECT min(deadline_at) FROM tasks WHERE finished_at IS NULL)"
+            f"SELECT min(moment) FROM (SELECT min(check_at) AS moment FROM tasks WHERE {OPEN}"
+            f" UNION ALL SELECT min(deadline_at) FROM tasks WHERE {OPEN}"
+            f" UNION ALL SELECT min(deadline_at) FROM tasks WHERE {WAITING})"
         )
         moment: int | None = rows[0][0]
         return moment
