@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError
@@ -28,11 +28,25 @@ class Application:
             await self.site(scope, receive, send)
 
 
+class Table(Router):
+    """A path with several routes: who comes with another method is told the methods of all of them."""
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().app(scope, receive, send)
+        except HTTPException as error:
+            if error.status_code == 405:
+                fitting = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+                methods = {method for route in fitting if isinstance(route, Route) for method in route.methods or ()}
+                error.headers = {"Allow": ", ".join(sorted(methods))}
+            raise
+
+
 def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_routes: Sequence[Route]) -> Application:
     """`keyed_routes` stand under /v1 and need an API key."""
     routes: list[BaseRoute] = [
         *open_routes,
-        Mount("/v1", app=Authenticated(Router(list(keyed_routes), redirect_slashes=False), keys)),
+        Mount("/v1", app=Authenticated(Table(list(keyed_routes), redirect_slashes=False), keys)),
     ]
     site = Starlette(
         routes=routes,

@@ -31,6 +31,8 @@ class EventRoutes:
         return [
             Route("/events", self.list, methods=["GET"]),
             Route("/events/latest", self.latest, methods=["GET"]),
+            # GET is answered by the open route before; this one makes other methods a 405.
+            Route("/tasks/{id}/events", self.of_task, methods=["GET"]),
         ]
 
     def open_routes(self) -> list[Route]:
