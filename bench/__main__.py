@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from bench.cases import fanout, ingest, process
+from bench.cases import fanout, idle_streams, ingest, latency, process, submit
 from bench.processes import ALL_CPUS, ROOT, raise_file_limit
 from bench.report import Row, cells, table, write
-from bench.world import Options, Run, the_run
+from bench.run import Options, Run, the_run
 
 RESULTS = ROOT / "bench" / "results"
 CASES: dict[int, Callable[[Run], Iterator[Row]]] = {
     1: ingest.measure,
+    2: latency.measure,
     3: fanout.measure,
+    4: submit.measure,
+    5: idle_streams.measure,
     8: process.measure,
 }
 

@@ -108,7 +108,7 @@ class Run:
         await self.settled()
 
     async def open_loop(self) -> None:
-        """At random moments, whatever the answers do: a busy line is never waited for. Latency counts from the write."""
+        """At random moments, whatever the answers do: a busy line is never waited for. Latency is from the write."""
         chance = random.Random(7)
         idle = deque([await self.connect() for _ in range(64)])
         self.result.begun = time.monotonic_ns()

@@ -5,8 +5,10 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -110,6 +112,17 @@ def finish_load(child: Child) -> Result:
         raise RuntimeError("the load generator failed; its error is above")
     found: dict[str, Any] = json.loads(out)
     return Result(**found)
+
+
+def send(port: int, request: bytes) -> int:
+    """One request on a connection of its own, answered with 200; the moment (monotonic ns) at which it left."""
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        left = time.monotonic_ns()
+        line.sendall(request)
+        answer = line.recv(4096)
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"the answer was {answer[:60]!r}")
+    return left
 
 
 def compile_c(source: Path, target: Path) -> Path | None:

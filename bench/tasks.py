@@ -25,6 +25,7 @@ class Prepared:
 
     insert: str
     rows: list[tuple[Any, ...]]
+    ids: list[str]
     file: Path
 
 
@@ -36,14 +37,16 @@ def prepare(count: int, file: Path) -> Prepared:
     row = Pattern.of_table("tasks", stored(task, file.with_name("pattern.db")), sent_at=now)
     rows: list[tuple[Any, ...]] = []
     lines: list[str] = []
+    ids: list[str] = []
     for number in range(count):
         task_id = new_id("tsk")
+        ids.append(task_id)
         token = CallbackToken("piapi", task_id, 1)
         path = f"/webhooks/piapi/{tokens.callback(token)}"
         lines.append(f"{path} {tokens.callback_secret(token)} {provider_id(number)}")
         rows.append(row.copy({task.id: task_id, ID: provider_id(number)}))
     file.write_text("\n".join(lines))
-    return Prepared(row.insert, rows, file)
+    return Prepared(row.insert, rows, ids, file)
 
 
 class Pattern:

@@ -1,4 +1,4 @@
-"""One service with a database of its own, the sink as its subscribers and provider, and the check of both."""
+"""One service with a database of its own, called and checked."""
 
 import os
 import shutil
@@ -7,82 +7,20 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 
-from bench.calls import API_KEY
+from bench.calls import API_KEY, callbacks
 from bench.load import Order, Result
-from bench.processes import ALL_CPUS, SERVICE_CPU, WORLD_CPU, Child, compile_c, load
-from bench.tasks import OWNER, SECRET_KEY, Prepared, prepare
+from bench.processes import ALL_CPUS, SERVICE_CPU, Child, load
+from bench.run import Run
+from bench.streams import Arrival
+from bench.tasks import OWNER, SECRET_KEY, Prepared
 
 EVENTS = ("task.processing", "task.completed")
 DRAIN_SECONDS = 60.0
-
-
-@dataclass
-class Options:
-    cases: tuple[int, ...]
-    seconds: float
-    rounds: int
-    quick: bool
-    folder: Path
-
-
-@dataclass
-class Run:
-    """What all cases share: the options, the sink, the bare application, prepared tasks, and what went wrong."""
-
-    options: Options
-    sink: "SinkClient"
-    bare_port: int
-    shim: Path | None
-    complaints: list[str] = field(default_factory=list)
-    _prepared: Prepared | None = None
-
-    def prepared(self, count: int) -> Prepared:
-        if self._prepared is None or len(self._prepared.rows) < count:
-            self._prepared = prepare(count, self.options.folder / "tasks.txt")
-        return self._prepared
-
-    def check(self, holds: bool, complaint: str) -> None:
-        if not holds:
-            self.complaints.append(complaint)
-
-
-class SinkClient:
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self._http = httpx.Client(base_url=self.url, timeout=60)
-
-    def book(self) -> dict[str, dict[str, int]]:
-        """By path: `count` of different events, `repeats`, and the moment of the `last` (ns)."""
-        found: dict[str, dict[str, int]] = self._http.get("/-/book").json()
-        return found
-
-    def arrivals(self, path: str) -> dict[str, int]:
-        """By webhook-id the moment (ns)."""
-        found: dict[str, int] = self._http.get(f"/-/arrivals{path}").json()
-        return found
-
-    def forget(self) -> None:
-        self._http.get("/-/forget")
-
-
-@contextmanager
-def the_run(options: Options) -> Iterator[Run]:
-    options.folder.mkdir(parents=True, exist_ok=True)
-    log = options.folder / "errors.log"
-    sink, bare = Child("bench.sink", WORLD_CPU, log=log), Child("bench.bare", SERVICE_CPU, log=log)
-    try:
-        shim = compile_c(Path(__file__).with_name("fsync.c"), options.folder / "fsync.so")
-        yield Run(options, SinkClient(int(sink.line())), int(bare.line()), shim)
-    finally:
-        sink.stop()
-        bare.stop()
 
 
 class World:
@@ -187,6 +125,32 @@ class World:
         self.run.check(not result.refused, f"callbacks were refused: {result.refused}")
         self.run.check(not result.lost, f"{result.lost} callbacks were not answered")
         return result
+
+    def task_id(self, number: int) -> str:
+        """Of the n-th of the filled tasks."""
+        assert self._filled is not None
+        return self._filled.ids[number]
+
+    def requests(self, number: int) -> list[bytes]:
+        """The two callbacks of the n-th task."""
+        assert self._filled is not None
+        return next(callbacks(self._filled.file, number, 1))
+
+    def open_streams(self, paths: Sequence[str]) -> Child:
+        """Readers of server-sent events, all of them connected."""
+        child = Child("bench.streams", self.load_cpus)
+        assert child.process.stdin is not None
+        child.process.stdin.write(orjson.dumps({"port": self.port, "paths": paths}) + b"\n")
+        child.process.stdin.flush()
+        child.line()
+        return child
+
+    def close_streams(self, child: Child) -> dict[int, Arrival]:
+        """What came, by seq."""
+        out, _ = child.process.communicate()
+        told = orjson.loads(out)
+        self.run.check(not told["lost"], f"{told['lost']} streams were cut")
+        return {int(seq): Arrival(*values) for seq, values in told["arrivals"].items()}
 
     @property
     def load_cpus(self) -> Sequence[int]:

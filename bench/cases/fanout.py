@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bench.report import Row
-from bench.world import Run, World, world
+from bench.run import Run
+from bench.world import World, world
 
 PARALLEL = 64
 TASKS_A_SECOND = 7000

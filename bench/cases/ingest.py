@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from bench.load import Order, Result
 from bench.processes import load
 from bench.report import Row
-from bench.world import Run, World, world
+from bench.run import Run
+from bench.world import World, world
 
 LEVELS = (1, 16, 64, 256)
 SLOW_LEVELS = (64, 256)

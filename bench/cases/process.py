@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 
 from bench.report import Row
-from bench.world import Run, world
+from bench.run import Run
+from bench.world import world
 
 STARTS = 5
 REST_SECONDS = 2.0

@@ -1,0 +1,89 @@
+"""Case 5: thousands of open streams: their memory, one event to all of them, and what they cost the callbacks."""
+
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bench.processes import send
+from bench.report import Row
+from bench.run import Run
+from bench.world import World, world
+
+PARALLEL = 64
+TASKS_A_SECOND = 9000
+PUSHES = 5
+GOALS = {10_000: ("< 256", "< 0.4", ">= 0.9")}
+# Files beside the streams: database, listeners, the load.
+SPARE_FILES = 600
+
+
+@dataclass
+class Figures:
+    all_mb: list[float] = field(default_factory=list)
+    each_kb: list[float] = field(default_factory=list)
+    pushed: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    of_tasks: list[float] = field(default_factory=list)
+    of_account: list[float] = field(default_factory=list)
+
+
+def measure(run: Run, case: int = 5) -> Iterator[Row]:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for streams in (1000,) if run.options.quick else (1000, 10_000):
+        if streams + SPARE_FILES > files:
+            run.notes.append(f"case 5: {streams} streams need more open files than {files}: raise `ulimit -Hn`")
+            continue
+        figures = Figures()
+        for _ in range(run.options.rounds):
+            one_round(run, streams, figures)
+        memory, push, effect = GOALS.get(streams, ("", "", ">= 0.9"))
+        yield Row(case, f"memory with {streams:,} streams, all of it", "MB", figures.all_mb, goal=memory)
+        yield Row(case, f"memory of one of {streams:,} streams", "KB", figures.each_kb)
+        yield Row(case, f"one event to all of {streams:,}", "s", figures.pushed, goal=push)
+        name, base = f"callbacks, {PARALLEL} in parallel, beside {streams:,} streams", "without"
+        yield Row(case, f"{name} of single tasks", "/s", figures.of_tasks, figures.alone, base, effect)
+        yield Row(case, f"{name} of the account", "/s", figures.of_account, figures.alone, base, effect)
+
+
+def one_round(run: Run, streams: int, figures: Figures) -> None:
+    with world(run) as one:
+        one.fill(int(run.options.seconds * TASKS_A_SECOND * 3) + PUSHES)
+        figures.alone.append(rate(one))
+        figures.of_tasks.append(beside(one, [f"/v1/tasks/{one.task_id(-1 - n)}/events" for n in range(streams)]))
+        # They hear of everything and want none of it.
+        figures.of_account.append(beside(one, ["/v1/events?types=ping"] * streams))
+        one.check_events()
+    with world(run) as one:
+        one.fill(PUSHES)
+        before = one.child.memory_mb()
+        readers = one.open_streams(["/v1/events"] * streams)
+        time.sleep(0.5)
+        figures.all_mb.append(one.child.memory_mb())
+        figures.each_kb.append((figures.all_mb[-1] - before) * 1024 / streams)
+        sent = [push(one, number) for number in range(PUSHES)]
+        told = one.close_streams(readers)
+        run.check(len(told) == PUSHES, f"{PUSHES} events were told to the streams, {len(told)} came")
+        slowest = sorted((told[seq].last - moment) / 1e9 for seq, moment in zip(sorted(told), sent, strict=False))
+        figures.pushed.append(slowest[len(slowest) // 2])
+        for seq, arrival in told.items():
+            run.check(arrival.count == streams, f"event {seq} came to {arrival.count} of {streams} streams")
+
+
+def rate(one: World) -> float:
+    return one.callbacks(one.run.options.seconds, parallel=PARALLEL).rate
+
+
+def beside(one: World, paths: list[str]) -> float:
+    readers = one.open_streams(paths)
+    found = rate(one)
+    one.close_streams(readers)
+    return found
+
+
+def push(one: World, number: int) -> int:
+    """One callback, and time for it to reach everybody; the moment (ns) at which it left."""
+    processing, _ = one.requests(number)
+    left = send(one.port, processing)
+    time.sleep(1.0)
+    return left

@@ -1,0 +1,83 @@
+"""Case 2: from a callback to the signed POST at the subscriber and to a reader of the stream, at held rates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bench.load import Result
+from bench.report import Row
+from bench.run import Run
+from bench.world import World, world
+
+RATES = (50, 200, 1000)
+SHARES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
+GOALS = {(200, "p50"): "< 3", (200, "p99"): "< 8", (1000, "p99"): "< 15"}
+WAYS = ("callback to answer", "callback to POST", "callback to stream")
+
+
+@dataclass
+class Round:
+    """Latencies in ms, sorted, by way."""
+
+    ways: dict[str, list[float]] = field(default_factory=dict)
+    late_ms: float = 0.0
+
+
+def measure(run: Run, case: int = 2) -> Iterator[Row]:
+    seconds = max(2.0, run.options.seconds * 2)
+    rounds: dict[int, list[Round]] = {rate: [] for rate in RATES}
+    for _ in range(run.options.rounds):
+        for rate in RATES:
+            rounds[rate].append(one_round(run, rate, seconds))
+    for rate, found in rounds.items():
+        late = max(item.late_ms for item in found)
+        for way in WAYS:
+            for share, word in SHARES:
+                goal = "" if way == WAYS[0] else GOALS.get((rate, word), "")
+                note = f"the generator itself is up to {late:.1f} ms late (p99)" if goal and late > 2 else ""
+                figures = [percentile(item.ways[way], share) for item in found]
+                yield Row(case, f"{way} at {rate}/s: {word}", "ms", figures, goal=goal, note=note)
+
+
+def one_round(run: Run, rate: int, seconds: float) -> Round:
+    with world(run) as one:
+        one.subscribe("/subscriber")
+        one.fill(int((seconds + 0.2) * rate) + 1500)
+        one.callbacks(0.2, parallel=16)
+        one.drained("/subscriber")
+        before = one.used
+        streams = one.open_streams(["/v1/events"])
+        result = one.callbacks(seconds, rate=rate, moments=True)
+        one.drained("/subscriber")
+        told = one.close_streams(streams)
+        one.check_events()
+        one.check_deliveries(["/subscriber"])
+        posts = run.sink.arrivals("/subscriber")
+        sent = departures(one, result, before)
+        to_post, to_stream = [], []
+        for key, (seq, event_id) in events_by_task(one).items():
+            if key in sent:
+                to_post.append((posts[event_id] - sent[key]) / 1e6)
+                if seq in told:
+                    to_stream.append((told[seq].last - sent[key]) / 1e6)
+        run.check(len(to_stream) == result.answered, f"the stream told {len(to_stream)} of {result.answered} events")
+    return Round(dict(zip(WAYS, (result.latencies, sorted(to_post), sorted(to_stream)), strict=True)), result.late_ms)
+
+
+def departures(one: World, result: Result, first: int) -> dict[tuple[str, str], int]:
+    """By task and event type the moment (ns) at which its callback left."""
+    types = ("task.processing", "task.completed")
+    return {
+        (one.task_id(first + index), event_type): moment
+        for index, moments in enumerate(result.moments)
+        for event_type, moment in zip(types, moments, strict=False)
+    }
+
+
+def events_by_task(one: World) -> dict[tuple[str, str], tuple[int, str]]:
+    with one.sqlite() as db:
+        rows = db.execute("SELECT task_id, type, seq, id FROM events").fetchall()
+    return {(task_id, event_type): (seq, event_id) for task_id, event_type, seq, event_id in rows}
+
+
+def percentile(figures: list[float], share: float) -> float:
+    return figures[min(len(figures) - 1, int(len(figures) * share))]

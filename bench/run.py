@@ -1,0 +1,74 @@
+"""What all cases share: the options, the sink, the bare application, prepared tasks, and what went wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from bench.processes import SERVICE_CPU, WORLD_CPU, Child, compile_c
+from bench.tasks import Prepared, prepare
+
+
+@dataclass
+class Options:
+    cases: tuple[int, ...]
+    seconds: float
+    rounds: int
+    quick: bool
+    folder: Path
+
+
+@dataclass
+class Run:
+    options: Options
+    sink: "SinkClient"
+    bare_port: int
+    shim: Path | None
+    complaints: list[str] = field(default_factory=list)
+    # What the reader of the table should know, and which parts could not be run.
+    notes: list[str] = field(default_factory=list)
+    _prepared: Prepared | None = None
+
+    def prepared(self, count: int) -> Prepared:
+        if self._prepared is None or len(self._prepared.rows) < count:
+            self._prepared = prepare(count, self.options.folder / "tasks.txt")
+        return self._prepared
+
+    def check(self, holds: bool, complaint: str) -> None:
+        if not holds:
+            self.complaints.append(complaint)
+
+
+class SinkClient:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._http = httpx.Client(base_url=self.url, timeout=60)
+
+    def book(self) -> dict[str, dict[str, int]]:
+        """By path: `count` of different events, `repeats`, and the moment of the `last` (ns)."""
+        found: dict[str, dict[str, int]] = self._http.get("/-/book").json()
+        return found
+
+    def arrivals(self, path: str) -> dict[str, int]:
+        """By webhook-id the moment (ns)."""
+        found: dict[str, int] = self._http.get(f"/-/arrivals{path}").json()
+        return found
+
+    def forget(self) -> None:
+        self._http.get("/-/forget")
+
+
+@contextmanager
+def the_run(options: Options) -> Iterator[Run]:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    log = options.folder / "errors.log"
+    sink, bare = Child("bench.sink", WORLD_CPU, log=log), Child("bench.bare", SERVICE_CPU, log=log)
+    try:
+        shim = compile_c(Path(__file__).with_name("fsync.c"), options.folder / "fsync.so")
+        yield Run(options, SinkClient(int(sink.line())), int(bare.line()), shim)
+    finally:
+        sink.stop()
+        bare.stop()
