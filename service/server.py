@@ -81,6 +81,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._before_shutdown()
         await super().shutdown(sockets)
+        # uvicorn would raise SIGTERM again now and so end the process before the store is closed, with 143.
+        self._captured_signals.clear()
 
 
 def create_server(

@@ -68,6 +68,12 @@ async def test_a_service_that_does_not_start_is_told_of_at_once(tmp_path: Path) 
             await parts.ready()
 
 
+async def test_the_service_that_was_started_ends_with_0_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    with running(tmp_path) as parts:
+        await parts.ready()
+    assert parts.processes[1].returncode == 0
+
+
 def test_the_subscriber_believes_our_signature_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     secret, now = new_secret(), 1_800_000_000
     monkeypatch.setattr("time.time", lambda: now)
