@@ -141,6 +141,15 @@ async def test_a_resume_after_the_end_is_answered_204(service: Service) -> None:
         assert [event.event for event in await take(source)] == ["task.completed"]
 
 
+async def test_a_page_of_another_origin_may_read_the_stream_by_its_link_and_hears_its_end(service: Service) -> None:
+    task = await service.finished(TXT2IMG)
+    first = await service.anybody.get(task["links"]["stream"])
+    last = first.text.split("id: ")[-1].split("\n")[0]
+    over = await service.anybody.get(task["links"]["stream"], headers={"Last-Event-ID": last})
+    assert (first.status_code, over.status_code) == (200, 204)
+    assert first.headers["access-control-allow-origin"] == over.headers["access-control-allow-origin"] == "*"
+
+
 async def test_a_stream_link_needs_no_key_and_opens_this_task_only(service: Service) -> None:
     task, other = await service.finished(TXT2IMG), await service.finished(TXT2IMG)
     assert (await service.anybody.get(task["links"]["stream"])).status_code == 200

@@ -70,7 +70,8 @@ class EventRoutes:
         if task.finished and resume is not None:
             last = await self.store.events.latest(EventQuery(None, 0, None, FINISHING_EVENTS, task.id, 1))
             if not last or last[0].seq <= resume:
-                return Response(status_code=204)
+                # Without the header a page of another origin takes it for trouble, and comes back for ever.
+                return Response(status_code=204, headers={"access-control-allow-origin": "*"})
         # The link is for browsers, which may show a page of another origin; the token is all it opens.
         headers = [(b"access-control-allow-origin", b"*")] if "token" in request.query_params else []
         return EventStream(self.store, self.hub, query, resume or 0, ends=True, headers=headers)
