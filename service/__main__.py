@@ -60,7 +60,7 @@ def run_server() -> None:
         raise click.ClickException(f"wrong setting DATABASE_URL: {error}") from None
 
 
-@main.command(help="The pretend PiAPI and ModelsLab, for trying things without a key.")
+@main.command(help="Be the pretend PiAPI and ModelsLab, for trying without a key.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=9000, show_default=True)
 def sandbox(host: str, port: int) -> None:
@@ -70,7 +70,7 @@ def sandbox(host: str, port: int) -> None:
     run(host, port)
 
 
-@main.command(help="The main job on this machine, step by step, with pretend providers.")
+@main.command(help="Show the main job, step by step, with pretend providers.")
 @click.option("--keep", is_flag=True, help="Leave it running to look at, until Ctrl-C.")
 @click.pass_context
 def demo(context: click.Context, keep: bool) -> None:
@@ -79,7 +79,7 @@ def demo(context: click.Context, keep: bool) -> None:
     context.exit(run(keep))
 
 
-@main.command(help="Kill the service at every commit point and show that nothing is lost and nothing paid twice.")
+@main.command(help="Kill the service at every commit point: is anything lost?")
 @click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
 @click.option("--seed", type=int, help="The same orders and moods again; else a new one, which is printed.")
 @click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
@@ -91,18 +91,16 @@ def drill(random_kills: int, seed: int | None, points: str) -> None:
 
 
 def _later(name: str, what: str) -> None:
-    @main.command(
-        name, help=f"{what} (not part of this version yet).", context_settings={"ignore_unknown_options": True}
-    )
+    @main.command(name, help=f"Not in this version yet: {what}.", context_settings={"ignore_unknown_options": True})
     @click.argument("rest", nargs=-1)
     def command(rest: tuple[str, ...]) -> None:
         raise click.ClickException(f"`{name}` is not part of this version yet.")
 
 
 for _name, _what in (
-    ("doctor", "Check a deployment"),
-    ("backup", "Copy the database while it is in use"),
-    ("copy", "Copy a database into another"),
+    ("doctor", "check a deployment"),
+    ("backup", "copy the database in use"),
+    ("copy", "move to another database"),
 ):
     _later(_name, _what)
 
