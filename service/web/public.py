@@ -45,11 +45,13 @@ class PublicRoutes:
         return Json({"status": "ok", "version": self.version})
 
     async def ready(self, request: Request) -> Response:
-        wrong = self.troubles()
+        unwritten = []
         try:
             await self.store.ping()
         except Unavailable:
-            wrong.append("store")
+            unwritten = ["store"]
+        # Asked after the write above: that is how a store that is well again finds out.
+        wrong = list(dict.fromkeys([*self.troubles(), *unwritten]))
         if wrong:
             raise Unavailable(f"Not ready: {', '.join(wrong)}.", retry_after=5)
         return Json({"status": "ready"})
