@@ -61,7 +61,11 @@ class Bridge:
         self.providers = build_providers(settings, self.media)
         self.sender = HttpSender()
         self.client = Client(
-            allow_private=settings.allow_private_targets, connect_timeout=CONNECT_SECONDS, resolver=Lookups()
+            allow_private=settings.allow_private_targets,
+            connect_timeout=CONNECT_SECONDS,
+            # Lanes of many subscriptions may share a host: their connections are kept too.
+            max_idle_per_origin=128,
+            resolver=Lookups(),
         )
         outlet = WebhookOutlet(
             self.client, allow_private=settings.allow_private_targets, timeout=settings.delivery_timeout

@@ -1,6 +1,5 @@
 """The audit of the provider doors: every call, accepted or refused, redacted and bounded in number."""
 
-import sqlite3
 from typing import Any
 
 from service.core.points import Point
@@ -11,12 +10,9 @@ from service.store.database import Database
 KEPT = 20_000
 
 
-def write_call(db: sqlite3.Connection, call: Call) -> None:
+def write_call(database: Database, call: Call) -> None:
     """Part of the transaction it is called in."""
-    db.execute(
-        "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body),
-    )
+    database.call((now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body))
 
 
 class SqliteCalls:
@@ -24,7 +20,7 @@ class SqliteCalls:
         self.database = database
 
     async def note(self, call: Call) -> None:
-        await self.database.write(Point.NOTE_CALL, lambda: write_call(self.database.db, call))
+        await self.database.write(Point.NOTE_CALL, lambda: write_call(self.database, call))
 
     async def find(
         self, result: str | None, task_id: str | None, before: int | None, limit: int

@@ -44,6 +44,9 @@ class Database:
         self._seq = self._delivery = 0
         self._told: list[Event] = []
         self._handed: list[Delivery] = []
+        # Outcomes and audit rows of a batch, written in one call each: by far the most frequent rows.
+        self._outcomes: list[tuple[Any, ...]] = []
+        self._calls: list[tuple[Any, ...]] = []
         self._changed_subscriptions = False
 
     async def open(self, kill_point: Callable[[str], None] | None = None) -> None:
@@ -64,7 +67,9 @@ class Database:
             reader = await aiosqlite.connect(self.path, timeout=5, isolation_level=None)
             await reader.execute("PRAGMA query_only = ON")
             self._free.put_nowait(reader)
-        self.writer = Writer(self.db, begin=self._begin, settle=self._settle, undo=self._undo, kill_point=kill_point)
+        self.writer = Writer(
+            self.db, begin=self._begin, flush=self._flush, settle=self._settle, undo=self._undo, kill_point=kill_point
+        )
 
     async def close(self) -> None:
         await self.writer.close()
@@ -162,6 +167,14 @@ class Database:
             next_attempt_at=now,
         )
 
+    def outcome(self, row: tuple[Any, ...]) -> None:
+        """status, tries, attempts, next_attempt_at, n: of a delivery that this process has in hand."""
+        self._outcomes.append(row)
+
+    def call(self, row: tuple[Any, ...]) -> None:
+        """One row of the audit."""
+        self._calls.append(row)
+
     def subscriptions_changed(self) -> None:
         """Call inside the transaction that changed them: the same batch already sees the new list."""
         self._changed_subscriptions = True
@@ -183,7 +196,22 @@ class Database:
         self._seq = counters.get("events", 0)
         self._delivery = counters.get("deliveries", 0)
 
+    def _flush(self) -> None:
+        if self._outcomes:
+            self.db.executemany(
+                "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, lease_until = 0"
+                " WHERE n = ?",
+                self._outcomes,
+            )
+        if self._calls:
+            self.db.executemany(
+                "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                self._calls,
+            )
+
     def _settle(self) -> None:
+        self._outcomes, self._calls = [], []
         told, self._told = self._told, []
         handed, self._handed = self._handed, []
         self._changed_subscriptions = False
@@ -194,7 +222,7 @@ class Database:
                 self.listener.handed(delivery)
 
     def _undo(self) -> None:
-        self._told, self._handed = [], []
+        self._told, self._handed, self._outcomes, self._calls = [], [], [], []
         if self._changed_subscriptions:
             self._changed_subscriptions = False
             if self.db.in_transaction:
@@ -204,7 +232,10 @@ class Database:
 
 def _lock(path: str) -> IO[str]:
     """One process per file: two would each think that they alone hand out the work."""
-    file = open(path, "w")  # noqa: SIM115 - held until close
+    try:
+        file = open(path, "w")  # noqa: SIM115 - held until close
+    except OSError as error:
+        raise sqlite3.OperationalError(f"{path} cannot be written: {error.strerror}") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

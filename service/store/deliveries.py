@@ -35,20 +35,14 @@ class SqliteDeliveries:
         return await self.database.write(Point.CLAIM_DELIVERIES, work)
 
     async def record(self, delivery: Delivery) -> None:
-        def work() -> None:
-            self.db.execute(
-                "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, lease_until = 0"
-                " WHERE n = ?",
-                (
-                    delivery.status.value,
-                    delivery.tries,
-                    encode(delivery.attempts),
-                    delivery.next_attempt_at,
-                    delivery.n,
-                ),
-            )
-
-        await self.database.write(Point.RECORD_ATTEMPT, work)
+        row = (
+            delivery.status.value,
+            delivery.tries,
+            encode(delivery.attempts),
+            delivery.next_attempt_at,
+            delivery.n,
+        )
+        await self.database.write(Point.RECORD_ATTEMPT, lambda: self.database.outcome(row))
 
     async def next_due(self, lane: str) -> int | None:
         rows = await self.database.rows(

@@ -72,7 +72,7 @@ class SqliteTasks:
             if steps:
                 task = self._write(steps)
             if call is not None:
-                write_call(self.db, call if steps else replace_call(call, result="repeated"))
+                write_call(self.database, call if steps else replace_call(call, result="repeated"))
             return task
 
         return await self.database.write(name, work)

@@ -35,19 +35,20 @@ class _Job(Generic[T]):
 
 
 class Writer:
-    """`before` and `settle` belong to the store: state that follows the batch, and what to tell after the commit."""
+    """The callbacks belong to the store: what a batch starts from, what it writes in one go, what it tells."""
 
     def __init__(
         self,
         db: sqlite3.Connection,
         *,
         begin: Callable[[], None],
+        flush: Callable[[], None],
         settle: Callable[[], None],
         undo: Callable[[], None],
         kill_point: Callable[[str], None] | None = None,
     ) -> None:
         self.db = db
-        self._begin, self._settle, self._undo = begin, settle, undo
+        self._begin, self._flush, self._settle, self._undo = begin, flush, settle, undo
         self._kill_point = kill_point
         self._jobs: deque[_Job[Any]] = deque()
         self._wake = asyncio.Event()
@@ -125,6 +126,7 @@ class Writer:
                 if self.db.total_changes != changes:
                     raise _JobFailed(job, error) from error
                 outcomes.append((job, None, error))
+        self._flush()
         self._pass("before", batch)
         await self._commit(batch)
         self._pass("after", batch)
