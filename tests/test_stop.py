@@ -1,0 +1,172 @@
+"""The real process, `python -m service`: how it starts, how it stops, and what it still knows after a kill."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+from httpx_sse import aconnect_sse
+
+from tests.conftest import PATIENCE, TXT2IMG, Subscriber, free_port, img2img, txt2img
+
+ROOT = Path(__file__).parent.parent
+
+
+async def start(env: dict[str, str], *, ready: bool = True) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service"),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    if ready:
+        retries = httpx.AsyncHTTPTransport(retries=8)
+        async with httpx.AsyncClient(transport=retries, base_url=f"http://127.0.0.1:{env['PORT']}") as client:
+            assert (await client.get("/readyz")).status_code == 200
+    return process
+
+
+@asynccontextmanager
+async def process(env: dict[str, str]) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    """The running service and a client with alice's key; killed at the end if it still runs."""
+    one = await start(env)
+    url = f"http://127.0.0.1:{env['PORT']}"
+    try:
+        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": "alice-key"}, timeout=PATIENCE) as client:
+            yield one, client
+    finally:
+        if one.returncode is None:
+            one.kill()
+        await one.communicate()
+
+
+async def ended(one: asyncio.subprocess.Process) -> tuple[int | None, str]:
+    """Its exit code and what it wrote."""
+    async with asyncio.timeout(30):
+        out, err = await one.communicate()
+    return one.returncode, (out + err).decode()
+
+
+async def refused(env: dict[str, str]) -> str:
+    """What a start that must fail writes."""
+    code, text = await ended(await start(env, ready=False))
+    assert code not in (0, None)
+    assert "Traceback" not in text
+    return text
+
+
+async def test_sigterm_ends_streams_politely_answers_who_waits_and_exits_with_0(env: dict, sandbox: str) -> None:
+    async with process(env) as (one, client), aconnect_sse(client, "GET", "/v1/events?after=0") as source:
+        waiting = asyncio.create_task(client.post("/v1/tasks", json=txt2img("hold=x"), headers={"Prefer": "wait=60"}))
+        stream = source.aiter_sse()
+        while (await anext(stream)).event != "task.processing":
+            pass
+        began = monotonic()
+        one.send_signal(signal.SIGTERM)
+        assert [event.data async for event in stream if event.data] == []  # the end of the body, not a broken line
+        assert (await waiting).status_code == 202
+        code, text = await ended(one)
+    assert (code, monotonic() - began < 10) == (0, True)
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("released", ["while it is dead", "when it lives again"])
+async def test_a_killed_service_loses_nothing_that_it_acknowledged(
+    env: dict, sandbox: str, subscriber: Subscriber, released: str
+) -> None:
+    async with process(env) as (one, client):
+        await client.post("/v1/subscriptions", json={"url": subscriber.url})
+        for make in (txt2img, img2img) * 4:
+            assert (await client.post("/v1/tasks", json=make("hold=gate"))).status_code == 202
+        async with aconnect_sse(client, "GET", "/v1/events?after=0&types=task.submitted") as source:
+            stream = source.aiter_sse()
+            ids = {(await anext(stream)).json()["data"]["id"] for _ in range(8)}
+        one.kill()
+        await one.wait()
+        release = f"{sandbox}/sandbox/release/gate"
+        if released == "while it is dead":
+            await client.post(release)
+    async with process(env) as (_, client):
+        await client.post(release)
+        await subscriber.until(lambda: ids <= {event["data"]["id"] for event in subscriber.events})
+    assert set(subscriber.types) == {"task.completed"}
+
+
+async def test_a_kill_sends_nothing_twice_to_the_provider(env: dict, sandbox: str) -> None:
+    async with process(env | {"PIAPI_MAX_INFLIGHT": "2"}) as (one, client):
+        for _ in range(6):
+            assert (await client.post("/v1/tasks", json=txt2img("answer_delay=0.2"))).status_code == 202
+        one.kill()
+    async with process(env) as (_, client):
+        listed = (await client.get("/v1/tasks")).json()["data"]
+        for task in listed:
+            if task["status"] != "unconfirmed":
+                await client.get(task["links"]["self"], headers={"Prefer": "wait=15"})
+        ledger = (await client.get(f"{sandbox}/sandbox/ledger")).json()
+    assert len(listed) == 6
+    assert ledger["submits"] <= 6
+
+
+async def test_two_services_cannot_use_one_database(env: dict) -> None:
+    async with process(env):
+        text = await refused(env | {"PORT": str(free_port())})
+    assert "test.db" in text
+
+
+async def test_without_api_keys_a_key_is_printed_that_works(env: dict) -> None:
+    one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""})
+    lines = await asyncio.wait_for(one.stderr.readline(), PATIENCE)  # type: ignore[union-attr]
+    key = lines.decode().strip().rsplit(" ", 1)[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{env['PORT']}", headers={"X-API-Key": key}) as client:
+        assert (await client.post("/v1/tasks", json=TXT2IMG)).status_code == 202
+    one.send_signal(signal.SIGTERM)
+    assert (await ended(one))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "99999"),
+        ("PUBLIC_URL", "example.com"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "a-secret-key-of-this-test-with-32-characters,short"),
+        ("API_KEYS", "alice"),
+        ("API_KEYS", "alice:"),
+        ("API_KEYS", "alice:key:root"),
+        ("DATABASE_URL", "mysql://x"),
+        ("DATABASE_URL", "sqlite:////nowhere/at/all.db"),
+        ("PIAPI_BASE_URL", "ftp://x"),
+        ("PIAPI_MAX_INFLIGHT", "0"),
+        ("ALLOW_PRIVATE_TARGETS", "maybe"),
+        ("RETRY_SCHEDULE", "5,soon"),
+        ("RETRY_SCHEDULE", "-1"),
+        ("DELIVERY_TIMEOUT", "nan"),
+        ("SWEEP_AFTER", "inf"),
+        ("MAX_BODY_BYTES", "1MB"),
+        ("RETENTION_DAYS", "0"),
+    ],
+)
+async def test_a_wrong_setting_stops_the_start_with_its_name(env: dict, name: str, value: str) -> None:
+    text = await refused(env | {name: value})
+    assert name in text
+    assert "a-secret-key" not in text
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "API_KEYS"])
+async def test_off_loopback_a_secret_key_and_api_keys_are_required(env: dict, missing: str) -> None:
+    text = await refused(env | {"HOST": "0.0.0.0", missing: ""})
+    assert missing in text
+
+
+async def test_a_port_that_is_taken_stops_the_start(env: dict, tmp_path: Path) -> None:
+    async with process(env):
+        text = await refused(env | {"DATABASE_URL": f"sqlite:///{tmp_path}/other.db"})
+    assert "address already in use" in text
