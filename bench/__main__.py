@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from bench.cases import fanout, idle_streams, ingest, latency, process, submit
+from bench.cases import backlog, fanout, history, idle_streams, ingest, latency, node_red, process, submit
 from bench.processes import ALL_CPUS, ROOT, raise_file_limit
 from bench.report import Row, cells, table, write
 from bench.run import Options, Run, the_run
@@ -18,7 +18,10 @@ CASES: dict[int, Callable[[Run], Iterator[Row]]] = {
     3: fanout.measure,
     4: submit.measure,
     5: idle_streams.measure,
+    6: backlog.measure,
+    7: history.measure,
     8: process.measure,
+    9: node_red.measure,
 }
 
 
@@ -50,15 +53,16 @@ def main() -> int:
     rows: list[Row] = []
     with the_run(chosen) as run:
         if run.shim is None:
-            notes.append("no C compiler: fsyncs are neither counted nor slowed down")
+            run.notes.append("no C compiler: fsyncs are neither counted nor slowed down")
+        run.notes += notes
         for case in chosen.cases:
             started = time.monotonic()
             for row in CASES[case](run):
                 rows.append(row)
                 print("  ".join(part for part in cells(row) if part), file=sys.stderr, flush=True)
             print(f"case {case}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    print("\n".join(["", table(rows), "", *notes]))
-    write(rows, run.complaints, notes, RESULTS)
+    print("\n".join(["", table(rows), "", *run.notes]))
+    write(rows, run.complaints, run.notes, RESULTS)
     if run.complaints:
         print("\nLOST OR WRONG:\n" + "\n".join(run.complaints))
         return 1

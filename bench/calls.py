@@ -6,7 +6,9 @@ from typing import Any
 
 import orjson
 
+# Of the same owner: one may see everything, the other what is the owner's.
 API_KEY = "bench-api-key"
+USER_KEY = "bench-user-key"
 BODY_BYTES = 1536
 PROMPT = "a little cat on a windowsill in the morning light, "
 # Stands where an id goes, in a body that is built once.
@@ -76,6 +78,6 @@ def submits(count: int, callback_url: str | None = None) -> Iterator[list[bytes]
 
 
 def gets(path: str, count: int) -> Iterator[list[bytes]]:
-    request = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {API_KEY}\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {USER_KEY}\r\n\r\n".encode()
     for _ in range(count):
         yield [request]

@@ -35,15 +35,14 @@ def raise_file_limit() -> int:
 class Child:
     def __init__(
         self,
-        module: str,
+        command: Sequence[str],
         cpus: Sequence[int],
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
-        arguments: Sequence[str] = (),
     ) -> None:
         self._log = log.open("ab") if log else None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            command,
             cwd=ROOT,
             env=dict(env) if env is not None else None,
             stdin=subprocess.PIPE,
@@ -86,10 +85,18 @@ class Child:
         if self._log:
             self._log.close()
 
+    def kill(self) -> None:
+        self.process.kill()
+        self.stop()
+
 
 def pin(cpus: Sequence[int]) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
+
+
+def python(module: str) -> list[str]:
+    return [sys.executable, "-m", module]
 
 
 def load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Result:
@@ -98,7 +105,7 @@ def load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Result:
 
 
 def start_load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Child:
-    child = Child("bench.load", cpus)
+    child = Child(python("bench.load"), cpus)
     assert child.process.stdin is not None
     child.process.stdin.write(json.dumps(asdict(order)).encode())
     child.process.stdin.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.processes import SERVICE_CPU, WORLD_CPU, Child, compile_c
+from bench.processes import SERVICE_CPU, WORLD_CPU, Child, compile_c, python
 from bench.tasks import Prepared, prepare
 
 
@@ -65,7 +65,7 @@ class SinkClient:
 def the_run(options: Options) -> Iterator[Run]:
     options.folder.mkdir(parents=True, exist_ok=True)
     log = options.folder / "errors.log"
-    sink, bare = Child("bench.sink", WORLD_CPU, log=log), Child("bench.bare", SERVICE_CPU, log=log)
+    sink, bare = Child(python("bench.sink"), WORLD_CPU, log=log), Child(python("bench.bare"), SERVICE_CPU, log=log)
     try:
         shim = compile_c(Path(__file__).with_name("fsync.c"), options.folder / "fsync.so")
         yield Run(options, SinkClient(int(sink.line())), int(bare.line()), shim)

@@ -34,7 +34,7 @@ def prepare(count: int, file: Path) -> Prepared:
     now = now_ms()
     tokens = Tokens((SECRET_KEY,))
     task = a_task(now)
-    row = Pattern.of_table("tasks", stored(task, file.with_name("pattern.db")), sent_at=now)
+    row = Pattern(stored(task, file.with_name("pattern.db")), "tasks", sent_at=now)
     rows: list[tuple[Any, ...]] = []
     lines: list[str] = []
     ids: list[str] = []
@@ -50,24 +50,20 @@ def prepare(count: int, file: Path) -> Prepared:
 
 
 class Pattern:
-    """A row that the store itself wrote, to be copied with other ids: whatever its columns are."""
+    """A row that the store itself wrote, to be copied with other values: whatever its columns are."""
 
-    def __init__(self, table: str, columns: dict[str, Any]) -> None:
-        self.insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        self.values = tuple(columns.values())
-
-    @classmethod
-    def of_table(cls, table: str, database: Path, **changed: Any) -> "Pattern":
-        """The last row of `table`, without its number. Columns that are not there are not changed."""
+    def __init__(self, database: Path, table: str, where: str = "1", **changed: Any) -> None:
+        """The last such row, without its number. Names that are no columns are passed over, here and below."""
         with closing(sqlite3.connect(database)) as db:
-            found = db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1")
+            found = db.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY rowid DESC LIMIT 1")
             columns = dict(zip([item[0] for item in found.description], found.fetchone(), strict=True))
         columns.pop("n", None)
-        columns |= {name: value for name, value in changed.items() if name in columns}
-        return cls(table, columns)
+        self.columns = columns | {name: value for name, value in changed.items() if name in columns}
+        self.insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
-    def copy(self, words: dict[str, str]) -> tuple[Any, ...]:
-        return tuple(replaced(value, words) for value in self.values)
+    def copy(self, words: dict[str, str], **values: Any) -> tuple[Any, ...]:
+        """`words` are replaced in every text, `values` are whole columns."""
+        return tuple(values[name] if name in values else replaced(value, words) for name, value in self.columns.items())
 
 
 def replaced(value: Any, words: dict[str, str]) -> Any:

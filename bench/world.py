@@ -7,14 +7,15 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 
-from bench.calls import API_KEY, callbacks
+from bench.calls import API_KEY, USER_KEY, callbacks
 from bench.load import Order, Result
-from bench.processes import ALL_CPUS, SERVICE_CPU, Child, load
+from bench.processes import ALL_CPUS, SERVICE_CPU, Child, load, python
 from bench.run import Run
 from bench.streams import Arrival
 from bench.tasks import OWNER, SECRET_KEY, Prepared
@@ -26,10 +27,18 @@ DRAIN_SECONDS = 60.0
 class World:
     """A running service. `pinned`: on one CPU by our hand; else it may use all and decides by `one_cpu`."""
 
-    def __init__(self, run: Run, *, pinned: bool = True, one_cpu: bool = True, fsync_us: int = 0, **settings: str):
+    def __init__(
+        self,
+        run: Run,
+        folder: Path,
+        *,
+        pinned: bool = True,
+        one_cpu: bool = True,
+        fsync_us: int = 0,
+        **settings: str,
+    ) -> None:
         self.run = run
-        self.folder = run.options.folder / "service"
-        self.folder.mkdir(exist_ok=True)
+        self.folder = folder
         self.database = self.folder / "bench.db"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -38,14 +47,23 @@ class World:
         self.cpus = SERVICE_CPU if pinned else ALL_CPUS
         started = time.monotonic()
         self.child = Child(
-            "service", self.cpus, self._environment(one_cpu, fsync_us, settings), run.options.folder / "service.log"
+            python("service"),
+            self.cpus,
+            self._environment(one_cpu, fsync_us, settings),
+            run.options.folder / "service.log",
         )
         self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=60)
         self._wait_until_ready()
         self.start_seconds = time.monotonic() - started
-        # Tasks that were called about, and callbacks that were acknowledged.
-        self.used = self.acknowledged = 0
+        # The next of the filled tasks and the end of them; callbacks that were acknowledged.
+        self.used = self.filled_end = self.acknowledged = 0
         self._filled: Prepared | None = None
+        # Not where attempts hang: a stop waits for them.
+        self.patient = True
+        with self.sqlite() as db:
+            counters = dict(db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        # What was in the file before is not ours to count.
+        self._seq_before, self.deliveries_before = counters.get("events", 0), counters.get("deliveries", 0)
 
     def _environment(self, one_cpu: bool, fsync_us: int, settings: dict[str, str]) -> dict[str, str]:
         env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
@@ -53,7 +71,7 @@ class World:
             # A `.env` of somebody's own must neither change the figures nor be called with.
             "PYTHON_DOTENV_DISABLED": "1",
             "PORT": str(self.port),
-            "API_KEYS": f"{OWNER}:{API_KEY}:admin",
+            "API_KEYS": f"{OWNER}:{API_KEY}:admin,{OWNER}:{USER_KEY}",
             "SECRET_KEY": SECRET_KEY,
             "DATABASE_URL": f"sqlite:///{self.database}",
             "MEDIA_DIR": str(self.folder / "media"),
@@ -86,19 +104,35 @@ class World:
 
     def close(self) -> None:
         self.http.close()
-        self.child.stop()
+        if self.patient:
+            self.child.stop()
+        else:
+            self.child.kill()
 
     # --- before a measurement ---
 
     def fill(self, count: int) -> None:
-        """Tasks at the provider, straight into the file, and its log folded in, so that it costs no later round."""
-        self._filled = self.run.prepared(count)
+        """Fresh tasks at the provider, straight into the file, and its log folded in: it costs no later round."""
+        filled = self.run.prepared(count)
+        first = self._present(filled)
+        if first + count > len(filled.rows):
+            # All others than before.
+            filled, first = self.run.prepared(len(filled.rows) + count), 0
         with self.sqlite() as db:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(self._filled.insert, self._filled.rows[:count])
+            db.executemany(filled.insert, filled.rows[first : first + count])
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         os.sync()
+        self._filled, self.used, self.filled_end = filled, first, first + count
+
+    def _present(self, prepared: Prepared) -> int:
+        """How many of them an earlier world has put into this file: they are always taken from the front."""
+        with self.sqlite() as db:
+            found = db.execute(
+                "SELECT count(*) FROM tasks WHERE id BETWEEN ? AND ?", (prepared.ids[0], prepared.ids[-1])
+            )
+            return int(found.fetchone()[0])
 
     def subscribe(self, path: str, url: str | None = None, events: Sequence[str] = EVENTS) -> str:
         answer = self.http.post(
@@ -116,7 +150,7 @@ class World:
 
     def order(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Order:
         assert self._filled is not None
-        left = len(self._filled.rows) - self.used
+        left = self.filled_end - self.used
         return Order(self.port, seconds, "callbacks", parallel, rate, str(self._filled.file), self.used, left, moments)
 
     def took(self, result: Result) -> Result:
@@ -127,7 +161,7 @@ class World:
         return result
 
     def task_id(self, number: int) -> str:
-        """Of the n-th of the filled tasks."""
+        """Of the n-th of the prepared tasks."""
         assert self._filled is not None
         return self._filled.ids[number]
 
@@ -138,7 +172,7 @@ class World:
 
     def open_streams(self, paths: Sequence[str]) -> Child:
         """Readers of server-sent events, all of them connected."""
-        child = Child("bench.streams", self.load_cpus)
+        child = Child(python("bench.streams"), self.load_cpus)
         assert child.process.stdin is not None
         child.process.stdin.write(orjson.dumps({"port": self.port, "paths": paths}) + b"\n")
         child.process.stdin.flush()
@@ -164,6 +198,10 @@ class World:
         """Since the start; each commit is one, and a checkpoint two or three."""
         return int.from_bytes(self.fsyncs_file.read_bytes(), "little") if self.run.shim else None
 
+    def last_seq(self) -> int:
+        with self.sqlite() as db:
+            return int(db.execute("SELECT ifnull(max(seq), 0) FROM events").fetchone()[0])
+
     def drained(self, path: str) -> int:
         """Waits until every acknowledged event is at the path; the moment (ns) of the last, or of giving up."""
         end = time.monotonic() + DRAIN_SECONDS
@@ -188,7 +226,8 @@ class World:
         """Every acknowledged callback moved its task, once."""
         with self.sqlite() as db:
             stored, different = db.execute(
-                "SELECT count(*), count(DISTINCT task_id || type) FROM events WHERE type IN (?, ?)", EVENTS
+                "SELECT count(*), count(DISTINCT task_id || type) FROM events WHERE seq > ? AND type IN (?, ?)",
+                (self._seq_before, *EVENTS),
             ).fetchone()
         due = self.acknowledged
         self.run.check(stored == due, f"{due} callbacks were acknowledged, {stored} are stored")
@@ -210,18 +249,27 @@ class World:
         end = time.monotonic() + 15
         while done < wanted and time.monotonic() < end:
             with self.sqlite() as db:
-                done = db.execute("SELECT count(*) FROM deliveries WHERE status = 'delivered'").fetchone()[0]
+                done = db.execute(
+                    "SELECT count(*) FROM deliveries WHERE n > ? AND +status = 'delivered'", (self.deliveries_before,)
+                ).fetchone()[0]
             time.sleep(0.1)
         return int(done)
 
 
 @contextmanager
-def world(run: Run, *, keep: bool = False, **settings: Any) -> Iterator[World]:
-    """A service on a fresh file (or on the one that lies there, with `keep`); the sink's book is empty."""
+def world(
+    run: Run, *, folder: Path | None = None, keep: bool = False, copy_of: Path | None = None, **settings: Any
+) -> Iterator[World]:
+    """A service on a fresh file, on a copy, or on the one that lies in `folder` (`keep`); the sink's book is empty."""
+    folder = folder or run.options.folder / "service"
     if not keep:
-        shutil.rmtree(run.options.folder / "service", ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    if copy_of is not None:
+        shutil.copy(copy_of, folder / "bench.db")
+        os.sync()
     run.sink.forget()
-    one = World(run, **settings)
+    one = World(run, folder, **settings)
     try:
         yield one
     finally:

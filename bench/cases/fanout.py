@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.report import Row
 from bench.run import Run
@@ -12,7 +13,7 @@ TASKS_A_SECOND = 7000
 # "Not below", with room for the noise of one round.
 NOT_BELOW = ">= 0.95"
 GOALS = {1: ">= 5000", 10: ">= 12000"}
-PLACES = {
+PLACES: dict[str, dict[str, Any]] = {
     "pinned": {"pinned": True},
     "two CPUs allowed": {"pinned": False},
     "two CPUs, ONE_CPU=false": {"pinned": False, "one_cpu": False},
@@ -40,27 +41,32 @@ def measure(run: Run, case: int = 3) -> Iterator[Row]:
             yield from rows(case, f"to {subscribers}, {place}", figures, GOALS[subscribers], base)
 
 
-def one_round(run: Run, figures: Figures, subscribers: int, settings: dict[str, bool]) -> None:
+def one_round(run: Run, figures: Figures, subscribers: int, settings: dict[str, Any]) -> None:
     paths = [f"/subscriber-{number}" for number in range(subscribers)]
     with world(run, **settings) as one:
         for path in paths:
             one.subscribe(path)
         one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
-        one.callbacks(0.2, parallel=PARALLEL)
-        settled(one, paths)
-        cpu, syncs = one.child.cpu_seconds(), one.fsyncs()
-        result = one.callbacks(run.options.seconds, parallel=PARALLEL)
-        end = settled(one, paths)
-        cpu, events = one.child.cpu_seconds() - cpu, result.answered
-        after = one.fsyncs()
+        flat_out(one, paths, figures)
         one.check_events()
         one.check_deliveries(paths)
-    figures.deliveries.append(events * subscribers / ((end - result.begun) / 1e9))
+
+
+def flat_out(one: World, paths: list[str], figures: Figures) -> None:
+    """As many callbacks as it takes, until all of them are delivered."""
+    one.callbacks(0.2, parallel=PARALLEL)
+    settled(one, paths)
+    cpu, syncs = one.child.cpu_seconds(), one.fsyncs()
+    result = one.callbacks(one.run.options.seconds, parallel=PARALLEL)
+    end = settled(one, paths)
+    cpu, after = one.child.cpu_seconds() - cpu, one.fsyncs()
+    events = result.answered
+    figures.deliveries.append(events * len(paths) / ((end - result.begun) / 1e9))
     figures.cpu_us.append(cpu / events * 1e6)
     figures.acks.append(result.rate)
     figures.p99.append(result.percentile(0.99))
     if after is not None and syncs is not None:
-        figures.changes.append(events * (1 + subscribers) / (after - syncs))
+        figures.changes.append(events * (1 + len(paths)) / (after - syncs))
 
 
 def settled(one: World, paths: list[str]) -> int:

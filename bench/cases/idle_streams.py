@@ -50,7 +50,9 @@ def one_round(run: Run, streams: int, figures: Figures) -> None:
     with world(run) as one:
         one.fill(int(run.options.seconds * TASKS_A_SECOND * 3) + PUSHES)
         figures.alone.append(rate(one))
-        figures.of_tasks.append(beside(one, [f"/v1/tasks/{one.task_id(-1 - n)}/events" for n in range(streams)]))
+        figures.of_tasks.append(
+            beside(one, [f"/v1/tasks/{one.task_id(one.filled_end - 1 - n)}/events" for n in range(streams)])
+        )
         # They hear of everything and want none of it.
         figures.of_account.append(beside(one, ["/v1/events?types=ping"] * streams))
         one.check_events()
@@ -83,7 +85,7 @@ def beside(one: World, paths: list[str]) -> float:
 
 def push(one: World, number: int) -> int:
     """One callback, and time for it to reach everybody; the moment (ns) at which it left."""
-    processing, _ = one.requests(number)
+    processing, _ = one.requests(one.used + number)
     left = send(one.port, processing)
     time.sleep(1.0)
     return left

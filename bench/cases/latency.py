@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 from bench.load import Result
 from bench.report import Row
 from bench.run import Run
-from bench.world import World, world
+from bench.world import EVENTS, World, world
 
 RATES = (50, 200, 1000)
 SHARES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
 GOALS = {(200, "p50"): "< 3", (200, "p99"): "< 8", (1000, "p99"): "< 15"}
+PATH = "/subscriber"
 WAYS = ("callback to answer", "callback to POST", "callback to stream")
 
 
 @dataclass
 class Round:
-    """Latencies in ms, sorted, by way."""
+    """Latencies in ms, sorted, by way; `sent` is the moment (ns) at which the callback of each event (seq) left."""
 
     ways: dict[str, list[float]] = field(default_factory=dict)
+    sent: dict[int, int] = field(default_factory=dict)
     late_ms: float = 0.0
 
 
@@ -40,43 +42,44 @@ def measure(run: Run, case: int = 2) -> Iterator[Row]:
 
 def one_round(run: Run, rate: int, seconds: float) -> Round:
     with world(run) as one:
-        one.subscribe("/subscriber")
+        one.subscribe(PATH)
         one.fill(int((seconds + 0.2) * rate) + 1500)
         one.callbacks(0.2, parallel=16)
-        one.drained("/subscriber")
-        before = one.used
+        one.drained(PATH)
         streams = one.open_streams(["/v1/events"])
-        result = one.callbacks(seconds, rate=rate, moments=True)
-        one.drained("/subscriber")
+        found = held(one, rate, seconds)
         told = one.close_streams(streams)
         one.check_events()
-        one.check_deliveries(["/subscriber"])
-        posts = run.sink.arrivals("/subscriber")
-        sent = departures(one, result, before)
-        to_post, to_stream = [], []
-        for key, (seq, event_id) in events_by_task(one).items():
-            if key in sent:
-                to_post.append((posts[event_id] - sent[key]) / 1e6)
-                if seq in told:
-                    to_stream.append((told[seq].last - sent[key]) / 1e6)
-        run.check(len(to_stream) == result.answered, f"the stream told {len(to_stream)} of {result.answered} events")
-    return Round(dict(zip(WAYS, (result.latencies, sorted(to_post), sorted(to_stream)), strict=True)), result.late_ms)
+        one.check_deliveries([PATH])
+    to_stream = [(told[seq].last - moment) / 1e6 for seq, moment in found.sent.items() if seq in told]
+    run.check(len(to_stream) == len(found.sent), f"the stream told {len(to_stream)} of {len(found.sent)} events")
+    found.ways[WAYS[2]] = sorted(to_stream)
+    return found
+
+
+def held(one: World, rate: int, seconds: float) -> Round:
+    """Callbacks at this rate to the one subscriber at PATH."""
+    first, seq = one.used, one.last_seq()
+    result = one.callbacks(seconds, rate=rate, moments=True)
+    one.drained(PATH)
+    posts = one.run.sink.arrivals(PATH)
+    left = departures(one, result, first)
+    with one.sqlite() as db:
+        rows = db.execute("SELECT seq, id, task_id, type FROM events WHERE seq > ?", (seq,)).fetchall()
+    found = Round(late_ms=result.late_ms)
+    found.sent = {row[0]: left[row[2:]] for row in rows if row[2:] in left}
+    to_post = [(posts[row[1]] - left[row[2:]]) / 1e6 for row in rows if row[2:] in left and row[1] in posts]
+    found.ways = {WAYS[0]: result.latencies, WAYS[1]: sorted(to_post)}
+    return found
 
 
 def departures(one: World, result: Result, first: int) -> dict[tuple[str, str], int]:
     """By task and event type the moment (ns) at which its callback left."""
-    types = ("task.processing", "task.completed")
     return {
         (one.task_id(first + index), event_type): moment
         for index, moments in enumerate(result.moments)
-        for event_type, moment in zip(types, moments, strict=False)
+        for event_type, moment in zip(EVENTS, moments, strict=False)
     }
-
-
-def events_by_task(one: World) -> dict[tuple[str, str], tuple[int, str]]:
-    with one.sqlite() as db:
-        rows = db.execute("SELECT task_id, type, seq, id FROM events").fetchall()
-    return {(task_id, event_type): (seq, event_id) for task_id, event_type, seq, event_id in rows}
 
 
 def percentile(figures: list[float], share: float) -> float:

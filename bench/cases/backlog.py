@@ -1,0 +1,40 @@
+"""Case 6: a million deliveries wait for a subscriber that hangs and one that is gone: what the others feel."""
+
+from collections.abc import Iterator
+
+from bench import heaps
+from bench.cases.effect import Effect
+from bench.cases.latency import PATH
+from bench.report import Row
+from bench.run import Run
+from bench.world import World, world
+
+
+def measure(run: Run, case: int = 6) -> Iterator[Row]:
+    waiting = 100_000 if run.options.quick else 1_000_000
+    file = heaps.backlog(run, waiting)
+    without, beside = Effect(), Effect()
+    starts: list[float] = []
+    for _ in range(run.options.rounds):
+        with world(run) as one:
+            one.subscribe(PATH)
+            without.take(one)
+        with world(run, copy_of=file) as one:
+            one.patient = False
+            starts.append(one.start_seconds)
+            beside.take(one)
+            check(one, waiting)
+    file.unlink()
+    yield from beside.rows(case, f"beside {waiting:,} waiting for the dead", without)
+    yield Row(case, f"start to ready with {waiting:,} waiting", "s", starts)
+
+
+def check(one: World, waiting: int) -> None:
+    """None of them was dropped, and none went where nobody answers."""
+    with one.sqlite() as db:
+        (found,) = db.execute(
+            "SELECT count(*) FROM deliveries WHERE n <= ? AND status = 'pending'", (one.deliveries_before,)
+        ).fetchone()
+    # Two events of the task from which the rows were made wait for each of the two as well.
+    due = waiting + 4
+    one.run.check(found == due, f"{due} deliveries waited for the dead and the hanging, {found} still do")

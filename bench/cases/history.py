@@ -1,0 +1,96 @@
+"""Case 7: a million finished tasks in the file: reading them, writing beside them, and removing the old ones."""
+
+import shutil
+import time
+from collections.abc import Iterator
+
+from bench import heaps
+from bench.cases.effect import Effect
+from bench.cases.latency import PATH
+from bench.load import Order
+from bench.processes import load
+from bench.report import Row
+from bench.run import Run
+from bench.world import World, world
+from service.core.times import now_ms
+
+# A task, its last event and the delivery of it, with all indexes; the copy and the write-ahead log come on top.
+BYTES_A_TASK = 8000
+KEEP_ALL = "36500"
+KEEP_DAYS = 30
+HOUR_MS = 3600 * 1000
+
+
+def measure(run: Run, case: int = 7) -> Iterator[Row]:
+    count = 100_000 if run.options.quick else 1_000_000
+    if shutil.disk_usage(run.options.folder).free < count * BYTES_A_TASK:
+        run.notes.append(f"case 7 is left out: {count:,} finished tasks need {count * BYTES_A_TASK >> 30} GiB of disk")
+        return
+    folder = heaps.history(run, count)
+    yield Row(case, f"file of {count:,} finished tasks", "MB", [(folder / "bench.db").stat().st_size / 1e6])
+    without, stored, removing = Effect(), Effect(), Effect()
+    pages: dict[str, list[tuple[float, float]]] = {}
+    removed: list[float] = []
+    for _ in range(run.options.rounds):
+        with world(run) as one:
+            one.subscribe(PATH)
+            without.take(one)
+        with world(run, folder=folder, keep=True, RETENTION_DAYS=KEEP_ALL) as one:
+            stored.take(one)
+            for name, path in paths(one).items():
+                pages.setdefault(name, []).append(read(one, path))
+        with world(run, folder=folder, keep=True, RETENTION_DAYS=str(KEEP_DAYS)) as one:
+            removed.append(while_removing(one, removing))
+    shutil.rmtree(folder)
+    yield from stored.rows(case, f"beside {count:,} finished tasks", without)
+    yield from removing.rows(case, "while old ones are removed", without)
+    yield Row(case, "old tasks removed meanwhile", "/s", removed)
+    for name, found in pages.items():
+        yield Row(case, f"{name}: p50", "ms", [p50 for p50, _ in found])
+        yield Row(case, f"{name}: p99", "ms", [p99 for _, p99 in found])
+
+
+def paths(one: World) -> dict[str, str]:
+    with one.sqlite() as db:
+        middle, seq = db.execute("SELECT max(n) / 2, (SELECT max(seq) / 2 FROM events) FROM tasks").fetchone()
+        (cursor,) = db.execute("SELECT id FROM tasks WHERE n >= ? LIMIT 1", (middle,)).fetchone()
+    return {
+        "newest 50 tasks": "/v1/tasks?limit=50",
+        "50 tasks from the middle": f"/v1/tasks?limit=50&cursor={cursor}",
+        "50 failed tasks of very many": "/v1/tasks?limit=50&status=failed",
+        "tasks by metadata, none there": "/v1/tasks?limit=50&metadata.order=none",
+        "tasks by model, none there": "/v1/tasks?limit=50&model=none",
+        "100 events from the middle": f"/v1/events?limit=100&after={seq}",
+        "newest 50 deliveries": "/v1/deliveries?limit=50",
+        "dead deliveries, none there": "/v1/deliveries?limit=50&status=dead",
+    }
+
+
+def read(one: World, path: str) -> tuple[float, float]:
+    """p50 and p99 in ms, one reader."""
+    result = load(Order(one.port, min(1.0, one.run.options.seconds), path, parallel=1), one.load_cpus)
+    one.run.check(not result.refused and not result.lost, f"GET {path} was answered {result.refused}")
+    return result.percentile(0.5), result.percentile(0.99)
+
+
+def while_removing(one: World, removing: Effect) -> float:
+    """How many old tasks went in a second. The young ones must all stay."""
+    border = now_ms() - KEEP_DAYS * 24 * HOUR_MS
+    last = count(one, "max(n)", "1")
+    young = f"finished_at > {border + HOUR_MS} AND n <= {last}"
+    stay, old, since = (
+        count(one, "count(*)", young),
+        count(one, "count(*)", f"finished_at < {border}"),
+        time.monotonic(),
+    )
+    removing.take(one)
+    gone = old - count(one, "count(*)", f"finished_at < {border}")
+    rate = gone / (time.monotonic() - since)
+    left = count(one, "count(*)", young)
+    one.run.check(left == stay, f"{stay - left} tasks were removed that were not old enough")
+    return rate
+
+
+def count(one: World, what: str, where: str) -> int:
+    with one.sqlite() as db:
+        return int(db.execute(f"SELECT {what} FROM tasks WHERE {where}").fetchone()[0])
