@@ -26,7 +26,7 @@ from service.settings import ApiKey, SettingsError, load_settings
 from service.web.auth import Keys
 from tests.conftest import PATIENCE, Service, Subscriber, running, txt2img
 from tests.store_contract import NOW, a_subscription, deliveries
-from tests.test_store_trouble import read_only, until
+from tests.test_store_trouble import no_room_for_files, read_only, until
 
 HERE = Path(__file__).parent
 ELSEWHERE = [
@@ -162,7 +162,7 @@ async def test_bug_29_what_the_store_did_not_remove_is_not_forgotten_in_memory(
     service: Service, subscriber: Subscriber
 ) -> None:
     made = (await service.client.post("/v1/subscriptions", json={"url": subscriber.url})).json()
-    with read_only(service):
+    with no_room_for_files(service):
         assert (await service.client.delete(f"/v1/subscriptions/{made['id']}")).status_code == 503
     await service.submit(txt2img())
     await subscriber.count(1)
