@@ -10,7 +10,7 @@ from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update
-from service.flows.moves import NOTHING, Timing, apply, fail, next_check
+from service.flows.moves import NOTHING, SOON, Timing, apply, fail, next_check
 from service.flows.submit import Callbacks
 from service.ports import Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
@@ -69,11 +69,11 @@ class Sweeper:
                 await asyncio.sleep(BUDGET_GAP)
 
     async def _rest(self) -> None:
-        """Until the next one is due; new tasks come later than a quarter of the shortest wait."""
-        longest = min(self.timing.sweep_after, self.timing.task_deadline) / 4
+        """Until the next one is due, and never longer than until a task that came meanwhile may be."""
+        longest = min(self.timing.sweep_after / 4, self.timing.task_deadline / 4, SOON)
         wake = await self._next_wake()
-        rest = longest if wake is None else (wake - self.timing.now()) / 1000
-        await asyncio.sleep(min(max(rest, 0.05), max(longest, 0.05), 30.0))
+        rest = longest if wake is None else min((wake - self.timing.now()) / 1000, longest)
+        await asyncio.sleep(max(rest, 0.05))
 
     async def _next_wake(self) -> int | None:
         try:
