@@ -1,10 +1,12 @@
 """`python -m bench`: measure the service on this machine, print a table, write bench/results."""
 
 import argparse
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bench.cases import backlog, fanout, history, idle_streams, ingest, latency, node_red, process, submit
 from bench.processes import ALL_CPUS, ROOT, raise_file_limit
@@ -44,6 +46,20 @@ def options() -> Options:
     )
 
 
+def disk(folder: Path) -> str:
+    """How long a small write takes until it is on the disk: what durability costs at least, here and now."""
+    times = []
+    with (folder / "probe").open("wb") as file:
+        for _ in range(300):
+            file.write(bytes(4096))
+            file.flush()
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - started) * 1000)
+    times.sort()
+    return f"fdatasync of 4 KiB: p50 {times[150]:.2f} ms, p99 {times[297]:.2f} ms"
+
+
 def main() -> int:
     chosen = options()
     notes = [
@@ -54,7 +70,7 @@ def main() -> int:
     with the_run(chosen) as run:
         if run.shim is None:
             run.notes.append("no C compiler: fsyncs are neither counted nor slowed down")
-        run.notes += notes
+        run.notes += [*notes, disk(chosen.folder)]
         for case in chosen.cases:
             started = time.monotonic()
             for row in CASES[case](run):

@@ -49,8 +49,9 @@ class Result:
     tasks: int = 0
     begun: int = 0
     ended: int = 0
-    cpu: float = 0.0
     late_ms: float = 0.0
+    # CPU seconds of the process that was called; whoever knows its pid fills it in.
+    server_cpu: float = 0.0
     latencies: list[float] = field(default_factory=list)
     # ns at which the n-th request of each task left, when asked for.
     moments: list[list[int]] = field(default_factory=list)
@@ -62,6 +63,11 @@ class Result:
     @property
     def rate(self) -> float:
         return self.answered / self.seconds if self.seconds else 0.0
+
+    @property
+    def server_us(self) -> float:
+        """CPU of the called process for one answer."""
+        return self.server_cpu / self.answered * 1e6 if self.answered else 0.0
 
     def percentile(self, share: float) -> float:
         return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * share))] if self.latencies else 0.0
@@ -151,7 +157,6 @@ class Run:
         self.result.answered = sum(count for status, count in self.statuses.items() if 200 <= status < 300)
         self.result.refused = {str(status): count for status, count in self.statuses.items() if not 200 <= status < 300}
         self.result.latencies.sort()
-        self.result.cpu = time.process_time()
 
 
 class Sequence:

@@ -99,26 +99,17 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
-def load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Result:
-    """Run one order in a load generator of its own."""
-    return finish_load(start_load(order, cpus))
-
-
-def start_load(order: Order, cpus: Sequence[int] = WORLD_CPU) -> Child:
+def load(order: Order, cpus: Sequence[int] = WORLD_CPU, server: Child | None = None) -> Result:
+    """Run one order in a load generator of its own; what it costs the server is noted where that is given."""
+    before = server.cpu_seconds() if server else 0.0
     child = Child(python("bench.load"), cpus)
-    assert child.process.stdin is not None
-    child.process.stdin.write(json.dumps(asdict(order)).encode())
-    child.process.stdin.close()
-    child.process.stdin = None
-    return child
-
-
-def finish_load(child: Child) -> Result:
-    out, _ = child.process.communicate()
+    out, _ = child.process.communicate(json.dumps(asdict(order)).encode())
     if child.process.returncode:
         raise RuntimeError("the load generator failed; its error is above")
     found: dict[str, Any] = json.loads(out)
-    return Result(**found)
+    result = Result(**found)
+    result.server_cpu = server.cpu_seconds() - before if server else 0.0
+    return result
 
 
 def send(port: int, request: bytes) -> int:

@@ -24,6 +24,7 @@ class Options:
 class Run:
     options: Options
     sink: "SinkClient"
+    bare: Child
     bare_port: int
     shim: Path | None
     complaints: list[str] = field(default_factory=list)
@@ -57,6 +58,9 @@ class SinkClient:
         found: dict[str, int] = self._http.get(f"/-/arrivals{path}").json()
         return found
 
+    def close(self) -> None:
+        self._http.close()
+
     def forget(self) -> None:
         self._http.get("/-/forget")
 
@@ -66,9 +70,11 @@ def the_run(options: Options) -> Iterator[Run]:
     options.folder.mkdir(parents=True, exist_ok=True)
     log = options.folder / "errors.log"
     sink, bare = Child(python("bench.sink"), WORLD_CPU, log=log), Child(python("bench.bare"), SERVICE_CPU, log=log)
+    client = SinkClient(int(sink.line()))
     try:
         shim = compile_c(Path(__file__).with_name("fsync.c"), options.folder / "fsync.so")
-        yield Run(options, SinkClient(int(sink.line())), int(bare.line()), shim)
+        yield Run(options, client, bare, int(bare.line()), shim)
     finally:
+        client.close()
         sink.stop()
         bare.stop()

@@ -145,7 +145,7 @@ class World:
 
     def callbacks(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Result:
         """Fresh tasks each time."""
-        result = load(self.order(seconds, parallel=parallel, rate=rate, moments=moments), self.load_cpus)
+        result = load(self.order(seconds, parallel=parallel, rate=rate, moments=moments), self.load_cpus, self.child)
         return self.took(result)
 
     def order(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Order:

@@ -52,6 +52,8 @@ def ladder(
         rates, base = [one.rate for one in ours[level]], [one.rate for one in bare[level]]
         name = f"callbacks, {level} in parallel{suffix}"
         yield Row(case, name, "/s", rates, base, "bare starlette", goals.get(level, ""))
+        costs, theirs = [one.server_us for one in ours[level]], [one.server_us for one in bare[level]]
+        yield Row(case, f"{name}: CPU of one", "us", costs, theirs, "bare starlette")
         for share, word in ((0.5, "p50"), (0.99, "p99")):
             goal = waits.get(level, "") if word == "p99" else ""
             yield Row(case, f"{name}: {word}", "ms", [one.percentile(share) for one in ours[level]], goal=goal)
@@ -60,7 +62,7 @@ def ladder(
 def against_bare(one: World, level: int) -> Result:
     order = one.order(one.run.options.seconds, parallel=level)
     order.port, order.first, order.count = one.run.bare_port, 0, 1_000_000
-    return load(order)
+    return load(order, server=one.run.bare)
 
 
 def tasks_for(run: Run, levels: tuple[int, ...]) -> int:
