@@ -11,12 +11,14 @@ from service import __version__
 from service.core.delivery import Delivery
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import now_ms
+from service.flows.callbacks import Callbacks
 from service.flows.deliver import Dispatcher
 from service.flows.hold import Holder
 from service.flows.hub import Hub
 from service.flows.moves import Timing
 from service.flows.receive import Receiver
-from service.flows.submit import Callbacks, Submitter, recover
+from service.flows.recover import recover
+from service.flows.submit import Submitter
 from service.flows.subscribe import Subscriber
 from service.flows.sweep import Sweeper
 from service.flows.tidy import Tidier

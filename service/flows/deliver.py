@@ -36,7 +36,7 @@ class Dispatcher:
         self.tokens = tokens
         self.schedule = schedule
         self.disable_after = disable_after
-        self.now = now
+        self._now = now
         self.stopping = False
         self._lanes: dict[str, Lane] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -81,6 +81,9 @@ class Dispatcher:
             self._lanes.pop(lane.name, None)
 
     # --- what lanes ask ---
+
+    def now(self) -> int:
+        return self._now()
 
     @property
     def full(self) -> bool:

@@ -4,14 +4,12 @@ import asyncio
 import logging
 import random
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from service.core.delivery import GONE, Delivery, DeliveryStatus, wait_before_next
 from service.core.errors import CallbridgeError, Unavailable
 from service.ports import Outcome
-
-if TYPE_CHECKING:
-    from service.flows.deliver import Dispatcher
 
 log = logging.getLogger("callbridge.deliver")
 
@@ -25,8 +23,41 @@ FAILING_AFTER = 64
 FAILING_GAP = 0.05
 
 
+class Dispatcher(Protocol):
+    """What a lane asks of the whole."""
+
+    schedule: tuple[float, ...]
+    stopping: bool
+    # Fresh deliveries in memory, over all lanes.
+    in_memory: int
+
+    @property
+    def full(self) -> bool: ...
+
+    @property
+    def lagging(self) -> bool: ...
+
+    def now(self) -> int: ...
+
+    def enabled(self, lane: str) -> bool: ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+    async def post(self, delivery: Delivery) -> Outcome | None: ...
+
+    async def record(self, delivery: Delivery) -> None: ...
+
+    async def note_health(self, delivery: Delivery, outcome: Outcome) -> None: ...
+
+    async def claim(self, lane: str, limit: int, lease: int) -> list[Delivery]: ...
+
+    async def next_due(self, lane: str) -> int | None: ...
+
+    def forget_if_idle(self, lane: "Lane") -> None: ...
+
+
 class Lane:
-    def __init__(self, name: str, dispatcher: "Dispatcher") -> None:
+    def __init__(self, name: str, dispatcher: Dispatcher) -> None:
         self.name = name
         self.dispatcher = dispatcher
         self._ready: deque[Delivery] = deque()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -99,5 +100,21 @@ def unconfirmed(reason: str, timing: Timing) -> Decide:
                 deadline_at=now + int(timing.task_deadline * 1000),
             ),
         )
+
+    return decide
+
+
+def given_back(task: Task) -> Decision:
+    if task.status is not S.QUEUED or task.sent_at is None:
+        return NOTHING
+    return ((replace(task, sent_at=None, attempts=task.attempts - 1), None),)
+
+
+def rejected(error: dict[str, Any], timing: Timing) -> Callable[[Task], Decision]:
+    def decide(task: Task) -> Decision:
+        if task.status is not S.QUEUED:
+            return NOTHING
+        # Ours to decide: a refusal may be wrong (a 500 that says "error"), and a result that comes later was paid for.
+        return tell(task, task.moved(S.FAILED, timing.now(), error=error, finished_by_us=True))
 
     return decide

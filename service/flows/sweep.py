@@ -10,8 +10,8 @@ from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update
+from service.flows.callbacks import Callbacks
 from service.flows.moves import NOTHING, SOON, Timing, apply, fail, next_check
-from service.flows.submit import Callbacks
 from service.ports import Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
 log = logging.getLogger("callbridge.sweep")

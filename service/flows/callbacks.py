@@ -1,0 +1,25 @@
+"""How providers and browsers reach one task: the callback address, its secret, the links."""
+
+from service.core.task import Task
+from service.ports import (
+    Callback,
+)
+from service.wire.tokens import CallbackToken, Tokens
+
+
+class Callbacks:
+    """How a provider reaches us about one attempt of one task."""
+
+    def __init__(self, public_url: str, tokens: Tokens) -> None:
+        self._public_url = public_url
+        self._tokens = tokens
+
+    def of(self, task: Task) -> Callback:
+        token = CallbackToken(task.provider, task.id, task.attempts)
+        url = f"{self._public_url}/webhooks/{task.provider}/{self._tokens.callback(token)}"
+        return Callback(url, self._tokens.callback_secret(token))
+
+    def links(self, task_id: str) -> dict[str, str]:
+        path = f"/v1/tasks/{task_id}"
+        stream = f"{self._public_url}{path}/events?token={self._tokens.stream(task_id)}"
+        return {"self": path, "events": f"{path}/events", "stream": stream}

@@ -1,0 +1,27 @@
+"""Outlets: how one delivery leaves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.core.delivery import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt went; `retry_after` in seconds when the receiver asked for a pause."""
+
+    attempt: Attempt
+    retry_after: float | None = None
+
+
+class Outlet(Protocol):
+    async def post(
+        self, url: str, event_id: str, body: bytes, secrets: Sequence[str], headers: Mapping[str, str]
+    ) -> Outcome:
+        """One signed POST. Never raises for what the target does."""
+        ...
+
+    def check(self, url: str) -> None:
+        """Raise ValueError with a sentence when no delivery may ever go to `url`."""
+        ...
