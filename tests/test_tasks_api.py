@@ -266,7 +266,17 @@ async def test_several_metadata_filters_must_all_agree(service: Service) -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("limit", "0"), ("limit", "1e3"), ("limit", "9" * 30), ("cursor", "tsk_1"), ("cursor", ""), ("status", "done")],
+    [
+        ("limit", "0"),
+        ("limit", "1e3"),
+        ("limit", "9" * 30),
+        ("cursor", "tsk_1"),
+        ("cursor", ""),
+        ("status", "done"),
+        ("model", "a\0"),
+        ("metadata.a", "b\0"),
+        ("metadata.a\0", "b"),
+    ],
 )
 async def test_a_bad_query_is_422_and_named(service: Service, name: str, value: str) -> None:
     answer = await service.client.get("/v1/tasks", params={name: value})

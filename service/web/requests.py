@@ -131,7 +131,7 @@ def one_of(request: Request, name: str, allowed: tuple[str, ...]) -> str | None:
 
 def plain(request: Request, name: str) -> str | None:
     raw = request.query_params.get(name)
-    if raw is not None and "\x00" in raw:
+    if raw is not None and "\x00" in name + raw:
         raise bad_query(name, "holds a NUL character")
     return raw
 

@@ -127,9 +127,9 @@ class TaskRoutes:
             provider=plain(request, "provider"),
             model=plain(request, "model"),
             metadata={
-                name.removeprefix("metadata."): value
-                for name, value in request.query_params.items()
-                if name.startswith("metadata.") and "\x00" not in name + value
+                name.removeprefix("metadata."): plain(request, name) or ""
+                for name in request.query_params
+                if name.startswith("metadata.")
             },
             before=cursor,
             limit=limit + 1,
