@@ -12,8 +12,9 @@ import pytest
 import uvloop
 
 from service.outlets import guard, http1
+from service.outlets.connection import Answer, Unreachable
 from service.outlets.guard import Resolver, Target, check_url
-from service.outlets.http1 import Answer, Client, Unreachable
+from service.outlets.http1 import Client
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

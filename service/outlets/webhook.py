@@ -9,8 +9,9 @@ from functools import lru_cache
 from service import __version__
 from service.core.delivery import Attempt
 from service.core.times import now_ms
+from service.outlets.connection import Unreachable
 from service.outlets.guard import Target, TargetRefused, check_url
-from service.outlets.http1 import Client, Unreachable
+from service.outlets.http1 import Client
 from service.ports import Outcome
 from service.wire.signature import Signer
 

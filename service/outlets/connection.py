@@ -1,0 +1,165 @@
+"""One HTTP/1.1 connection to a subscriber: one write, one parser and one future for each request."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import httptools
+
+LARGEST_ANSWER = 64 * 1024
+KEPT_TEXT = 1024
+KEPT_HEADER = 2048
+WANTED = frozenset((b"retry-after", b"location", b"content-length", b"transfer-encoding"))
+
+Reason = Literal["refused_target", "dns", "connect", "tls", "timeout", "protocol", "closed"]
+Origin = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`text` is the beginning of the body, at most 1 KiB of it."""
+
+    status: int
+    retry_after: str | None
+    location: str | None
+    text: str
+
+
+class Unreachable(Exception):
+    """No whole answer came. The text is a sentence without any part of the URL's path or query."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason: Reason = reason
+
+
+class Silent(Unreachable):
+    """Closed before the first byte of an answer."""
+
+    def __init__(self) -> None:
+        super().__init__("closed", "The connection was closed before an answer came.")
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time. Its `on_…` methods are called by the parser."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, origin: Origin) -> None:
+        self.origin = origin
+        self.opened_at = self.idle_since = loop.time()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._keep_alive = True
+        self._received = 0
+        self._status = 0
+        self._headers: dict[bytes, bytes] = {}
+        self._text = b""
+
+    @property
+    def reusable(self) -> bool:
+        # An answer that came before the request was written out leaves half a request in the line.
+        line = self._transport
+        return self._keep_alive and line is not None and not line.is_closing() and line.get_write_buffer_size() == 0
+
+    def send(self, request: bytes) -> "asyncio.Future[Answer]":
+        assert self._transport is not None
+        self._received = self._status = 0
+        self._waiter = self._loop.create_future()
+        if self.lost.done():
+            self._waiter.set_exception(Silent())
+        self._transport.write(request)
+        return self._waiter
+
+    def fail(self, reason: Reason, sentence: str) -> None:
+        self._give_up(Unreachable(reason, sentence))
+
+    def abort(self) -> None:
+        self._keep_alive = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _give_up(self, error: Unreachable) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+        self.abort()
+
+    @property
+    def _expects(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    # --- from the event loop ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not isinstance: the transports of uvloop are no subclasses.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.fail("protocol", "The answer is not HTTP/1.1.")
+            return
+        if self._received > LARGEST_ANSWER and self._expects:
+            self._cut()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._expects:
+            until_close = self._status and not self._headers.keys() & {b"content-length", b"transfer-encoding"}
+            if until_close and error is None:
+                self._finish()
+            elif isinstance(error, ssl.SSLError):
+                self.fail("tls", "The TLS connection broke.")
+            elif self._received == 0:
+                self._give_up(Silent())
+            else:
+                self.fail("closed", "The connection was closed in the middle of the answer.")
+        self.lost.set_result(None)
+
+    # --- from the parser ---
+
+    def on_message_begin(self) -> None:
+        if not self._expects:
+            # Nobody asked; kept, it would be taken for the answer to the next request.
+            self.abort()
+        self._headers = {}
+        self._text = b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in WANTED and not self._status:
+            self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._text += body[: KEPT_TEXT - len(self._text)]
+
+    def on_message_complete(self) -> None:
+        if 100 <= self._status < 200:
+            self._status = 0
+        elif self._expects:
+            self._keep_alive = self._parser.should_keep_alive()
+            self._finish()
+
+    def _cut(self) -> None:
+        """Enough was read; the rest is not waited for."""
+        if self._status:
+            self._finish()
+            self.abort()
+        else:
+            self.fail("protocol", "The headers of the answer are larger than 64 KiB.")
+
+    def _finish(self) -> None:
+        assert self._waiter is not None
+        # NUL is no text for every store.
+        text = self._text.decode("utf-8", "replace").replace("\0", "\ufffd")
+        self._waiter.set_result(Answer(self._status, self._kept(b"retry-after"), self._kept(b"location"), text))
+
+    def _kept(self, name: bytes) -> str | None:
+        value = self._headers.get(name)
+        return None if value is None else value[:KEPT_HEADER].decode("latin-1")
