@@ -215,6 +215,9 @@ async def test_a_schema_from_the_future_is_refused_with_a_sentence_and_left_alon
     db.execute("PRAGMA user_version = 99")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(SchemaFromTheFuture, match=r"schema 99.*install a newer one"):
-        await open_store(str(path))
-    assert path.read_bytes() == before
+    kept = []
+    for _ in range(2):  # nothing of the first refusal is in the way of the second
+        with pytest.raises(SchemaFromTheFuture, match=r"schema 99.*install a newer one") as refused:
+            await open_store(str(path))
+        assert path.read_bytes() == before
+        kept.append(refused)

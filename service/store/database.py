@@ -52,13 +52,11 @@ class Database:
     async def open(self, kill_point: Callable[[str], None] | None = None) -> None:
         """Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
         self._lock = _lock(self.path + ".lock")
-        # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
-        self.db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
-        self.db.execute("PRAGMA journal_mode = WAL")
-        # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.
-        self.db.execute("PRAGMA synchronous = FULL")
-        self.db.execute("PRAGMA temp_store = MEMORY")
-        migrate(self.db)
+        try:
+            self.db = _connect(self.path)
+        except BaseException:
+            self._lock.close()
+            raise
         # The lock above says that nobody else lives: leases of a dead process are void.
         self.db.execute("UPDATE deliveries SET lease_until = 0 WHERE status = 'pending' AND lease_until > 0")
         self._load_subscriptions()
@@ -228,6 +226,22 @@ class Database:
             if self.db.in_transaction:
                 self.db.rollback()
             self._load_subscriptions()
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    """The writer's connection, at the newest schema."""
+    # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA temp_store = MEMORY")
+        migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _lock(path: str) -> IO[str]:
