@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.cases import backlog, fanout, history, idle_streams, ingest, latency, node_red, process, submit
-from bench.processes import ALL_CPUS, ROOT, raise_file_limit
+from bench.processes import ALL_CPUS, ROOT, machine_seconds, raise_file_limit
 from bench.report import Row, cells, table, write
 from bench.run import Options, Run, the_run
 
@@ -31,7 +31,7 @@ def options() -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--cases", default=",".join(map(str, CASES)), help="for example 1,3")
     parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds, smaller heaps of data")
-    parser.add_argument("--seconds", type=float, help="of one measurement (3, with --quick 1)")
+    parser.add_argument("--seconds", type=float, help="of one measurement (2, with --quick 1)")
     parser.add_argument("--rounds", type=int, help="of each case (3, with --quick 2)")
     given = parser.parse_args()
     cases = tuple(int(part) for part in given.cases.split(","))
@@ -39,7 +39,7 @@ def options() -> Options:
         parser.error(f"there is no case {min(unknown)}")
     return Options(
         cases=cases,
-        seconds=given.seconds or (1.0 if given.quick else 3.0),
+        seconds=given.seconds or (1.0 if given.quick else 2.0),
         rounds=given.rounds or (2 if given.quick else 3),
         quick=given.quick,
         folder=RESULTS / "work",
@@ -60,6 +60,14 @@ def disk(folder: Path) -> str:
     return f"fdatasync of 4 KiB: p50 {times[150]:.2f} ms, p99 {times[297]:.2f} ms"
 
 
+def others() -> str:
+    """Figures of a busy machine are low and far apart; the ratios hold better."""
+    before, since = machine_seconds(), time.monotonic()
+    time.sleep(1.0)
+    busy = (machine_seconds() - before) / (time.monotonic() - since) / (os.cpu_count() or 1)
+    return f"before the start the CPUs were {busy * 100:.0f} % busy with something else"
+
+
 def main() -> int:
     chosen = options()
     notes = [
@@ -70,7 +78,7 @@ def main() -> int:
     with the_run(chosen) as run:
         if run.shim is None:
             run.notes.append("no C compiler: fsyncs are neither counted nor slowed down")
-        run.notes += [*notes, disk(chosen.folder)]
+        run.notes += [*notes, disk(chosen.folder), others()]
         for case in chosen.cases:
             started = time.monotonic()
             for row in CASES[case](run):

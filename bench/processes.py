@@ -18,7 +18,6 @@ from bench.load import Order, Result
 
 ROOT = Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 ALL_CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
 # The service has the last CPU, everything that plays the world around it the first one.
 SERVICE_CPU = ALL_CPUS[-1:]
@@ -30,6 +29,13 @@ def raise_file_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def machine_seconds() -> float:
+    """CPU seconds of everything on this machine since its start."""
+    first = Path("/proc/stat").read_text().split("\n")[0]
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, first.split()[1:])
+    return (user + nice + system + irq + softirq + steal) / TICKS
 
 
 class Child:

@@ -1,5 +1,6 @@
 """What all cases share: the options, the sink, the bare application, prepared tasks, and what went wrong."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,3 +79,13 @@ def the_run(options: Options) -> Iterator[Run]:
         client.close()
         sink.stop()
         bare.stop()
+        tidy(options.folder)
+
+
+def tidy(folder: Path) -> None:
+    """Gigabytes of rows are of no use afterwards; what the processes said may be."""
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.suffix != ".log":
+            item.unlink()
