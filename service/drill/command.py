@@ -47,21 +47,26 @@ def chosen_points(text: str) -> list[Point]:
         raise click.BadParameter(f"{error}; the points are: {', '.join(SCENES)}") from None
 
 
+# Random moments on one line.
+ON_A_LINE = 7
+
+
 class Screen:
-    """One line for each commit point, and one for the random moments."""
+    """One line for each commit point, and a few for the random moments."""
 
     def __init__(self) -> None:
         self._line = ""
+        self._on_line = 0
 
     def kill(self, what: str, as_planned: bool) -> None:
         moment, _, point = what.rpartition(":")
-        line = point if moment else "at random"
-        if line != self._line:
-            click.echo(f"{chr(10) if self._line else ''}  {line:<22}", nl=False)
-            self._line = line
-        shown = moment or what
-        mark = click.style(f"{shown} ✓", fg="green") if as_planned else click.style(f"{shown} not reached", fg="red")
-        click.echo(f"{mark}   " if moment else f"{shown} ", nl=False)
+        line = point if moment else "at random moments"
+        if line != self._line or self._on_line == ON_A_LINE:
+            click.echo(f"{chr(10) if self._line else ''}  {'' if line == self._line else line:<22}", nl=False)
+            self._line, self._on_line = line, 0
+        self._on_line += 1
+        shown = click.style(f"{moment} ✓", fg="green") if moment else f"{point:>6}"
+        click.echo(f"{shown}   " if as_planned else click.style(f"{moment} NOT REACHED   ", fg="red"), nl=False)
 
     def end(self) -> None:
         if self._line:
@@ -77,9 +82,13 @@ def show(result: Result, seconds: float) -> None:
     row("finished here", sum(account.finished.values()), finished)
     if account.streams_cut:
         row("  streams cut", account.streams_cut, "a held line ends with its process; told as stream_interrupted")
-    row("unconfirmed", account.unconfirmed_unpaid, "perhaps sent, never taken: told so, never sent again by itself")
+    row("unconfirmed, not taken", account.unconfirmed_unpaid, "perhaps sent: told so, and never sent again by itself")
     if account.unconfirmed_paid:
-        row("  and taken", account.unconfirmed_paid, "its one call fell into a kill, and there is no history to ask")
+        row(
+            "unconfirmed, taken",
+            account.unconfirmed_paid,
+            "its one call fell into a kill, and no history is kept",
+        )
     row("callbacks acknowledged", account.calls_acknowledged)
     row("finishes told", account.events)
     row("delivered", account.delivered)

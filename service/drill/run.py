@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class Drill:
             serving(subscriber.app()) as subscriber_url,
             Victim(self.folder, provider_url, SETTINGS) as victim,
         ):
+            # A killed service cuts requests in their middle; that is no news here.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             traffic = Traffic(victim, provider_url, subscriber_url, self.chance)
             await self._subscribe(victim, subscriber_url)
             for point in self.points:
