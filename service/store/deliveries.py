@@ -8,7 +8,7 @@ from service.core.event import Event, encode
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports import DeliveryQuery
-from service.store.database import Database
+from service.store.database import LANES, Database
 from service.store.rows import DELIVERY_COLUMNS, delivery_from_row
 
 SELECT = f"SELECT {DELIVERY_COLUMNS}"
@@ -21,11 +21,16 @@ class SqliteDeliveries:
 
     async def claim(self, lane: str, now: int, limit: int, lease: int) -> list[Delivery]:
         def work() -> list[Delivery]:
+            self.db.execute(
+                "UPDATE deliveries SET lease_until = 0"
+                " WHERE status = 'pending' AND lane = ? AND lease_until > 0 AND lease_until <= ?",
+                (lane, now),
+            )
             rows = self.db.execute(
                 f"{SELECT}, e.body FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.status = 'pending'"
-                " AND d.lane = ? AND d.next_attempt_at <= ? AND d.lease_until <= ?"
+                " AND d.lane = ? AND d.lease_until = 0 AND d.next_attempt_at <= ?"
                 " ORDER BY d.next_attempt_at, d.n LIMIT ?",
-                (lane, now, now, limit),
+                (lane, now, limit),
             ).fetchall()
             self.db.executemany(
                 "UPDATE deliveries SET lease_until = ? WHERE n = ?", [(now + lease, row[0]) for row in rows]
@@ -53,14 +58,7 @@ class SqliteDeliveries:
         return rows[0][0] if rows else None
 
     async def lanes(self) -> list[str]:
-        # One step in the index for each lane: a million waiting rows of one lane cost nothing here.
-        rows = await self.database.rows(
-            "WITH RECURSIVE found(lane) AS ("
-            " SELECT min(lane) FROM deliveries WHERE status = 'pending' UNION ALL"
-            " SELECT (SELECT min(lane) FROM deliveries WHERE status = 'pending' AND lane > found.lane)"
-            " FROM found WHERE found.lane IS NOT NULL) SELECT lane FROM found WHERE lane IS NOT NULL"
-        )
-        return [row[0] for row in rows]
+        return [row[0] for row in await self.database.rows(LANES)]
 
     async def get(self, n: int) -> Delivery | None:
         rows = await self.database.rows(f"{SELECT} FROM deliveries d WHERE d.n = ?", (n,))

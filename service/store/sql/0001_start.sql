@@ -84,7 +84,7 @@ CREATE TABLE deliveries (
     lease_until     INTEGER NOT NULL DEFAULT 0
 );
 -- The row is the queue: what waits is the partial index, however many rows are done.
-CREATE INDEX deliveries_queue ON deliveries (lane, next_attempt_at, n) WHERE status = 'pending';
+CREATE INDEX deliveries_queue ON deliveries (lane, lease_until, next_attempt_at, n) WHERE status = 'pending';
 CREATE INDEX deliveries_by_task ON deliveries (task_id);
 CREATE INDEX deliveries_dead ON deliveries (owner, n) WHERE status = 'dead';
 CREATE INDEX deliveries_without_task ON deliveries (seq) WHERE task_id IS NULL;
