@@ -2,25 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
-
-from msgspec.structs import replace
 
 from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
-from service.core.task import Status as S
 from service.core.task import Task
 from service.flows.callbacks import Callbacks
 from service.flows.hold import Holder
-from service.flows.moves import given_back, rejected, NOTHING, Timing, apply, tell, unconfirmed
+from service.flows.moves import Timing, apply, given_back, rejected, unconfirmed
 from service.flows.stubborn import stubborn
 from service.ports import (
     Accepted,
     Answer,
     Busy,
     Callback,
-    Decision,
     Provider,
     ProviderReply,
     Rejected,
