@@ -12,8 +12,7 @@ from service.core.errors import Conflict
 from service.core.task import FINISHED, RANK, Task, failure
 from service.core.task import Status as S
 from service.flows.cancel import canceled
-from service.flows.moves import NOTHING, Timing, apply, unconfirmed
-from service.flows.moves import given_back, rejected
+from service.flows.moves import NOTHING, Timing, apply, given_back, rejected, unconfirmed
 from service.flows.sweep import Sweeper
 from service.ports import Decide, Decision
 from tests.conftest import Service, img2img
