@@ -1,6 +1,7 @@
 """Imports run one way, and the rooms do not know each other: they meet in `main`."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ MAY_SEE = {
 ANYTHING = {"__main__", "__init__", "drill"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the service by its dotted name."""
     found = {}
@@ -36,6 +38,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def imported(name: str, path: Path, hints: bool = True) -> set[str]:
     """The modules of the service that this one imports, inside functions too; `hints`: also for type hints only."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
