@@ -12,6 +12,8 @@ from time import monotonic
 import httpx
 import pytest
 from httpx_sse import aconnect_sse
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tests.conftest import PATIENCE, TXT2IMG, Subscriber, free_port, img2img, txt2img
 
@@ -97,6 +99,27 @@ async def test_a_killed_service_loses_nothing_that_it_acknowledged(
         await client.post(release)
         await subscriber.until(lambda: ids <= {event["data"]["id"] for event in subscriber.events})
     assert set(subscriber.types) == {"task.completed"}
+
+
+async def test_a_delivery_in_hand_at_the_kill_is_sent_again_with_the_same_id(
+    env: dict, sandbox: str, subscriber: Subscriber
+) -> None:
+    never = asyncio.Event()
+
+    async def hang(request: Request, body: bytes) -> Response:
+        await never.wait()
+        return Response()
+
+    subscriber.answer = hang
+    async with process(env) as (one, client):
+        await client.post("/v1/subscriptions", json={"url": subscriber.url})
+        await client.post("/v1/tasks", json=TXT2IMG)
+        await subscriber.count(1)
+        one.kill()
+    async with process(env):
+        await subscriber.count(2)
+    never.set()
+    assert len({headers["webhook-id"] for headers, _ in subscriber.received}) == 1
 
 
 async def test_a_kill_sends_nothing_twice_to_the_provider(env: dict, sandbox: str) -> None:
