@@ -31,3 +31,9 @@ class TestSqliteStore(StoreContract):
         yield reopen
         for one in opened:
             await one.close()
+
+
+async def test_only_its_owner_may_read_the_file_since_it_holds_secrets(tmp_path: Path) -> None:
+    store = await open_store(str(tmp_path / "test.db"))
+    await store.close()
+    assert (tmp_path / "test.db").stat().st_mode & 0o077 == 0

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import aiosqlite
@@ -244,6 +245,8 @@ class Database:
 
 def _connect(path: str) -> sqlite3.Connection:
     """The writer's connection, at the newest schema."""
+    # It holds the secrets of subscriptions: nobody else on the machine needs to read it.
+    Path(path).touch(mode=0o600)
     # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
