@@ -180,7 +180,7 @@ def _api_keys(read: _Reader, loopback: bool) -> tuple[tuple[ApiKey, ...], str | 
 
 
 def _api_key(part: str) -> ApiKey:
-    pieces = part.split(":")
+    pieces = [piece.strip() for piece in part.split(":")]
     if len(pieces) not in (2, 3) or not all(pieces) or (len(pieces) == 3 and pieces[2] != "admin"):
         raise SettingsError("API_KEYS", "each entry must be name:key or name:key:admin")
     return ApiKey(pieces[0], pieces[1], admin=len(pieces) == 3)

@@ -159,3 +159,9 @@ def test_durations_accept_fractions_and_keys_rotate() -> None:
     settings = load_settings({"SWEEP_AFTER": "0.2", "RETRY_SCHEDULE": "0.1,2", "SECRET_KEY": f"{KEY}, {KEY[::-1]}"})
     assert (settings.sweep_after, settings.retry_schedule) == (0.2, (0.1, 2.0))
     assert settings.secret_keys == (KEY, KEY[::-1])
+
+
+def test_blanks_around_names_and_keys_are_no_part_of_them() -> None:
+    # No client could send a key that starts with a blank.
+    keys = load_settings({"API_KEYS": " alice : alice-key , ops:ops-key: admin "}).api_keys
+    assert [(key.name, key.key, key.admin) for key in keys] == [("alice", "alice-key", False), ("ops", "ops-key", True)]
