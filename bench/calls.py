@@ -9,6 +9,8 @@ import orjson
 # Of the same owner: one may see everything, the other what is the owner's.
 API_KEY = "bench-api-key"
 USER_KEY = "bench-user-key"
+# The moves that the two callbacks of a task make.
+EVENTS = ("task.processing", "task.completed")
 BODY_BYTES = 1536
 PROMPT = "a little cat on a windowsill in the morning light, "
 # Stands where an id goes, in a body that is built once.

@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bench.processes import send
+from bench.processes import free_port, send
 from bench.run import Run
 from bench.tasks import Pattern
-from bench.world import World, free_port, world
+from bench.world import World, world
 from service.core.times import now_ms
 
 STEP = 50_000

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.load import Order, Result
+from bench.order import Order, Result
 
 ROOT = Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -136,3 +136,9 @@ def compile_c(source: Path, target: Path) -> Path | None:
         return None
     command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(target), str(source), "-ldl"]
     return target if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,8 +1,7 @@
-"""One service with a database of its own, called and checked."""
+"""One service with a database of its own, as the cases use it."""
 
 import os
 import shutil
-import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -13,14 +12,14 @@ from typing import Any
 import httpx
 import orjson
 
-from bench.calls import API_KEY, USER_KEY, callbacks
-from bench.load import Order, Result
-from bench.processes import ALL_CPUS, SERVICE_CPU, Child, load, python
+from bench.calls import API_KEY, EVENTS, callbacks
+from bench.environment import DATABASE, FSYNCS, environment
+from bench.order import Order, Result
+from bench.processes import ALL_CPUS, SERVICE_CPU, Child, free_port, load, python
 from bench.run import Run
 from bench.streams import Arrival
-from bench.tasks import OWNER, SECRET_KEY, Prepared
+from bench.tasks import Prepared
 
-EVENTS = ("task.processing", "task.completed")
 DRAIN_SECONDS = 60.0
 
 
@@ -38,20 +37,15 @@ class World:
         **settings: str,
     ) -> None:
         self.run = run
-        self.folder = folder
-        self.database = self.folder / "bench.db"
+        self.database = folder / DATABASE
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.fsyncs_file = self.folder / "fsyncs"
+        self.fsyncs_file = folder / FSYNCS
         self.fsyncs_file.write_bytes(bytes(8))
         self.cpus = SERVICE_CPU if pinned else ALL_CPUS
         started = time.monotonic()
-        self.child = Child(
-            python("service"),
-            self.cpus,
-            self._environment(one_cpu, fsync_us, settings),
-            run.options.folder / "service.log",
-        )
+        env = environment(run, folder, self.port, one_cpu=one_cpu, fsync_us=fsync_us) | settings
+        self.child = Child(python("service"), self.cpus, env, run.options.folder / "service.log")
         self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=60)
         self._wait_until_ready()
         self.start_seconds = time.monotonic() - started
@@ -63,32 +57,7 @@ class World:
         with self.sqlite() as db:
             counters = dict(db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
         # What was in the file before is not ours to count.
-        self._seq_before, self.deliveries_before = counters.get("events", 0), counters.get("deliveries", 0)
-
-    def _environment(self, one_cpu: bool, fsync_us: int, settings: dict[str, str]) -> dict[str, str]:
-        env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
-        env |= {
-            # A `.env` of somebody's own must neither change the figures nor be called with.
-            "PYTHON_DOTENV_DISABLED": "1",
-            "PORT": str(self.port),
-            "API_KEYS": f"{OWNER}:{API_KEY}:admin,{OWNER}:{USER_KEY}",
-            "SECRET_KEY": SECRET_KEY,
-            "DATABASE_URL": f"sqlite:///{self.database}",
-            "MEDIA_DIR": str(self.folder / "media"),
-            "PIAPI_API_KEY": "bench-piapi-key",
-            "PIAPI_BASE_URL": self.run.sink.url,
-            "PIAPI_LLM_BASE_URL": self.run.sink.url,
-            "PIAPI_MAX_INFLIGHT": "100000",
-            "MODELSLAB_API_KEY": "",
-            "ALLOW_PRIVATE_TARGETS": "true",
-            "RATE_LIMIT": "0",
-            "SWEEP_AFTER": "3600",
-            "ONE_CPU": "true" if one_cpu else "false",
-        }
-        if self.run.shim is not None:
-            env |= {"LD_PRELOAD": str(self.run.shim), "BENCH_FSYNC_COUNT": str(self.fsyncs_file)}
-            env["BENCH_FSYNC_DELAY_US"] = str(fsync_us)
-        return env | settings
+        self.seq_before, self.deliveries_before = counters.get("events", 0), counters.get("deliveries", 0)
 
     def _wait_until_ready(self) -> None:
         with httpx.Client() as http:
@@ -222,39 +191,6 @@ class World:
         finally:
             db.close()
 
-    def check_events(self) -> None:
-        """Every acknowledged callback moved its task, once."""
-        with self.sqlite() as db:
-            stored, different = db.execute(
-                "SELECT count(*), count(DISTINCT task_id || type) FROM events WHERE seq > ? AND type IN (?, ?)",
-                (self._seq_before, *EVENTS),
-            ).fetchone()
-        due = self.acknowledged
-        self.run.check(stored == due, f"{due} callbacks were acknowledged, {stored} are stored")
-        self.run.check(stored == different, f"{stored - different} events are stored twice")
-
-    def check_deliveries(self, paths: Sequence[str]) -> None:
-        """Every event is at every subscriber, and the store knows it."""
-        due = self.acknowledged
-        book = self.run.sink.book()
-        for path in paths:
-            arrived = book.get(path, {"count": 0})["count"]
-            self.run.check(arrived == due, f"{due} events were due at {path}, {arrived} came")
-        wanted = due * len(paths)
-        done = self._delivered(wanted)
-        self.run.check(done == wanted, f"{wanted} deliveries were due, {done} are recorded as delivered")
-
-    def _delivered(self, wanted: int) -> int:
-        done = 0
-        end = time.monotonic() + 15
-        while done < wanted and time.monotonic() < end:
-            with self.sqlite() as db:
-                done = db.execute(
-                    "SELECT count(*) FROM deliveries WHERE n > ? AND +status = 'delivered'", (self.deliveries_before,)
-                ).fetchone()[0]
-            time.sleep(0.1)
-        return int(done)
-
 
 @contextmanager
 def world(
@@ -266,7 +202,7 @@ def world(
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
     if copy_of is not None:
-        shutil.copy(copy_of, folder / "bench.db")
+        shutil.copy(copy_of, folder / DATABASE)
         os.sync()
     run.sink.forget()
     one = World(run, folder, **settings)
@@ -274,9 +210,3 @@ def world(
         yield one
     finally:
         one.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bench.cases.fanout import PARALLEL, TASKS_A_SECOND, Figures, flat_out
 from bench.cases.latency import PATH, WAYS, held, percentile
+from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.world import World
 
@@ -25,8 +26,8 @@ class Effect:
         posts = held(one, RATE, seconds).ways[WAYS[1]]
         self.p50.append(percentile(posts, 0.5))
         self.p99.append(percentile(posts, 0.99))
-        one.check_events()
-        one.check_deliveries([PATH])
+        check_events(one)
+        check_deliveries(one, [PATH])
 
     def rows(self, case: int, name: str, without: "Effect") -> Iterator[Row]:
         at_least, at_most = f">= {1 - WITHIN:g}", f"< {1 + WITHIN:g}"

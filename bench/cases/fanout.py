@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.run import Run
 from bench.world import World, world
@@ -50,8 +51,8 @@ def one_round(run: Run, figures: Figures, subscribers: int, settings: dict[str, 
             one.subscribe(path)
         one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
         flat_out(one, paths, figures)
-        one.check_events()
-        one.check_deliveries(paths)
+        check_events(one)
+        check_deliveries(one, paths)
 
 
 def flat_out(one: World, paths: list[str], figures: Figures) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench import heaps
 from bench.cases.effect import Effect
 from bench.cases.latency import PATH
-from bench.load import Order
+from bench.order import Order
 from bench.processes import load
 from bench.report import Row
 from bench.run import Run

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bench.checks import check_events
 from bench.processes import send
 from bench.report import Row
 from bench.run import Run
@@ -55,7 +56,7 @@ def one_round(run: Run, streams: int, figures: Figures) -> None:
         )
         # They hear of everything and want none of it.
         figures.of_account.append(beside(one, ["/v1/events?types=ping"] * streams))
-        one.check_events()
+        check_events(one)
     with world(run) as one:
         one.fill(PUSHES)
         before = one.child.memory_mb()

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from bench.load import Order, Result
+from bench.checks import check_events
+from bench.order import Order, Result
 from bench.processes import load
 from bench.report import Row
 from bench.run import Run
@@ -47,7 +48,7 @@ def ladder(
             for level in levels:
                 bare[level].append(against_bare(one, level))
                 ours[level].append(one.callbacks(run.options.seconds, parallel=level))
-            one.check_events()
+            check_events(one)
     for level in levels:
         rates, base = [one.rate for one in ours[level]], [one.rate for one in bare[level]]
         name = f"callbacks, {level} in parallel{suffix}"

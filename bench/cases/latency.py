@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench.load import Result
+from bench.calls import EVENTS
+from bench.checks import check_deliveries, check_events
+from bench.order import Result
 from bench.report import Row
 from bench.run import Run
-from bench.world import EVENTS, World, world
+from bench.world import World, world
 
 RATES = (50, 200, 1000)
 SHARES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
@@ -49,8 +51,8 @@ def one_round(run: Run, rate: int, seconds: float) -> Round:
         streams = one.open_streams(["/v1/events"])
         found = held(one, rate, seconds)
         told = one.close_streams(streams)
-        one.check_events()
-        one.check_deliveries([PATH])
+        check_events(one)
+        check_deliveries(one, [PATH])
     to_stream = [(told[seq].last - moment) / 1e6 for seq, moment in found.sent.items() if seq in told]
     run.check(len(to_stream) == len(found.sent), f"the stream told {len(to_stream)} of {len(found.sent)} events")
     found.ways[WAYS[2]] = sorted(to_stream)

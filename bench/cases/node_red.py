@@ -11,11 +11,12 @@ from pathlib import Path
 from bench.calls import callbacks
 from bench.cases.fanout import PARALLEL, TASKS_A_SECOND, Figures, flat_out
 from bench.cases.latency import PATH, WAYS, held, percentile
-from bench.load import Order, Result
-from bench.processes import SERVICE_CPU, Child, load, send
+from bench.checks import check_deliveries, check_events
+from bench.order import Order, Result
+from bench.processes import SERVICE_CPU, Child, free_port, load, send
 from bench.report import Row
 from bench.run import Run
-from bench.world import free_port, world
+from bench.world import world
 
 VERSION = "4.1.x"
 NODE_RED_PATH = "/node-red"
@@ -45,8 +46,8 @@ def measure(run: Run, case: int = 9) -> Iterator[Row]:
             one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND + run.options.seconds * RATE))
             flat_out(one, [PATH], ours)
             our_held.append(percentile(held(one, RATE, run.options.seconds).ways[WAYS[1]], 0.5))
-            one.check_events()
-            one.check_deliveries([PATH])
+            check_events(one)
+            check_deliveries(one, [PATH])
     name = f"{PARALLEL} in parallel"
     yield Row(case, f"Node-RED, callbacks passed on, {name}", "/s", its_rates)
     yield Row(

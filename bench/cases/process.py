@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.run import Run
 from bench.world import world
@@ -33,8 +34,8 @@ def measure(run: Run, case: int = 8) -> Iterator[Row]:
             one.callbacks(1 if run.options.quick else LOAD_SECONDS, parallel=PARALLEL)
             one.drained("/subscriber")
             loaded.append(one.child.memory_mb("VmHWM"))
-            one.check_events()
-            one.check_deliveries(["/subscriber"])
+            check_events(one)
+            check_deliveries(one, ["/subscriber"])
     yield Row(case, "start to ready", "s", starts, goal="< 0.7")
     yield Row(case, "memory at rest", "MB", rest, goal="< 60")
     yield Row(case, "CPU at rest", "%", idle, goal="< 1")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from bench.load import Order, Result
+from bench.order import Order, Result
 from bench.processes import load
 from bench.report import Row
 from bench.run import Run

@@ -1,0 +1,47 @@
+"""That nothing acknowledged was lost: counted in the database and in the book of the sink."""
+
+import time
+from collections.abc import Sequence
+
+from bench.calls import EVENTS
+from bench.world import World
+
+# Outcomes are written a moment after the answer of the subscriber.
+PATIENCE = 15.0
+
+
+def check_events(one: World) -> None:
+    """Every acknowledged callback moved its task, once."""
+    with one.sqlite() as db:
+        stored, different = db.execute(
+            "SELECT count(*), count(DISTINCT task_id || type) FROM events WHERE seq > ? AND type IN (?, ?)",
+            (one.seq_before, *EVENTS),
+        ).fetchone()
+    due = one.acknowledged
+    one.run.check(stored == due, f"{due} callbacks were acknowledged, {stored} are stored")
+    one.run.check(stored == different, f"{stored - different} events are stored twice")
+
+
+def check_deliveries(one: World, paths: Sequence[str]) -> None:
+    """Every event came to every subscriber, once, and the store knows it."""
+    due = one.acknowledged
+    book = one.run.sink.book()
+    for path in paths:
+        page = book.get(path, {"count": 0, "repeats": 0})
+        one.run.check(page["count"] == due, f"{due} events were due at {path}, {page['count']} came")
+        one.run.check(not page["repeats"], f"{page['repeats']} events came again to {path}")
+    wanted = due * len(paths)
+    done = delivered(one, wanted)
+    one.run.check(done == wanted, f"{wanted} deliveries were due, {done} are recorded as delivered")
+
+
+def delivered(one: World, wanted: int) -> int:
+    end = time.monotonic() + PATIENCE
+    while True:
+        with one.sqlite() as db:
+            (done,) = db.execute(
+                "SELECT count(*) FROM deliveries WHERE n > ? AND +status = 'delivered'", (one.deliveries_before,)
+            ).fetchone()
+        if done >= wanted or time.monotonic() > end:
+            return int(done)
+        time.sleep(0.1)
