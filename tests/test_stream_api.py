@@ -216,8 +216,12 @@ async def test_a_reader_that_does_not_read_is_let_go_and_resumes(env: dict, monk
             slow.connect(("127.0.0.1", urlsplit(service.url).port))
             slow.sendall(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nX-API-Key: alice-key\r\n"
                          b"Accept: text/event-stream\r\n\r\n")  # fmt: skip
+            assert (await asyncio.to_thread(slow.recv, 100)).startswith(b"HTTP/1.1 200")
             big = txt2img("delay=0", metadata={"pad": "x" * 900_000})
             tasks = [await service.finished(big) for _ in range(5)]
+            async with asyncio.timeout(PATIENCE):
+                while service.bridge.hub.streams:  # nobody is told when a reader is let go
+                    await asyncio.sleep(0.02)
             slow.settimeout(PATIENCE)
             size = await asyncio.to_thread(_drain, slow)
         assert 0 < size < ENOUGH
