@@ -31,7 +31,7 @@ from service.providers.http import HttpSender
 from service.providers.modelslab import ModelsLab
 from service.providers.piapi import PiAPI
 from service.providers.redact import audit
-from service.server import create_server
+from service.server import calm_collector, create_server
 from service.settings import Settings
 from service.store.media import MediaFolder
 from service.store.sqlite import SqliteStore, open_store
@@ -181,6 +181,7 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
     store = await open_store(settings.database_path, kill_point)
     bridge = Bridge(settings, store)
     await bridge.start()
+    calm_collector()
     server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close)
     try:
         await server.serve()

@@ -1,6 +1,7 @@
 """uvicorn with what it leaves to the application: streams that end at shutdown, and limits for slow senders."""
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -105,6 +106,16 @@ def create_server(
         proxy_headers=False,
     )
     return Server(config, before_shutdown)
+
+
+def calm_collector() -> None:
+    """Call when everything is built: what lives as long as the process is not looked through again and again.
+
+    The default thresholds collect every few callbacks, which doubles the p99 of the callback door.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def keep_to_one_cpu() -> None:

@@ -1,7 +1,7 @@
 """Live listeners in this process. Each has a short list of what it has not read yet; who lets it grow is let go."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from service.core.event import FINISHING_EVENTS, Event
 from service.wire.sse import frame
@@ -34,52 +34,61 @@ class Listener:
         self.ended = False
         self.lost = False
 
-    def wants(self, event: Event) -> bool:
-        return (self.types is None or event.type in self.types) and (self.owner is None or self.owner == event.owner)
+    @property
+    def wish(self) -> "Wish":
+        return self.owner, self.types
 
     def take(self) -> list[tuple[Event, bytes]]:
         taken, self.backlog = self.backlog, []
         return taken
 
 
+# Listeners of one wish are asked once for all: ten thousand that want other events cost an event nothing.
+Wish = tuple[str | None, frozenset[str] | None]
+Rooms = dict[Wish, set[Listener]]
+
+
 class Hub:
     def __init__(self) -> None:
         self.last_seq = 0
         self.closed = False
-        self._by_task: dict[str, set[Listener]] = {}
-        self._by_owner: dict[str | None, set[Listener]] = {}
+        self._by_task: dict[str, Rooms] = {}
+        self._by_owner: dict[str | None, Rooms] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
 
     @property
     def streams(self) -> int:
-        return sum(map(len, self._by_task.values())) + sum(map(len, self._by_owner.values()))
+        return sum(1 for _ in self.everybody())
 
     def add(self, listener: Listener) -> None:
-        self._room(listener).add(listener)
+        self._rooms(listener).setdefault(listener.wish, set()).add(listener)
 
     def drop(self, listener: Listener) -> None:
-        room = self._room(listener)
+        rooms = self._rooms(listener)
+        room = rooms.get(listener.wish, set())
         room.discard(listener)
         if not room:
+            rooms.pop(listener.wish, None)
+        if not rooms:
             if listener.task_id is not None:
                 self._by_task.pop(listener.task_id, None)
             else:
                 self._by_owner.pop(listener.owner, None)
 
-    def _room(self, listener: Listener) -> set[Listener]:
+    def _rooms(self, listener: Listener) -> Rooms:
         if listener.task_id is not None:
-            return self._by_task.setdefault(listener.task_id, set())
-        return self._by_owner.setdefault(listener.owner, set())
+            return self._by_task.setdefault(listener.task_id, {})
+        return self._by_owner.setdefault(listener.owner, {})
 
     def publish(self, event: Event) -> None:
         """Called once for each event after its commit, in order of seq."""
         self.last_seq = event.seq
-        rooms = [self._by_owner.get(event.owner), self._by_owner.get(None)]
+        houses = [self._by_owner.get(event.owner), self._by_owner.get(None)]
         if event.task_id is not None:
-            rooms.append(self._by_task.get(event.task_id))
+            houses.append(self._by_task.get(event.task_id))
             if event.type in FINISHING_EVENTS:
                 self._release(event.task_id)
-        listeners = [one for room in rooms if room for one in room if one.wants(event)]
+        listeners = [one for rooms in houses if rooms for one in _who_want(event, rooms)]
         if listeners:
             entry = (event, frame(event))
             for listener in listeners:
@@ -95,8 +104,9 @@ class Hub:
 
     def everybody(self) -> Iterable[Listener]:
         for rooms in (self._by_task, self._by_owner):
-            for room in list(rooms.values()):
-                yield from list(room)
+            for house in list(rooms.values()):
+                for room in list(house.values()):
+                    yield from list(room)
 
     def close(self) -> None:
         """Shutdown: every stream says farewell and ends, every waiting request is answered."""
@@ -130,3 +140,9 @@ class Hub:
         for future in self._waiters.pop(task_id, ()):
             if not future.done():
                 future.set_result(None)
+
+
+def _who_want(event: Event, rooms: Rooms) -> Iterator[Listener]:
+    for (owner, types), room in rooms.items():
+        if (types is None or event.type in types) and (owner is None or owner == event.owner):
+            yield from room

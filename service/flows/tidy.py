@@ -11,7 +11,7 @@ from service.ports import Store
 log = logging.getLogger("callbridge.tidy")
 DAY = 86_400
 KEYS_KEPT_MS = 48 * 3600 * 1000
-STEP = 50
+STEP = 10
 # Between two steps, so that callbacks always come first; between two rounds.
 BREATH, ROUND = 0.02, 600.0
 

@@ -132,7 +132,8 @@ class SqliteTasks:
             terms.append("id < ?")
             values.append(query.before)
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        rows = await self.database.rows(f"{SELECT}{where} ORDER BY id DESC LIMIT ?", [*values, query.limit])
+        read = self.database.scanned_rows if query.metadata or query.model else self.database.rows
+        rows = await read(f"{SELECT}{where} ORDER BY id DESC LIMIT ?", [*values, query.limit])
         return [task_from_row(row) for row in rows]
 
     async def _tasks(self, where: str, values: Sequence[str | int]) -> list[Task]:

@@ -32,7 +32,6 @@ KEPT_BODY = 4096
 # Refused calls that are written down a second: a stranger must not fill the disk.
 AUDIT_RATE = 20.0
 REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict}
-TAKEN = b'{"received":true}'
 
 
 class Door:
@@ -54,7 +53,8 @@ class Door:
             log.exception("a callback met an unknown fault")
             await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."))
         else:
-            await send_raw(send, 200, TAKEN, "application/json", {})
+            # Without a body the answer is one write to the socket; providers read only the status.
+            await send_raw(send, 200, b"", "text/plain", {})
 
     async def _take(self, scope: Scope, receive: Receive) -> None:
         provider_name, _, token_text = scope["path"][len(PREFIX) :].partition("/")

@@ -17,6 +17,7 @@ CREATE TABLE tasks (
     deadline_at INTEGER NOT NULL
 );
 CREATE INDEX tasks_by_owner ON tasks (owner, id);
+CREATE INDEX tasks_by_model ON tasks (owner, model, id);
 -- Most tasks end completed: those are found by owner, and leave this index, which is what a callback pays for.
 CREATE INDEX tasks_by_status ON tasks (status, owner, id) WHERE status <> 'completed';
 -- What waits here, and what was sent and is not finished: small, however long the history grows.
