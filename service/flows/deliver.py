@@ -16,7 +16,7 @@ from service.wire.tokens import Tokens
 log = logging.getLogger("callbridge.deliver")
 
 # Over all lanes: fresh deliveries in memory, and outcomes that are not on disk yet.
-MOST_IN_MEMORY = 8192
+MOST_IN_MEMORY = 16384
 MOST_UNRECORDED = 512
 BURY_STEP = 500
 

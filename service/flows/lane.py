@@ -14,8 +14,8 @@ from service.ports import Outcome
 log = logging.getLogger("callbridge.deliver")
 
 PARALLEL = 8
-# Deliveries of one lane in memory; more wait on disk.
-ROOM = 256
+# Deliveries of one lane in memory, and of one whose last attempt failed; more wait on disk.
+ROOM, FAILING_ROOM = 1024, 32
 CLAIM = 64
 LEASE_MS = 15 * 60 * 1000
 # A target that only fails is tried at this pace, so that a million deliveries to a dead one cost the others nothing.
@@ -79,7 +79,8 @@ class Lane:
 
     def wants(self) -> bool:
         waiting = len(self._ready) + self._waiting_behind
-        if self._on_disk or waiting >= ROOM or self.dispatcher.full:
+        room = FAILING_ROOM if self._failures else ROOM
+        if self._on_disk or waiting >= room or self.dispatcher.full:
             # Once something waits on disk all that is newer must go there too, or it would overtake.
             self._on_disk = self._missed_while_claiming = True
             return False
