@@ -104,6 +104,7 @@ class Subscriber:
 
     url: str = ""
     received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     answer: Callable[[Request, bytes], Any] | None = None
     parallel: int = 0
     most_parallel: int = 0
@@ -124,6 +125,7 @@ class Subscriber:
         try:
             async with self._changed:
                 self.received.append((dict(request.headers), body))
+                self.requests.append(request.url.path)
                 self._changed.notify_all()
             answer = self.answer(request, body) if self.answer else Response(status_code=204)
             return await answer if asyncio.iscoroutine(answer) else answer

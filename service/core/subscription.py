@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from msgspec import Struct
@@ -24,8 +23,8 @@ class Subscription:
     filter: dict[str, Any] = field(default_factory=dict)
     description: str | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    old_secret: str | None = field(default=None, repr=False)
-    old_secret_until: int | None = None
+    # Secrets from before a rotation, each with the moment until which it signs too.
+    old_secrets: tuple[tuple[str, int], ...] = field(default=(), repr=False)
     enabled: bool = True
     disabled_reason: str | None = None
     failing_since: int | None = None
@@ -54,10 +53,8 @@ class Subscription:
         return all(key in metadata and _same(metadata[key], value) for key, value in wanted.items())
 
     def secrets(self, now: int) -> list[str]:
-        """Newest first; the old one signs too until its time is over."""
-        if self.old_secret and self.old_secret_until and self.old_secret_until > now:
-            return [self.secret, self.old_secret]
-        return [self.secret]
+        """Newest first; old ones sign too until their time is over."""
+        return [self.secret, *(secret for secret, until in self.old_secrets if until > now)]
 
     def document(self) -> dict[str, Any]:
         """Without the secret and without the values of `headers`: both are shown to nobody again."""
@@ -89,10 +86,12 @@ class Recipient(Struct, frozen=True):
     url: str
 
 
+LANE_OF_URL = "url:"
+
+
 def callback_lane(owner: str, url: str) -> str:
-    """Tasks of one owner that call the same host share a lane: a hanging host costs the others nothing."""
-    parts = urlsplit(url)
-    return f"url:{owner}:{parts.scheme}://{parts.netloc}"
+    """A callback_url is a subscription of its own: a hanging one costs the others nothing."""
+    return f"{LANE_OF_URL}{owner}:{url}"
 
 
 def recipients(

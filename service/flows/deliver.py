@@ -8,8 +8,9 @@ from typing import Any
 
 from service.core.delivery import GONE, Delivery
 from service.core.errors import Unavailable
-from service.core.subscription import Subscription
+from service.core.subscription import LANE_OF_URL, Subscription
 from service.flows.lane import Lane
+from service.flows.places import Places
 from service.ports import Outcome, Outlet, Store
 from service.wire.tokens import Tokens
 
@@ -39,6 +40,7 @@ class Dispatcher:
         self._now = now
         self.stopping = False
         self._lanes: dict[str, Lane] = {}
+        self._places = Places()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.in_memory = 0
         self._unrecorded = 0
@@ -77,7 +79,7 @@ class Dispatcher:
 
     def forget_if_idle(self, lane: Lane) -> None:
         # Lanes of callback addresses come and go with the tasks.
-        if lane.idle and lane.name.startswith("url:"):
+        if lane.idle and lane.name.startswith(LANE_OF_URL):
             self._lanes.pop(lane.name, None)
 
     # --- what lanes ask ---
@@ -88,6 +90,15 @@ class Dispatcher:
     @property
     def full(self) -> bool:
         return self.in_memory >= MOST_IN_MEMORY
+
+    def has_place(self, lane: Lane) -> bool:
+        return self._places.free_for(lane)
+
+    def take_place(self, lane: Lane) -> None:
+        self._places.take(lane)
+
+    def leave_place(self, lane: Lane) -> None:
+        self._places.leave(lane)
 
     @property
     def lagging(self) -> bool:
@@ -100,7 +111,7 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     def enabled(self, lane: str) -> bool:
-        if lane.startswith("url:"):
+        if lane.startswith(LANE_OF_URL):
             return True
         subscription = self.store.subscriptions.known(lane)
         return subscription is not None and subscription.enabled
@@ -195,7 +206,7 @@ class Dispatcher:
     # --- removed subscriptions ---
 
     def bury_if_removed(self, lane: str) -> None:
-        if not lane.startswith("url:") and self.store.subscriptions.known(lane) is None:
+        if not lane.startswith(LANE_OF_URL) and self.store.subscriptions.known(lane) is None:
             self.spawn(self._bury(lane))
 
     async def _bury(self, lane: str) -> None:

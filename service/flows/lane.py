@@ -53,6 +53,14 @@ class Dispatcher(Protocol):
 
     async def next_due(self, lane: str) -> int | None: ...
 
+    def has_place(self, lane: "Lane") -> bool:
+        """False: the host is busy with other lanes; this one is pumped when a place is free."""
+        ...
+
+    def take_place(self, lane: "Lane") -> None: ...
+
+    def leave_place(self, lane: "Lane") -> None: ...
+
     def forget_if_idle(self, lane: "Lane") -> None: ...
 
 
@@ -101,6 +109,8 @@ class Lane:
         if self.dispatcher.stopping or not self.dispatcher.enabled(self.name):
             return
         while self._ready and self._running < PARALLEL and not self.dispatcher.lagging:
+            if not self.dispatcher.has_place(self):
+                return
             if self._not_before > loop.time():
                 self._wake_at(self._not_before)
                 return
@@ -128,6 +138,7 @@ class Lane:
     def _start(self, delivery: Delivery) -> None:
         self._running += 1
         self.dispatcher.in_memory -= 1
+        self.dispatcher.take_place(self)
         self.dispatcher.spawn(self._attempt(delivery))
 
     async def _attempt(self, delivery: Delivery) -> None:
@@ -137,6 +148,7 @@ class Lane:
         finally:
             self._running -= 1
             self._let_next_of_task(delivery)
+            self.dispatcher.leave_place(self)
         if outcome is None:  # nobody to send it to any more
             self.pump()
             return
@@ -146,6 +158,7 @@ class Lane:
         await self.dispatcher.note_health(delivery, outcome)
         if after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
             self._wake_in(after.next_attempt_at)
+        self.dispatcher.forget_if_idle(self)
 
     def _let_next_of_task(self, delivery: Delivery) -> None:
         if delivery.tries or delivery.task_id is None:

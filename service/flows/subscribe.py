@@ -10,6 +10,8 @@ from service.ports import EventQuery, Store
 from service.wire.signature import new_secret
 
 BOTH_SIGN_MS = 24 * 3600 * 1000
+# One signature each: a header has its limits.
+MOST_OLD_SECRETS = 10
 # Replay goes in steps: a long one must not hold the writer.
 STEP = 200
 
@@ -35,11 +37,11 @@ class Subscriber:
 
     def rotated(self, subscription: Subscription) -> Subscription:
         now = now_ms()
+        still_signing = [old for old in subscription.old_secrets if old[1] > now]
         return replace(
             subscription,
             secret=new_secret(),
-            old_secret=subscription.secret,
-            old_secret_until=now + BOTH_SIGN_MS,
+            old_secrets=((subscription.secret, now + BOTH_SIGN_MS), *still_signing)[:MOST_OLD_SECRETS],
             updated_at=now,
         )
 

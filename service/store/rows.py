@@ -12,8 +12,8 @@ from service.core.task import Task
 
 EVENT_COLUMNS = "seq, id, type, owner, task_id, at, body"
 SUBSCRIPTION_COLUMNS = (
-    "id, owner, url, secret, created_at, updated_at, events, filter, description, headers, old_secret,"
-    " old_secret_until, enabled, disabled_reason, failing_since"
+    "id, owner, url, secret, created_at, updated_at, events, filter, description, headers, old_secrets,"
+    " enabled, disabled_reason, failing_since"
 )
 DELIVERY_COLUMNS = (
     "d.n, d.lane, d.subscription_id, d.owner, d.seq, d.event_id, d.event_type, d.task_id, d.url, d.status, d.tries,"
@@ -61,7 +61,7 @@ def event_from_row(row: tuple[Any, ...]) -> Event:
 
 def subscription_from_row(row: tuple[Any, ...]) -> Subscription:
     item_id, owner, url, secret, created_at, updated_at, events, wanted, description, headers, *rest = row
-    old_secret, old_secret_until, enabled, disabled_reason, failing_since = rest
+    old_secrets, enabled, disabled_reason, failing_since = rest
     return Subscription(
         id=item_id,
         owner=owner,
@@ -73,8 +73,7 @@ def subscription_from_row(row: tuple[Any, ...]) -> Subscription:
         filter=orjson.loads(wanted),
         description=description,
         headers=orjson.loads(headers),
-        old_secret=old_secret,
-        old_secret_until=old_secret_until,
+        old_secrets=tuple((secret, until) for secret, until in orjson.loads(old_secrets)),
         enabled=bool(enabled),
         disabled_reason=disabled_reason,
         failing_since=failing_since,
@@ -93,8 +92,7 @@ def subscription_to_row(item: Subscription) -> tuple[Any, ...]:
         orjson.dumps(item.filter).decode(),
         item.description,
         orjson.dumps(item.headers).decode(),
-        item.old_secret,
-        item.old_secret_until,
+        orjson.dumps(item.old_secrets).decode(),
         int(item.enabled),
         item.disabled_reason,
         item.failing_since,
