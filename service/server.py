@@ -20,38 +20,44 @@ STOP_SECONDS = 10
 
 
 class Protocol(HttpToolsProtocol):
-    """Cuts who sends the head or the body of a request too slowly, or a head without end."""
+    """Cuts who sends the head or the body of a request too slowly, or a head without end.
+
+    A request that comes in one piece, as most do, never meets a timer.
+    """
 
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
-    _in_body = False
+    _part = ""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._arm(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
-        if self._timer is None and not self._in_body:
-            # The next request on a kept connection: its head has the same time.
-            self._arm(HEAD_SECONDS)
-        self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_body:
-            # Only a body that did not come with its head: most do.
-            if self._timer is None:
-                self._arm(BODY_SECONDS)
-        elif self._timer is not None and self._head_bytes > HEAD_BYTES:
-            self._cut()
+        if not self._part:
+            return
+        if self._part == "head":
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._cut()
+                return
+        if self._timer is None:
+            self._arm(HEAD_SECONDS if self._part == "head" else BODY_SECONDS)
+
+    def on_message_begin(self) -> None:
+        self._part = "head"
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._part = "body"
+        self._head_bytes = 0
         self._disarm()
-        self._in_body = True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._part = ""
         self._disarm()
-        self._in_body = False
-        self._head_bytes = 0
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -99,7 +99,10 @@ class Provider(Protocol):
     def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer: ...
 
     def authenticate(self, headers: Mapping[str, str], callback: Callback) -> None:
-        """Raise CallbackRefused(401) before the body is read, when a header is what proves the sender."""
+        """Raise CallbackRefused(401) before the body is read, when a header is what proves the sender.
+
+        Names of `headers` are in lower case.
+        """
         ...
 
     def read_callback(self, task_id: str, body: bytes) -> Update:

@@ -31,6 +31,9 @@ PREFIX = "/webhooks/"
 KEPT_BODY = 4096
 # Refused calls that are written down a second: a stranger must not fill the disk.
 AUDIT_RATE = 20.0
+# Without a body the answer is one write to the socket; providers read only the status.
+TAKEN = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+NO_BODY = {"type": "http.response.body", "body": b""}
 REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict}
 
 
@@ -53,8 +56,8 @@ class Door:
             log.exception("a callback met an unknown fault")
             await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."))
         else:
-            # Without a body the answer is one write to the socket; providers read only the status.
-            await send_raw(send, 200, b"", "text/plain", {})
+            await send(TAKEN)
+            await send(NO_BODY)
 
     async def _take(self, scope: Scope, receive: Receive) -> None:
         provider_name, _, token_text = scope["path"][len(PREFIX) :].partition("/")
