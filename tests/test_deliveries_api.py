@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service import __version__
+from service.flows import deliver
 from tests.conftest import TXT2IMG, Service, Subscriber, free_port, running, txt2img
 
 
@@ -173,6 +174,36 @@ async def test_a_tasks_events_are_first_attempted_in_order(service: Service, sub
     for task in tasks:
         first = dict.fromkeys(e["type"] for e in subscriber.events if e["data"]["id"] == task["id"])
         assert list(first) == moves
+
+
+async def test_a_lane_that_found_no_room_in_memory_looks_on_disk(
+    service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 0)
+    await subscribe(service, subscriber.url)
+    await service.submit(TXT2IMG)
+    await settled(service, "delivered")
+
+
+async def test_what_is_claimed_from_disk_goes_before_what_is_told_meanwhile(
+    service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliveries = service.bridge.store.deliveries
+    next_due = deliveries.next_due
+
+    async def slow_next_due(lane: str) -> int | None:
+        monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 100)
+        [task] = (await service.client.get("/v1/tasks")).json()["data"]
+        await service.event(task["id"], "task.completed")
+        return await next_due(lane)
+
+    moves = ["task.queued", "task.submitted", "task.completed"]
+    await subscribe(service, subscriber.url, events=moves)
+    monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(deliveries, "next_due", slow_next_due)
+    await service.submit(TXT2IMG)
+    await settled(service, "delivered", 3)
+    assert subscriber.types == moves
 
 
 async def test_a_hanging_subscriber_delays_nobody_else(env: dict, subscriber: Subscriber) -> None:

@@ -90,7 +90,9 @@ class Lane:
         room = FAILING_ROOM if self._failures else ROOM
         if self._on_disk or waiting >= room or self.dispatcher.full:
             # Once something waits on disk all that is newer must go there too, or it would overtake.
-            self._on_disk = self._missed_while_claiming = True
+            self._missed_while_claiming = True
+            # When the whole is full this lane may be idle, and then nobody else would look there.
+            self.look_on_disk()
             return False
         return True
 
