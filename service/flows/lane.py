@@ -188,22 +188,23 @@ class Lane:
 
     async def _claim(self) -> None:
         self._missed_while_claiming = False
-        claimed: list[Delivery] = []
         try:
             claimed = await self.dispatcher.claim(self.name, CLAIM, LEASE_MS)
+            # Before anything else is waited for: what is told meanwhile must stand behind them.
+            self._ready.extend(claimed)
+            self.dispatcher.in_memory += len(claimed)
             if len(claimed) < CLAIM and not self._missed_while_claiming:
                 self._on_disk = False
                 due = await self.dispatcher.next_due(self.name)
                 if due is not None:
                     self._wake_in(due)
         except Unavailable:
+            self._on_disk = True
             await asyncio.sleep(1)
         except CallbridgeError as error:
             log.error("lane %s: %s", self.name, error.detail)
         finally:
             self._claiming = False
-        self._ready.extend(claimed)
-        self.dispatcher.in_memory += len(claimed)
         self.pump()
         self.dispatcher.forget_if_idle(self)
 
