@@ -128,8 +128,9 @@ class Bridge:
     async def start(self) -> None:
         self.hub.last_seq = await self.store.events.last_seq()
         self.store.listen(self)
-        await recover(self.store, self.providers, self.timing)
+        # First, so that what `recover` tells stands behind what waits since before the end.
         await self.dispatcher.start()
+        await recover(self.store, self.providers, self.timing)
         self.submitter.start()
         self.sweeper.start()
         self.tidier.start()

@@ -14,8 +14,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service import __version__
+from service.core.times import now_ms
 from service.flows import deliver
+from service.settings import load_settings
+from service.store.sqlite import open_store
 from tests.conftest import TXT2IMG, Service, Subscriber, free_port, running, txt2img
+from tests.store_contract import a_subscription, sent
 
 
 async def subscribe(service: Service, url: str, **fields: Any) -> dict[str, Any]:
@@ -252,6 +256,17 @@ async def test_what_was_not_delivered_is_delivered_after_a_restart(env: dict, su
     async with running(env) as service:
         [row] = await settled(service, "delivered")
     assert {headers["webhook-id"] for headers, _ in subscriber.received} == {row["event_id"]}
+
+
+async def test_what_a_restart_tells_stands_behind_what_waited_before(env: dict, subscriber: Subscriber) -> None:
+    moves = ("task.queued", "task.unconfirmed")
+    store = await open_store(load_settings(env).database_path)
+    await store.subscriptions.add(a_subscription(url=subscriber.url, events=moves))
+    await sent(store, created_at=now_ms(), deadline_at=now_ms() + 60_000)
+    await store.close()
+    async with running(env) as service:
+        await settled(service, "delivered", 2)
+    assert tuple(subscriber.types) == moves
 
 
 # --- what one sees ---
