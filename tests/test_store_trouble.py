@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,6 +179,18 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
         await until(lambda: not service.bridge.store.database.writer.healthy)
     event = await service.event(task["id"], "task.submitted")
     assert event["data"]["provider_task_id"]
+
+
+async def test_what_is_taken_while_the_disk_hangs_comes_to_hand_when_it_answers(tmp_path: Path) -> None:
+    store = await open_store(str(tmp_path / "test.db"))
+    await store.tasks.add(a_task(), None)
+    answers = threading.Event()
+    store.database.writer._thread.submit(answers.wait)
+    taking = asyncio.create_task(store.tasks.claim_queued("piapi", "alice", 1, 0))
+    await until(lambda: not store.database.writer.healthy)
+    answers.set()
+    assert len(await taking) == 1
+    await store.close()
 
 
 async def until(true: Callable[[], object]) -> None:

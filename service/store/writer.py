@@ -24,6 +24,8 @@ T = TypeVar("T")
 BATCH = 64
 # Longest wait of a change before its caller hears 503: a provider gives up after a few seconds.
 PATIENCE = 8.0
+# Asked by our own loops, which can wait: what they take must come into their hands, or nobody would ever do it.
+TAKING = frozenset({Point.CLAIM_TASK, Point.CLAIM_DELIVERIES})
 
 
 @dataclass(slots=True)
@@ -154,7 +156,7 @@ class Writer:
             log.error("the disk has not answered for %g s", PATIENCE)
         self.healthy = False
         late = Unavailable("The store does not answer at the moment; try again.", retry_after=5)
-        self._fail(batch, late)
+        self._fail([job for job in batch if job.name not in TAKING], late)
         self._fail(list(self._jobs), late)
         self._jobs.clear()
         self._watch = asyncio.get_running_loop().call_later(1.0, self._disk_hangs, [])
