@@ -1,5 +1,6 @@
 """Paid once: what is sent, when it is sent again, and how a lost answer is found."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -100,6 +101,23 @@ async def test_a_person_may_send_an_unconfirmed_task_again(service: Service, san
     done = await service.event(task["id"], "task.completed")
     assert done["data"]["attempts"] == 2
     assert (await service.client.post(f"/v1/tasks/{task['id']}/resubmit")).status_code == 409
+
+
+async def test_what_is_taken_at_the_moment_of_a_stop_goes_back_to_the_queue(env: dict[str, str], sandbox: str) -> None:
+    stops: list[asyncio.Task[None]] = []
+
+    def stop_there(point: str) -> None:
+        if point == "before:claim_task" and not stops:
+            stops.append(asyncio.create_task(service.bridge.submitter.stop(1)))
+
+    async with running(env, stop_there) as service:
+        task = await service.submit(txt2img("delay=0.05"))
+        while not stops:
+            await service.client.get("/healthz")
+        await stops[0]
+        assert await service.bridge.store.tasks.perhaps_sent() == []
+    async with running(env) as service:
+        await service.event(task["id"], "task.completed")
 
 
 @pytest.mark.parametrize("make", [txt2img, img2img], ids=["piapi", "modelslab"])

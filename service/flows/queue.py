@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
@@ -74,8 +75,7 @@ class ProviderQueue:
         """Requests in hand may end; what is cut counts as perhaps sent at the next start."""
         if self._loop is not None:
             self._loop.cancel()
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=patience)
+            await asyncio.wait({self._loop, *self._sending}, timeout=patience)
         for sending in self._sending:
             sending.cancel()
 
@@ -111,10 +111,23 @@ class ProviderQueue:
             owner = next((name for name in owners if name > self._last_owner), owners[0])
             self._last_owner = owner
             share = max(1, room // len(owners)) if len(owners) > 1 else room
-            for task in await self.store.tasks.claim_queued(self.provider.name, owner, share, self.timing.now()):
+            for task in await self._claim(owner, share):
                 sending = asyncio.create_task(self._send(task))
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
+
+    async def _claim(self, owner: str, limit: int) -> list[Task]:
+        taking = asyncio.ensure_future(
+            self.store.tasks.claim_queued(self.provider.name, owner, limit, self.timing.now())
+        )
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The service stops: what was just taken is not sent, and must not count as perhaps sent.
+            with suppress(CallbridgeError):
+                for task in await taking:
+                    await self.store.tasks.change(Point.GIVE_BACK, task.id, given_back)
+            raise
 
     async def _send(self, task: Task) -> None:
         try:
