@@ -229,6 +229,25 @@ async def test_a_reader_that_does_not_read_is_let_go_and_resumes(env: dict, monk
             assert len(await take(source, 4 * len(tasks))) == 20
 
 
+async def test_a_reader_that_stops_in_the_middle_of_a_replay_is_let_go(
+    env: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(stream, "PAGE", 2)
+    async with running(env) as service:
+        for _ in range(5):
+            await service.finished(txt2img("delay=0", metadata={"pad": "x" * 900_000}))
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", urlsplit(service.url).port))
+            slow.sendall(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nX-API-Key: alice-key\r\n"
+                         b"Accept: text/event-stream\r\n\r\n")  # fmt: skip
+            assert (await asyncio.to_thread(slow.recv, 100)).startswith(b"HTTP/1.1 200")
+            async with asyncio.timeout(PATIENCE):
+                while service.bridge.hub.streams:  # nobody is told when a reader is let go
+                    await asyncio.sleep(0.02)
+
+
 def _drain(slow: socket.socket) -> int:
     """Reads what is left until the other side ends the line, or it is too much; returns how much that was."""
     size = 0

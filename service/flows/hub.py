@@ -92,8 +92,10 @@ class Hub:
         if listeners:
             entry = (event, frame(event))
             for listener in listeners:
-                listener.backlog.append(entry)
-                listener.lost |= len(listener.backlog) > LONGEST_BACKLOG
+                if len(listener.backlog) < LONGEST_BACKLOG:
+                    listener.backlog.append(entry)
+                else:
+                    listener.lost = True
             self._notify(listeners)
 
     def _notify(self, listeners: list[Listener]) -> None:

@@ -117,8 +117,7 @@ class _Reader:
 
     def heartbeat(self) -> None:
         """A reader that took nothing between two beats is let go: it resumes by Last-Event-ID."""
-        if self.pumping is None:
-            self.stuck = 0
+        if self.live and self.pumping is None:
             self.beat = True
             self.wake()
             return
@@ -151,6 +150,7 @@ class _Reader:
 
     async def _write(self, text: bytes) -> None:
         await self.send({"type": "http.response.body", "body": text, "more_body": True})
+        self.stuck = 0
 
     async def _end(self, text: bytes) -> None:
         self.done = True
