@@ -213,4 +213,6 @@ class Dispatcher:
         """In steps: a million waiting deliveries must not hold the writer."""
         while await self.store.deliveries.bury(lane, BURY_STEP) and not self.stopping:
             await asyncio.sleep(0)
-        self._lanes.pop(lane, None)
+        gone = self._lanes.pop(lane, None)
+        if gone is not None:
+            self.in_memory -= gone.waiting

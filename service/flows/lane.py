@@ -85,10 +85,13 @@ class Lane:
     def idle(self) -> bool:
         return not (self._ready or self._running or self._on_disk or self._claiming or self._timer)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._ready) + self._waiting_behind
+
     def wants(self) -> bool:
-        waiting = len(self._ready) + self._waiting_behind
         room = FAILING_ROOM if self._failures else ROOM
-        if self._on_disk or waiting >= room or self.dispatcher.full:
+        if self._on_disk or self.waiting >= room or self.dispatcher.full:
             # Once something waits on disk all that is newer must go there too, or it would overtake.
             self._missed_while_claiming = True
             # When the whole is full this lane may be idle, and then nobody else would look there.
