@@ -1,6 +1,7 @@
 """One signed POST, by Standard Webhooks; no redirects, no private addresses."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -90,6 +91,8 @@ def seconds_of(retry_after: str | None) -> float | None:
         return None
     try:
         return max(0.0, float(int(retry_after)))
+    except OverflowError:
+        return math.inf
     except ValueError:
         pass
     try:
