@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.errors import Conflict
-from service.core.task import FINISHED, RANK, Task, failure
+from service.core.task import FINISHED, RANK, Task, Update, failure
 from service.core.task import Status as S
 from service.flows.cancel import canceled
 from service.flows.moves import NOTHING, Timing, apply, given_back, rejected, unconfirmed
@@ -202,6 +202,16 @@ def test_a_result_is_kept_whatever_we_or_the_order_of_things_did_before(
     assert world.task.status is S.COMPLETED
     assert world.task.output is not None
     assert world.task.output["url"] == URL
+
+
+def test_what_was_said_of_the_earlier_attempt_does_not_touch_a_task_that_waits_to_be_sent_again() -> None:
+    world = sent_task("piapi")
+    earlier = world.task.attempts
+    play(world, [refused])
+    world.task = world.task.resubmitted(world.now, world.now + 1)
+    for status in (S.PROCESSING, S.FAILED):
+        assert not world.do(apply(Update(status, error=failure("x", "x")), world.timing, attempt=earlier))
+    assert world.do(apply(Update(S.COMPLETED, output={"url": URL}), world.timing, attempt=earlier))
 
 
 async def test_a_result_that_comes_after_a_refused_submit_still_counts(service: Service) -> None:

@@ -38,7 +38,9 @@ def apply(update: Update, timing: Timing, *, attempt: int | None = None) -> Deci
     """`attempt` is the one the update is about; None: the present one."""
 
     def decide(task: Task) -> Decision:
-        if attempt is not None and attempt < task.attempts and update.status is not S.COMPLETED:
+        # What waits to be sent again counts as the next attempt.
+        present = task.attempts + (task.status is S.QUEUED and task.sent_at is None)
+        if attempt is not None and attempt < present and update.status is not S.COMPLETED:
             return NOTHING  # an earlier attempt: only a result still counts, because it was paid for
         now = timing.now()
         if task.status is S.QUEUED and update.status in (S.PROCESSING, S.COMPLETED):
