@@ -248,6 +248,11 @@ async def test_tasks_are_filtered_by_status_provider_and_model(service: Service)
     assert await listed(service, model="other") == []
 
 
+async def test_too_many_metadata_filters_are_422(service: Service) -> None:
+    answer = await service.client.get("/v1/tasks", params={f"metadata.{n}": "x" for n in range(1500)})
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+
+
 @pytest.mark.parametrize(
     ("value", "asked"), [("A-17", "A-17"), (17, "17"), (1.5, "1.5"), (True, "true"), (False, "false"), ("кот", "кот")]
 )

@@ -25,6 +25,7 @@ from service.web.requests import bad_query, limit_of, one_of, plain, read_json
 
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 LONGEST_WAIT = 120
+MOST_METADATA = 50
 # Heroku's router ends a request without a byte for 30 s.
 LONGEST_WAIT_ON_HEROKU = 25
 STATUSES = tuple(status.value for status in Status)
@@ -120,6 +121,8 @@ class TaskRoutes:
         cursor = plain(request, "cursor")
         if cursor is not None and not re.fullmatch(r"tsk_[0-9a-f]{32}", cursor):
             raise bad_query("cursor", "must be the next_cursor of an earlier page")
+        if sum(name.startswith("metadata.") for name in request.query_params) > MOST_METADATA:
+            raise bad_query("metadata", f"can be asked for at most {MOST_METADATA} times")
         limit = limit_of(request)
         query = TaskQuery(
             owner=caller.owner,
