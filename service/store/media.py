@@ -28,6 +28,9 @@ class MediaFolder:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+        else:
+            # It belongs to a younger task now too.
+            os.utime(path)
         return f"{self._public_url}/media/{self._tokens.media(name)}"
 
     def find(self, token: str) -> tuple[Path, str] | None:
