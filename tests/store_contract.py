@@ -6,6 +6,7 @@ A subclass gives two fixtures: `store`, and `after_a_crash`, which opens what an
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -617,7 +618,8 @@ class StoreContract:
     # --- tidying ---
 
     async def test_old_finished_tasks_go_with_all_that_belongs_to_them(self, store: Store) -> None:
-        await deliveries(store, 2)
+        for made in (await deliveries(store, 2))[1]:
+            await store.deliveries.record(made.after(Attempt(NOW, 204, None, 12), None))
         open_one = await added(store)
         young = await finished(store, NOW + DAY)
         while await store.tidy(NOW + 1, 0, 10):
@@ -626,6 +628,25 @@ class StoreContract:
         left = {event.task_id for event in await events(store)}
         assert left == {open_one.id, young.id}
         assert {item.task_id for item in await store.deliveries.find(DeliveryQuery(None))} == {young.id}
+
+    async def test_what_is_still_to_be_delivered_keeps_its_task(self, store: Store) -> None:
+        subscription, [made] = await deliveries(store)
+        await store.tidy(NOW + 1, 0, 10)
+        assert [item.n for item in await store.deliveries.find(DeliveryQuery(None))] == [made.n]
+        await store.subscriptions.change(subscription.id, lambda item: (replace(item, enabled=False), None))
+        await store.tidy(NOW + 1, 0, 10)
+        assert await store.deliveries.find(DeliveryQuery(None)) == []
+
+    async def test_an_event_that_was_removed_meanwhile_is_not_replayed(self, store: Store) -> None:
+        subscription = a_subscription()
+        await store.subscriptions.add(subscription)
+        task = await finished(store, callback_url=None)
+        told = await events(store, task_id=task.id)
+        for made in await store.deliveries.find(DeliveryQuery(None)):
+            await store.deliveries.record(made.after(Attempt(NOW, 204, None, 12), None))
+        await store.tidy(NOW + 1, 0, 10)
+        assert await store.deliveries.replay(subscription, told, NOW) == 0
+        assert await store.deliveries.lanes() == []
 
     async def test_tidying_goes_in_steps(self, store: Store) -> None:
         for _ in range(5):

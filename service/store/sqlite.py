@@ -11,6 +11,12 @@ from service.store.events import SqliteEvents
 from service.store.subscriptions import SqliteSubscriptions
 from service.store.tasks import SqliteTasks
 
+# What is still tried keeps its task; what a disabled subscription left lying does not.
+NOTHING_WAITS = (
+    "NOT EXISTS (SELECT 1 FROM deliveries d LEFT JOIN subscriptions s ON s.id = d.subscription_id"
+    " WHERE d.task_id = tasks.id AND d.status = 'pending' AND (d.subscription_id IS NULL OR s.enabled))"
+)
+
 
 class SqliteStore:
     def __init__(self, database: Database) -> None:
@@ -43,7 +49,7 @@ class SqliteStore:
 
         def work() -> int:
             old = db.execute(
-                "SELECT id FROM tasks WHERE id < ? AND finished_at < ? ORDER BY id LIMIT ?",
+                f"SELECT id FROM tasks WHERE id < ? AND finished_at < ? AND {NOTHING_WAITS} ORDER BY id LIMIT ?",
                 (f"tsk_{tasks_before:012x}", tasks_before, limit),
             ).fetchall()
             gone = len(old)
