@@ -103,6 +103,14 @@ async def test_a_person_may_send_an_unconfirmed_task_again(service: Service, san
     assert (await service.client.post(f"/v1/tasks/{task['id']}/resubmit")).status_code == 409
 
 
+async def test_a_fault_of_ours_in_a_submit_makes_it_unconfirmed_and_frees_its_place(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.bridge.providers["piapi"], "read_answer", lambda *_: 1 / 0)
+    task = await service.submit(txt2img("hold=x"))
+    await service.event(task["id"], "task.unconfirmed")
+
+
 async def test_what_is_taken_at_the_moment_of_a_stop_goes_back_to_the_queue(env: dict[str, str], sandbox: str) -> None:
     stops: list[asyncio.Task[None]] = []
 

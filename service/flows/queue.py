@@ -140,6 +140,9 @@ class ProviderQueue:
             log.error("task %s: its submit could not be recorded: %s", task.id, error)
         except Exception:
             log.exception("task %s: its submit met an unknown fault", task.id)
+            # It must not hold a place at the provider until its deadline.
+            with suppress(Unavailable):
+                await self._record(task, Unclear("The service met a fault while it sent this task."))
         self.wake(fresh=False)
 
     async def _submit(self, task: Task) -> None:
