@@ -31,7 +31,7 @@ from service.providers.http import HttpSender
 from service.providers.modelslab import ModelsLab
 from service.providers.piapi import PiAPI
 from service.providers.redact import audit
-from service.server import calm_collector, create_server
+from service.server import calm_collector, create_server, end_for_sure
 from service.settings import Settings
 from service.store.media import MediaFolder
 from service.store.sqlite import SqliteStore, open_store
@@ -50,6 +50,8 @@ log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
 LAST_REQUESTS = 8.0
 CONNECT_SECONDS = 10.0
+# A disk or a name server that hangs must not keep the process: what is not acknowledged is done at the next start.
+STOP_SECONDS = 24.0
 
 
 class Bridge:
@@ -183,7 +185,12 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
     bridge = Bridge(settings, store)
     await bridge.start()
     calm_collector()
-    server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close)
+
+    def before_shutdown() -> None:
+        end_for_sure(STOP_SECONDS)
+        bridge.hub.close()
+
+    server = create_server(bridge.app, settings.host, settings.port, before_shutdown)
     try:
         await server.serve()
     finally:

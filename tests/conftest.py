@@ -46,11 +46,16 @@ IMG2IMG = {
 
 def txt2img(sandbox: str = "delay=0.05", **fields: Any) -> dict[str, Any]:
     """A PiAPI task; `sandbox` tells the pretend provider how to behave."""
-    return TXT2IMG | {"input": {"prompt": f"a little cat [sandbox: {sandbox}]"}} | fields
+    return TXT2IMG | {"input": {"prompt": f"a little cat {_told(sandbox)}"}} | fields
 
 
 def img2img(sandbox: str = "delay=0.05", **fields: Any) -> dict[str, Any]:
-    return IMG2IMG | {"input": {**IMG2IMG["input"], "prompt": f"a cat [sandbox: {sandbox}]"}} | fields
+    return IMG2IMG | {"input": {**IMG2IMG["input"], "prompt": f"a cat {_told(sandbox)}"}} | fields
+
+
+def _told(sandbox: str) -> str:
+    """Quick, unless the test says after it how long it takes."""
+    return f"[sandbox: delay=0.05 {sandbox}]"
 
 
 def free_port() -> int:

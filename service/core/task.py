@@ -139,7 +139,9 @@ class Task(Struct, frozen=True):
     def may_move_to(self, status: Status) -> bool:
         if self.finished:
             # Our own guess gives way to what the provider reports later: paid work is never thrown away.
-            return self.finished_by_us and status in {Status.COMPLETED, Status.FAILED}
+            return self.finished_by_us and (
+                status is Status.COMPLETED or (status is Status.FAILED and self.status is Status.FAILED)
+            )
         return RANK[status] > RANK[self.status]
 
     def moved(self, status: Status, now: int, **changes: Any) -> "Task":

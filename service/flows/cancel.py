@@ -29,7 +29,10 @@ def canceled(warning: str | None, timing: Timing) -> Decide:
     def decide(task: Task) -> Decision:
         if task.finished:
             raise Conflict(f"The task is {task.status} already.")
-        warnings = (*task.warnings, warning) if warning else task.warnings
+        told = warning
+        if told is None and task.status is S.QUEUED and task.sent_at is not None:
+            told = f"The task was just being sent to {task.provider}; it may run to its end and be charged."
+        warnings = (*task.warnings, told) if told else task.warnings
         error = failure("canceled", "Canceled on request.")
         changes: dict[str, Any] = {"error": error, "progress": None, "finished_by_us": True, "warnings": warnings}
         return tell(task, task.moved(S.CANCELED, timing.now(), **changes))

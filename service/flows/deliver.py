@@ -16,8 +16,8 @@ from service.wire.tokens import Tokens
 
 log = logging.getLogger("callbridge.deliver")
 
-# Over all lanes: fresh deliveries in memory, and outcomes that are not on disk yet.
-MOST_IN_MEMORY = 16384
+# Over all lanes: bytes of deliveries in memory, and outcomes that are not on disk yet.
+MOST_IN_MEMORY = 32 * 1024 * 1024
 MOST_UNRECORDED = 512
 BURY_STEP = 500
 
@@ -170,7 +170,11 @@ class Dispatcher:
 
     async def _note_failure(self, subscription_id: str) -> None:
         subscription = self.store.subscriptions.known(subscription_id)
-        if subscription is None or not subscription.enabled:
+        if subscription is None:
+            # Removed while the attempt ran: what it left pending is buried too.
+            self.bury_if_removed(subscription_id)
+            return
+        if not subscription.enabled:
             return
         now = self.now()
         if subscription.failing_since is None:
@@ -215,4 +219,4 @@ class Dispatcher:
             await asyncio.sleep(0)
         gone = self._lanes.pop(lane, None)
         if gone is not None:
-            self.in_memory -= gone.waiting
+            self.in_memory -= gone.weight

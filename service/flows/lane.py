@@ -17,6 +17,8 @@ PARALLEL = 8
 # Deliveries of one lane in memory, and of one whose last attempt failed; more wait on disk.
 ROOM, FAILING_ROOM = 1024, 32
 CLAIM = 64
+# A delivery in memory without its body, about.
+OVERHEAD = 600
 LEASE_MS = 15 * 60 * 1000
 # A target that only fails is tried at this pace, so that a million deliveries to a dead one cost the others nothing.
 FAILING_AFTER = 64
@@ -28,7 +30,7 @@ class Dispatcher(Protocol):
 
     schedule: tuple[float, ...]
     stopping: bool
-    # Fresh deliveries in memory, over all lanes.
+    # Bytes of the deliveries that wait in memory, over all lanes.
     in_memory: int
 
     @property
@@ -71,7 +73,7 @@ class Lane:
         self._ready: deque[Delivery] = deque()
         # First attempts of a task go one after the other: what follows waits behind the one in hand.
         self._behind: dict[str, deque[Delivery]] = {}
-        self._running = 0
+        self._running = self._recording = 0
         self._waiting_behind = 0
         self._on_disk = False
         self._missed_while_claiming = False
@@ -83,15 +85,19 @@ class Lane:
 
     @property
     def idle(self) -> bool:
-        return not (self._ready or self._running or self._on_disk or self._claiming or self._timer)
+        busy = self._running or self._recording or self._claiming
+        return not (busy or self._ready or self._on_disk or self._timer)
 
     @property
-    def waiting(self) -> int:
-        return len(self._ready) + self._waiting_behind
+    def weight(self) -> int:
+        """Bytes of what waits here."""
+        behind = (item for items in self._behind.values() for item in items)
+        return sum(map(weight_of, self._ready)) + sum(map(weight_of, behind))
 
     def wants(self) -> bool:
         room = FAILING_ROOM if self._failures else ROOM
-        if self._on_disk or self.waiting >= room or self.dispatcher.full:
+        waiting = len(self._ready) + self._waiting_behind
+        if self._on_disk or waiting >= room or self.dispatcher.full:
             # Once something waits on disk all that is newer must go there too, or it would overtake.
             self._missed_while_claiming = True
             # When the whole is full this lane may be idle, and then nobody else would look there.
@@ -101,7 +107,7 @@ class Lane:
 
     def offer(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
-        self.dispatcher.in_memory += 1
+        self.dispatcher.in_memory += weight_of(delivery)
         self.pump()
 
     def look_on_disk(self) -> None:
@@ -142,7 +148,7 @@ class Lane:
 
     def _start(self, delivery: Delivery) -> None:
         self._running += 1
-        self.dispatcher.in_memory -= 1
+        self.dispatcher.in_memory -= weight_of(delivery)
         self.dispatcher.take_place(self)
         self.dispatcher.spawn(self._attempt(delivery))
 
@@ -158,9 +164,13 @@ class Lane:
             self.pump()
             return
         after = self._judge(delivery, outcome)
+        self._recording += 1
         self.pump()
-        await self.dispatcher.record(after)
-        await self.dispatcher.note_health(delivery, outcome)
+        try:
+            await self.dispatcher.record(after)
+            await self.dispatcher.note_health(delivery, outcome)
+        finally:
+            self._recording -= 1
         if after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
             self._wake_in(after.next_attempt_at)
         self.dispatcher.forget_if_idle(self)
@@ -192,11 +202,13 @@ class Lane:
     async def _claim(self) -> None:
         self._missed_while_claiming = False
         try:
-            claimed = await self.dispatcher.claim(self.name, CLAIM, LEASE_MS)
+            # When memory is short, no more than can be sent at once.
+            wanted = PARALLEL if self.dispatcher.full else CLAIM
+            claimed = await self.dispatcher.claim(self.name, wanted, LEASE_MS)
             # Before anything else is waited for: what is told meanwhile must stand behind them.
             self._ready.extend(claimed)
-            self.dispatcher.in_memory += len(claimed)
-            if len(claimed) < CLAIM and not self._missed_while_claiming:
+            self.dispatcher.in_memory += sum(map(weight_of, claimed))
+            if len(claimed) < wanted and not self._missed_while_claiming:
                 self._on_disk = False
                 due = await self.dispatcher.next_due(self.name)
                 if due is not None:
@@ -231,3 +243,8 @@ class Lane:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+def weight_of(delivery: Delivery) -> int:
+    """Its body may be shared with other lanes; counted here as if it were not."""
+    return len(delivery.body) + OVERHEAD

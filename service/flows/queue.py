@@ -10,6 +10,7 @@ from service.core.task import Task
 from service.flows.callbacks import Callbacks
 from service.flows.hold import Holder
 from service.flows.moves import Timing, apply, given_back, rejected, unconfirmed
+from service.flows.receive import LARGE
 from service.flows.stubborn import stubborn
 from service.ports import (
     Accepted,
@@ -160,6 +161,8 @@ class ProviderQueue:
 
     async def _read(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
         async def read() -> Answer:
+            if len(reply.body) > LARGE:
+                return await asyncio.to_thread(self.provider.read_answer, task, callback, reply)
             return self.provider.read_answer(task, callback, reply)
 
         # An answer may hold a picture inline, which goes to the disk.

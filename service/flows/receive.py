@@ -1,5 +1,6 @@
 """A callback: whose is it, is it true, what moves, who must hear. Answered once all of it is on disk."""
 
+import asyncio
 from collections.abc import Mapping
 
 from service.core.points import Point
@@ -7,6 +8,8 @@ from service.core.task import Task
 from service.flows.moves import Timing, apply
 from service.ports import Call, Callback, CallbackRefused, Decision, Provider, Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
+
+LARGE = 64 * 1024
 
 
 class Receiver:
@@ -41,7 +44,11 @@ class Receiver:
 
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
         """The audit's word for it. Raises CallbackRefused, Unavailable."""
-        update = provider.read_callback(token.task_id, body)
+        if len(body) > LARGE:
+            # Megabytes of inline pictures are decoded and written to disk: not in the loop.
+            update = await asyncio.to_thread(provider.read_callback, token.task_id, body)
+        else:
+            update = provider.read_callback(token.task_id, body)
         move = apply(update, self.timing, attempt=token.attempt)
 
         def decide(task: Task) -> Decision:

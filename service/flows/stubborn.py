@@ -1,23 +1,25 @@
-"""What a provider said must not be lost because the disk was full for a minute."""
+"""What a provider said must not be lost because the disk was full for a while."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
 from typing import TypeVar
 
 from service.core.errors import Unavailable
 
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+LAST_PAUSE = 60.0
 
 
 async def stubborn(write: Callable[[], Awaitable[T]]) -> T:
-    """Tried again for two minutes. Raises Unavailable or OSError after that."""
-    for pause in PAUSES:
+    """Tried again until it succeeds; the end of the process ends it too."""
+    for pause in chain(PAUSES, repeat(LAST_PAUSE)):
         try:
             return await write()
         except (Unavailable, OSError) as error:
             log.warning("not stored yet, next try in %g s: %s", pause, error)
             await asyncio.sleep(pause)
-    return await write()
+    raise AssertionError  # the pauses have no end

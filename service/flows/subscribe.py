@@ -58,6 +58,7 @@ class Subscriber:
             chosen = [event for event in page if subscription.matches_stored(event)]
             queued += await self.store.deliveries.replay(subscription, chosen, now_ms())
         self.dispatcher.wake(subscription.id)
+        self.dispatcher.bury_if_removed(subscription.id)
         return queued
 
     async def remove(self, subscription: Subscription) -> None:

@@ -72,8 +72,9 @@ class Sweeper:
         """Until the next one is due, and never longer than until a task that came meanwhile may be."""
         longest = min(self.timing.sweep_after / 4, self.timing.task_deadline / 4, SOON)
         wake = await self._next_wake()
-        rest = longest if wake is None else min((wake - self.timing.now()) / 1000, longest)
-        await asyncio.sleep(max(rest, 0.05))
+        rest = longest if wake is None else (wake - self.timing.now()) / 1000
+        # What is due already, and was not found, is another's to do.
+        await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
     async def _next_wake(self) -> int | None:
         try:

@@ -1,5 +1,6 @@
 """The one HTTP client for provider calls: time limits, bounded answers, and which failures are sure."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -7,6 +8,8 @@ import httpx
 from service.ports import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
 
 CONNECT, ANSWER = 10.0, 30.0
+# An answer that drips is none.
+WHOLE = 120.0
 # An LLM may think for a while between two pieces of its answer.
 PIECE = 120.0
 MOST_BYTES = 48 * 1024 * 1024
@@ -26,6 +29,13 @@ class HttpSender:
         )
 
     async def send(self, request: ProviderRequest) -> ProviderReply:
+        try:
+            async with asyncio.timeout(WHOLE):
+                return await self._whole(request)
+        except TimeoutError:
+            raise SubmitUnclear("no whole answer in time") from None
+
+    async def _whole(self, request: ProviderRequest) -> ProviderReply:
         chunks = self._exchange(request, ANSWER)
         head = await anext(chunks)
         assert isinstance(head, ProviderReply)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class MediaFolder:
         name = f"{hashlib.sha256(data).hexdigest()}.{kind}"
         path = self._folder / name
         if not path.exists():
-            part = path.with_suffix(f".{os.getpid()}.part")
+            part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
             with part.open("wb") as file:
                 file.write(data)
                 file.flush()

@@ -98,6 +98,7 @@ class Writer:
                 await self._write(batch)
             except Exception:
                 log.exception("the writer met an unknown fault")
+                self._roll_back()
                 self._fail(batch, Unavailable("The store cannot be written; try again.", retry_after=5))
 
     async def _write(self, batch: list[_Job[Any]]) -> None:
@@ -106,7 +107,7 @@ class Writer:
         except _JobFailed as failed:
             # One change went wrong after it had written: undo all, then each on its own.
             self._roll_back()
-            failed.job.done.set_exception(failed.error)
+            self._fail([failed.job], failed.error)
             for job in batch:
                 if job is not failed.job and not job.done.done():
                     await self._write([job])
