@@ -1,0 +1,81 @@
+"""The HTTP client for provider calls: which failures are sure, and nothing is waited for without end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.core.task import Status, Task, Update
+from service.ports import ProviderRequest, SubmitNotSent, SubmitUnclear
+from service.providers import http
+from service.providers.http import HttpSender
+from tests.conftest import free_port
+
+
+@asynccontextmanager
+async def answering(*pieces: bytes, pause: float = 0.0) -> AsyncIterator[str]:
+    """A server that reads a little and writes `pieces`, then closes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause)
+        except ConnectionError:
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/secret-path"
+
+
+async def send(url: str) -> int:
+    sender = HttpSender()
+    try:
+        return (await sender.send(ProviderRequest("POST", url, {"authorization": "a-key"}, b"{}"))).status
+    finally:
+        await sender.close()
+
+
+async def test_a_refused_connection_is_surely_not_sent() -> None:
+    with pytest.raises(SubmitNotSent):
+        await send(f"http://127.0.0.1:{free_port()}/")
+
+
+@pytest.mark.parametrize(
+    "pieces", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"], [b"no http at all\r\n\r\n"]]
+)
+async def test_a_line_that_breaks_after_sending_is_unclear_and_its_text_holds_no_address(pieces: list[bytes]) -> None:
+    async with answering(*pieces) as url:
+        with pytest.raises(SubmitUnclear) as error:
+            await send(url)
+    assert "secret-path" not in str(error.value)
+
+
+async def test_an_answer_that_drips_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WHOLE", 0.2)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    async with answering(head, *[b"."] * 500, pause=0.02) as url:
+        with pytest.raises(SubmitUnclear):
+            await send(url)
+
+
+async def test_an_answer_without_measure_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MOST_BYTES", 1000)
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000) as url:
+        with pytest.raises(SubmitUnclear, match="larger"):
+            await send(url)
+
+
+def test_a_cancel_of_ours_gives_way_to_a_result_and_not_to_a_failure() -> None:
+    task = Task(
+        "tsk_1", "alice", "piapi", "m", "t", {}, 1, 1, status=Status.CANCELED, finished_by_us=True, finished_at=2
+    )
+    assert task.updated(Update(Status.FAILED, error={}), 3) is None
+    result = task.updated(Update(Status.COMPLETED, output={}), 3)
+    assert result is not None
+    assert result.status is Status.COMPLETED
