@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.conftest import free_port
 @asynccontextmanager
 async def answering(*pieces: bytes, pause: float = 0.0) -> AsyncIterator[str]:
     """A server that reads a little and writes `pieces`, then closes."""
+    answers: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1000)
@@ -24,13 +25,20 @@ async def answering(*pieces: bytes, pause: float = 0.0) -> AsyncIterator[str]:
                 writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(pause)
-        except ConnectionError:
-            pass
-        writer.close()
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers.add(asyncio.create_task(answer(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/secret-path"
+        for one in answers:
+            one.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
 
 
 async def send(url: str) -> int:
