@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from service.settings import load_settings
 from service.store.sqlite import open_store
 
 PATIENCE = 20.0
+# Read once: it takes longer than starting a service.
+CERTIFICATES = ssl.create_default_context()
 TXT2IMG = {
     "provider": "piapi",
     "model": "Qubico/flux1-schnell",
@@ -186,26 +189,25 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
     bridge = Bridge(settings, store)
     await bridge.start()
     server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close, stop_seconds=3)
-    # Signals belong to the test runner.
-    serving_task = asyncio.create_task(server._serve())
-    while not server.started:
-        if serving_task.done():
-            serving_task.result()
-        await asyncio.sleep(0.005)
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    # Not `serve()`: signals belong to the test runner, and it looks for the end only ten times a second.
+    await server.startup()
     url = f"http://127.0.0.1:{settings.port}"
     try:
         async with AsyncExitStack() as stack:
             keys = ("alice-key", "bob-key", "ops-key", None)
             clients = [
                 await stack.enter_async_context(
-                    httpx.AsyncClient(base_url=url, headers={"X-API-Key": key} if key else {}, timeout=PATIENCE)
+                    httpx.AsyncClient(
+                        base_url=url, headers={"X-API-Key": key} if key else {}, timeout=PATIENCE, verify=CERTIFICATES
+                    )
                 )
                 for key in keys
             ]
             yield Service(url, bridge, server, clients[0], clients[1], clients[2], clients[3])
     finally:
-        server.should_exit = True
-        await serving_task
+        await server.shutdown()
         await bridge.stop()
 
 
