@@ -28,7 +28,7 @@ async def test_after_kills_at_the_main_commit_points_nothing_is_lost_and_nothing
     result = await Drill(tmp_path, FEW, 2, 7, lambda *one: said.append(one)).run()
     assert result.passed, result
     assert said[:10] == [(f"{moment}:{point}", True) for point in FEW for moment in MOMENTS]
-    assert result.account.accepted > 30
+    assert result.account.accepted > result.kills
     assert result.account.delivered == result.account.events > 10
 
 

@@ -201,8 +201,9 @@ async def test_an_idle_stream_gets_comments(env: dict, monkeypatch: pytest.Monke
 async def test_a_stream_is_ended_politely_at_shutdown_and_goes_on_after_it(env: dict) -> None:
     async with running(env) as service, opened(service) as source:
         await service.submit(txt2img("hold=gate"))
-        service.server.should_exit = True
+        ending = asyncio.create_task(service.server.shutdown())
         found = await take(source)  # no broken line: the chunked body has its end
+        await ending
     async with running(env) as service, opened(service, **{"Last-Event-ID": found[-1].id}) as source:
         await service.submit(TXT2IMG)
         assert int((await take(source, 1))[0].id) == int(found[-1].id) + 1
