@@ -67,7 +67,7 @@ def test_schemas_and_code_name_the_same_events_statuses_and_codes() -> None:
     assert schemas.load("api/subscription.fields")["$defs"]["events"]["default"] == list(FINISHING_EVENTS)
     assert set(enum_of("api/task", "properties", "status")) == {status.value for status in Status}
     codes = {error.code for error in (CallbridgeError, *CallbridgeError.__subclasses__())}
-    assert set(enum_of("api/problem", "properties", "code")) == codes - {"forbidden"}
+    assert set(enum_of("api/problem", "properties", "code")) == codes
 
 
 # --- what is installed ---
@@ -144,4 +144,4 @@ def test_the_readme_names_every_status_event_and_error_code() -> None:
     for name in [*(status.value for status in Status), *EVENT_TYPES]:
         assert f"`{name}`" in README
     for error in CallbridgeError.__subclasses__():
-        assert error.code == "forbidden" or f"`{error.code}`" in README
+        assert f"`{error.code}`" in README

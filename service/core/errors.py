@@ -47,10 +47,6 @@ class Unauthorized(CallbridgeError):
     code, status, title = "unauthorized", 401, "A valid API key is needed"
 
 
-class Forbidden(CallbridgeError):
-    code, status, title = "forbidden", 403, "This key may not do that"
-
-
 class NotFound(CallbridgeError):
     code, status, title = "not_found", 404, "Not found"
 
