@@ -9,12 +9,14 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+# One change of a task shows the same few moments many times.
+@lru_cache(maxsize=4096)
 def to_iso(ms: int) -> str:
     seconds, rest = divmod(ms, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from service.core.points import Point
 from service.core.task import Task
 from service.flows.moves import Timing, apply
-from service.ports import Call, Callback, CallbackRefused, Decision, Provider, Store
+from service.ports import Call, CallbackRefused, Decision, Provider, Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
 
 LARGE = 64 * 1024
@@ -19,7 +19,7 @@ class Receiver:
         self.tokens = tokens
         self.timing = timing
 
-    def open(self, provider_name: str, text: str, headers: Mapping[str, str]) -> tuple[Provider, CallbackToken]:
+    def open(self, provider_name: str, text: str, headers: Mapping[bytes, bytes]) -> tuple[Provider, CallbackToken]:
         """Both locks that need no body. Raises CallbackRefused."""
         provider = self.providers.get(provider_name)
         if provider is None:
@@ -30,17 +30,8 @@ class Receiver:
             raise CallbackRefused(404, "bad_token", "There is no such callback address.") from None
         if token.provider != provider.name:
             raise CallbackRefused(404, "wrong_provider", "There is no such callback address.")
-        self._authenticate(provider, token, headers)
+        provider.authenticate(headers, self.tokens.callback_secrets(token))
         return provider, token
-
-    def _authenticate(self, provider: Provider, token: CallbackToken, headers: Mapping[str, str]) -> None:
-        *newer, oldest = self.tokens.callback_secrets(token)
-        for secret in newer:
-            try:
-                return provider.authenticate(headers, Callback("", secret))
-            except CallbackRefused:
-                continue
-        return provider.authenticate(headers, Callback("", oldest))
 
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
         """The audit's word for it. Raises CallbackRefused, Unavailable."""

@@ -1,6 +1,6 @@
 """Providers: pure functions on one side, one thin sender on the other."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -98,10 +98,10 @@ class Provider(Protocol):
 
     def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer: ...
 
-    def authenticate(self, headers: Mapping[str, str], callback: Callback) -> None:
+    def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
         """Raise CallbackRefused(401) before the body is read, when a header is what proves the sender.
 
-        Names of `headers` are in lower case.
+        Any of the secrets will do: SECRET_KEY may have been rotated. Names of `headers` are in lower case.
         """
         ...
 

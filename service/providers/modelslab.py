@@ -2,7 +2,7 @@
 and callbacks prove themselves by the token in their address and by `track_id`."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -77,7 +77,7 @@ class ModelsLab:
             return self._rejected(reply, reply.status)
         return replies.unclear("ModelsLab", reply.status)
 
-    def authenticate(self, headers: Mapping[str, str], callback: Callback) -> None:
+    def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
         """ModelsLab sends nothing that could be checked here; `read_callback` checks `track_id`."""
 
     def read_callback(self, task_id: str, body: bytes) -> Update:

@@ -1,9 +1,9 @@
 """What a finished task yielded: every address in the provider's output, the best first, whatever the fields."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from service.core.times import to_iso
 
@@ -11,7 +11,6 @@ HOUR_MS = 3_600_000
 MAX_FILES = 500
 MAX_URL = 4_096
 _ADDRESS = re.compile(r"https?://[^\s/?#@:\[\]]+(:\d+)?([/?#]\S*)?")
-_PATH_END = re.compile(r"[?#]")
 _SUFFIXES = {
     "image": ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp"),
     "video": ("mp4", "webm", "mov", "mkv", "m4v"),
@@ -34,8 +33,7 @@ _KIND_ORDER = {"model": 0, "audio": 1, "video": 2, "image": 3, "other": 4}
 TEXT_FIELDS = ("text", "caption", "description", "content", "lyrics", "answer", "result", "seed")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An address and the fields that lead to it; `otherwise` is its kind where neither of them tells."""
 
     url: str
@@ -44,10 +42,10 @@ class Found:
 
     @property
     def kind(self) -> str:
-        name = _PATH_END.split(self.url, maxsplit=1)[0].rpartition("/")[2]
-        suffix = name.rpartition(".")[2].lower() if "." in name else ""
-        if suffix in _KIND_OF_SUFFIX:
-            return _KIND_OF_SUFFIX[suffix]
+        name = self.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
+        _, dot, suffix = name.rpartition(".")
+        if dot and (known := _KIND_OF_SUFFIX.get(suffix.lower())):
+            return known
         path = self.path.lower()
         return next((kind for kind, words in _KIND_WORDS if any(word in path for word in words)), self.otherwise)
 
@@ -63,14 +61,21 @@ class Found:
 
 def is_address(value: Any) -> bool:
     """An http(s) address with a host."""
-    return isinstance(value, str) and len(value) <= MAX_URL and _ADDRESS.fullmatch(value) is not None
+    return (
+        isinstance(value, str)
+        and value.startswith("http")
+        and len(value) <= MAX_URL
+        and _ADDRESS.fullmatch(value) is not None
+    )
 
 
 def addresses(tree: Any, otherwise: str = "other") -> list[Found]:
     """Every address of a (cleaned) tree, best first, none twice."""
-    every = list(_walk(tree, "", otherwise))
-    if len(every) > 1:
-        every.sort(key=lambda item: item.rank)
+    every: list[Found] = []
+    _collect(every, tree, "", otherwise)
+    if len(every) < 2:
+        return every
+    every.sort(key=lambda item: item.rank)
     best: dict[str, Found] = {}
     for found in every:
         best.setdefault(found.url, found)
@@ -91,8 +96,10 @@ def text_of(tree: Any) -> str | None:
         value = tree.get(name)
         if isinstance(value, str) and value.strip() and not is_address(value):
             return value
-    nested = (text_of(value) for value in tree.values() if isinstance(value, dict | list))
-    return next((text for text in nested if text), None)
+    for value in tree.values():
+        if isinstance(value, dict | list) and (text := text_of(value)):
+            return text
+    return None
 
 
 def output(found: list[Found], text: str | None, raw: Any, expires_at: int | None = None) -> dict[str, Any]:
@@ -103,12 +110,13 @@ def output(found: list[Found], text: str | None, raw: Any, expires_at: int | Non
     return {"url": urls[0] if urls else None, "urls": urls, "text": text, "files": files, "raw": raw}
 
 
-def _walk(node: Any, path: str, otherwise: str) -> Iterator[Found]:
-    if isinstance(node, dict):
+def _collect(every: list[Found], node: Any, path: str, otherwise: str) -> None:
+    if isinstance(node, str):
+        if is_address(address := node.strip()):
+            every.append(Found(address, path, otherwise))
+    elif isinstance(node, dict):
         for name, value in node.items():
-            yield from _walk(value, f"{path}.{name}" if path else str(name), otherwise)
+            _collect(every, value, f"{path}.{name}" if path else str(name), otherwise)
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _walk(value, f"{path}.{index}" if path else str(index), otherwise)
-    elif isinstance(node, str) and is_address(node.strip()):
-        yield Found(node.strip(), path, otherwise)
+            _collect(every, value, f"{path}.{index}" if path else str(index), otherwise)

@@ -1,7 +1,7 @@
 """PiAPI: the unified task API. Its LLM routes, which have no callback, are in `piapi_llm`."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -25,7 +25,7 @@ from service.providers import known, piapi_check, piapi_llm, piapi_tasks, replie
 from service.providers.pictures import Save, lifter
 from service.providers.redact import Cleaner
 
-PROOF_HEADER = "x-webhook-secret"
+PROOF_HEADER = b"x-webhook-secret"
 # The history is asked for a window around the moment the request left.
 HISTORY_BEFORE_S, HISTORY_AFTER_S, HISTORY_PAGE = 60, 900, 100
 
@@ -84,12 +84,12 @@ class PiAPI:
         dropped = piapi_tasks.callback_dropped(data, callback.url)
         return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))
 
-    def authenticate(self, headers: Mapping[str, str], callback: Callback) -> None:
-        given = headers.get(PROOF_HEADER, "")
-        # Compared as bytes: a header that is not ASCII must be refused, not raise.
-        same = hmac.compare_digest(given.encode(errors="replace"), callback.secret.encode(errors="replace"))
-        if not (same and callback.secret):
-            raise CallbackRefused(401, "bad_secret", f"{PROOF_HEADER} is missing or wrong")
+    def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
+        given = headers.get(PROOF_HEADER, b"")
+        for secret in secrets:
+            if given and hmac.compare_digest(given, secret.encode()):
+                return
+        raise CallbackRefused(401, "bad_secret", f"{PROOF_HEADER.decode()} is missing or wrong")
 
     def read_callback(self, task_id: str, body: bytes) -> Update:
         data = piapi_tasks.task_of(replies.json_object(body))

@@ -10,6 +10,7 @@ Save = Callable[[bytes, str], str]
 MAX_BYTES = 32 * 1024 * 1024
 # How base64 of each kind begins; only such strings are decoded at all.
 _BEGINNINGS = ("iVBORw0KGg", "/9j/", "UklGR", "R0lGOD")
+_INLINE = ("data:image/", *_BEGINNINGS)
 
 
 def kind_of(data: bytes) -> str | None:
@@ -42,7 +43,7 @@ def lifter(save: Save) -> Callable[[str], str | None]:
     """Replaces an inline picture by its address; None for any other string."""
 
     def lift(text: str) -> str | None:
-        found = decode(text)
+        found = decode(text) if text.startswith(_INLINE) else None
         return save(*found) if found else None
 
     return lift

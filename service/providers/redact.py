@@ -35,9 +35,15 @@ class Cleaner:
             return "[nested too deeply]"
         if isinstance(node, list):
             return [self.tree(item, depth + 1) for item in node]
-        return {name[:MAX_NAME].replace("\x00", ""): self._field(name, value, depth) for name, value in node.items()}
+        clean = {}
+        for name, value in node.items():
+            hidden = value and name.lower() in _SECRET_FIELDS
+            clean[name[:MAX_NAME].replace("\x00", "")] = HIDDEN if hidden else self.tree(value, depth + 1)
+        return clean
 
     def text(self, text: str, limit: int = MAX_STRING) -> str:
+        if not text:
+            return text
         if self._lift is not None and (address := self._lift(text)) is not None:
             return address
         if len(text) > limit:
@@ -47,11 +53,6 @@ class Cleaner:
         if "/webhooks/" in text.lower():
             text = _TOKEN.sub(rf"\1{HIDDEN}", text)
         return text.replace("\x00", "")
-
-    def _field(self, name: str, value: Any, depth: int) -> Any:
-        if name.lower() in _SECRET_FIELDS:
-            return HIDDEN if value else value
-        return self.tree(value, depth + 1)
 
 
 def audit(body: bytes, *secrets: str, limit: int = 16_384) -> str:

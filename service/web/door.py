@@ -63,13 +63,12 @@ class Door:
         provider_name, _, token_text = scope["path"][len(PREFIX) :].partition("/")
         if scope["method"] != "POST":
             raise MethodNotAllowed("Providers call this address with POST.")
-        # Header names and values are ISO 8859-1 on the wire, so this never raises.
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = dict(scope["headers"])
         token: CallbackToken | None = None
         body = b""
         try:
             provider, token = self.receiver.open(provider_name, token_text, headers)
-            body = await read_body(receive, headers.get("content-length"), self.limit)
+            body = await read_body(receive, headers.get(b"content-length"), self.limit)
             await self.receiver.receive(provider, token, body)
         except OSError as error:
             # A picture that came inline could not be written to the media folder.

@@ -28,14 +28,13 @@ class ClientGone(Exception):
     """The client left before its body was whole."""
 
 
-async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes:
+async def read_body(receive: Receive, declared: str | bytes | None, limit: int) -> bytes:
     """Raises PayloadTooLarge (before reading, when the length is declared), ClientGone.
 
     Who sends too slowly is cut by the server's protocol, which costs nothing for all the others.
     """
-    too_large = PayloadTooLarge(f"The body may have at most {limit} bytes.")
     if declared is not None and declared.isdigit() and int(declared[:19]) > limit:
-        raise too_large
+        raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -45,10 +44,14 @@ async def read_body(receive: Receive, declared: str | None, limit: int) -> bytes
         piece = message.get("body", b"")
         size += len(piece)
         if size > limit:
-            raise too_large
+            raise _too_large(limit)
         pieces.append(piece)
         if not message.get("more_body"):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body may have at most {limit} bytes.")
 
 
 async def read_json(request: Request, limit: int, schema: str) -> dict[str, Any]:
