@@ -55,9 +55,9 @@ class World:
         # Not where attempts hang: a stop waits for them.
         self.patient = True
         with self.sqlite() as db:
-            counters = dict(db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-        # What was in the file before is not ours to count.
-        self.seq_before, self.deliveries_before = counters.get("events", 0), counters.get("deliveries", 0)
+            # What was in the file before is not ours to count.
+            self.seq_before = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+            self.deliveries_before = db.execute("SELECT coalesce(max(n), 0) FROM deliveries").fetchone()[0]
 
     def _wait_until_ready(self) -> None:
         with httpx.Client() as http:

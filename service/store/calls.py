@@ -12,7 +12,9 @@ KEPT = 20_000
 
 def write_call(database: Database, call: Call) -> None:
     """Part of the transaction it is called in."""
-    database.call((now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body))
+    database.batch.put_call(
+        (now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body)
+    )
 
 
 class SqliteCalls:

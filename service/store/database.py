@@ -20,6 +20,7 @@ from service.core.points import Point
 from service.core.subscription import Recipient, Subscription, recipients
 from service.core.task import Task
 from service.ports import Listener
+from service.store.batch import Batch
 from service.store.migrate import migrate
 from service.store.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
 from service.store.writer import Writer
@@ -49,12 +50,6 @@ class Database:
         # All of them in memory, by owner and by id: every event asks who wants it.
         self.subscriptions: dict[str, tuple[Subscription, ...]] = {}
         self.subscription_by_id: dict[str, Subscription] = {}
-        self._seq = self._delivery = 0
-        self._told: list[Event] = []
-        self._handed: list[Delivery] = []
-        # Outcomes and audit rows of a batch, written in one call each: by far the most frequent rows.
-        self._outcomes: list[tuple[Any, ...]] = []
-        self._calls: list[tuple[Any, ...]] = []
         self._changed_subscriptions = False
         self._scan = asyncio.Semaphore(1)
 
@@ -67,6 +62,7 @@ class Database:
             self._lock.close()
             raise
         self._void_leases()
+        self.batch = Batch(self.db)
         self._load_subscriptions()
         self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         for _ in range(READERS):
@@ -74,7 +70,12 @@ class Database:
             await reader.execute("PRAGMA query_only = ON")
             self._free.put_nowait(reader)
         self.writer = Writer(
-            self.db, begin=self._begin, flush=self._flush, settle=self._settle, undo=self._undo, kill_point=kill_point
+            self.db,
+            steps=lambda: self.batch.steps,
+            finish=self.batch.finish,
+            settle=self._settle,
+            undo=self._undo,
+            kill_point=kill_point,
         )
 
     def _void_leases(self) -> None:
@@ -121,59 +122,31 @@ class Database:
         self, event_type: str, owner: str, task: Task | None, data: bytes, now: int, skip: str | None = None
     ) -> Event:
         """Write one event and its deliveries; whoever listens is told after the commit."""
-        self._seq += 1
-        event_id = new_id("evt")
-        body = encode_event(self._seq, event_id, event_type, now, data)
-        event = Event(self._seq, event_id, event_type, owner, task.id if task else None, now, body)
-        self.db.execute(
-            "INSERT INTO events (seq, id, type, owner, task_id, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (event.seq, event.id, event.type, event.owner, event.task_id, event.at, event.body),
-        )
-        self._told.append(event)
+        seq, event_id = self.batch.next_seq(), new_id("evt")
+        body = encode_event(seq, event_id, event_type, now, data)
+        event = Event(seq, event_id, event_type, owner, task.id if task else None, now, body)
+        self.batch.put_event(event)
         self.enqueue(event, recipients(event_type, task, self.subscriptions.get(owner, ()), skip), now)
         return event
 
     def enqueue(self, event: Event, found: list[Recipient], now: int) -> None:
         """Write deliveries; those whose lane has room are handed over in memory after the commit, leased to us."""
-        if not found:
-            return
-        fresh = [self._delivery_of(event, recipient, now) for recipient in found]
-        wanted = [self.listener is not None and self.listener.wants(item.lane) for item in fresh]
-        self._insert(fresh, wanted, now)
-        self._handed += [item for item, in_memory in zip(fresh, wanted, strict=True) if in_memory]
+        for recipient in found:
+            in_memory = self.listener is not None and self.listener.wants(recipient.lane)
+            delivery = self._delivery_of(event, recipient, now)
+            self.batch.put_delivery(delivery, now, now + LEASE_MS if in_memory else 0)
+            if in_memory:
+                self.batch.handed.append(delivery)
 
     def enqueue_in_hand(self, event: Event, recipient: Recipient, now: int) -> Delivery:
         """One delivery that the caller itself attempts."""
         delivery = self._delivery_of(event, recipient, now)
-        self._insert([delivery], [True], now)
+        self.batch.put_delivery(delivery, now, now + LEASE_MS)
         return delivery
 
-    def _insert(self, fresh: list[Delivery], leased: list[bool], now: int) -> None:
-        self.db.executemany(
-            "INSERT INTO deliveries (n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url,"
-            " next_attempt_at, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    item.n,
-                    item.lane,
-                    item.subscription_id,
-                    item.owner,
-                    item.seq,
-                    item.event_id,
-                    item.event_type,
-                    item.task_id,
-                    item.url,
-                    now,
-                    now + LEASE_MS if in_hand else 0,
-                )
-                for item, in_hand in zip(fresh, leased, strict=True)
-            ],
-        )
-
     def _delivery_of(self, event: Event, recipient: Recipient, now: int) -> Delivery:
-        self._delivery += 1
         return Delivery(
-            n=self._delivery,
+            n=self.batch.next_delivery(),
             lane=recipient.lane,
             subscription_id=recipient.subscription_id,
             owner=event.owner,
@@ -185,14 +158,6 @@ class Database:
             body=event.body,
             next_attempt_at=now,
         )
-
-    def outcome(self, row: tuple[Any, ...]) -> None:
-        """status, tries, attempts, next_attempt_at, n: of a delivery that this process has in hand."""
-        self._outcomes.append(row)
-
-    def call(self, row: tuple[Any, ...]) -> None:
-        """One row of the audit."""
-        self._calls.append(row)
 
     def subscriptions_changed(self) -> None:
         """Call inside the transaction that changed them: the same batch already sees the new list."""
@@ -210,29 +175,8 @@ class Database:
 
     # --- around a transaction ---
 
-    def _begin(self) -> None:
-        counters = dict(self.db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-        self._seq = counters.get("events", 0)
-        self._delivery = counters.get("deliveries", 0)
-
-    def _flush(self) -> None:
-        if self._outcomes:
-            self.db.executemany(
-                "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, lease_until = 0"
-                " WHERE n = ?",
-                self._outcomes,
-            )
-        if self._calls:
-            self.db.executemany(
-                "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                self._calls,
-            )
-
     def _settle(self) -> None:
-        self._outcomes, self._calls = [], []
-        told, self._told = self._told, []
-        handed, self._handed = self._handed, []
+        told, handed = self.batch.committed()
         self._changed_subscriptions = False
         if self.listener is not None:
             for event in told:
@@ -241,7 +185,7 @@ class Database:
                 self.listener.handed(delivery)
 
     def _undo(self) -> None:
-        self._told, self._handed, self._outcomes, self._calls = [], [], [], []
+        self.batch.undone()
         if self._changed_subscriptions:
             self._changed_subscriptions = False
             if self.db.in_transaction:

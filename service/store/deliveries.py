@@ -17,24 +17,22 @@ SELECT = f"SELECT {DELIVERY_COLUMNS}"
 class SqliteDeliveries:
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.db = database.db
 
     async def claim(self, lane: str, now: int, limit: int, lease: int) -> list[Delivery]:
         def work() -> list[Delivery]:
-            self.db.execute(
+            db = self.database.batch.written()
+            db.execute(
                 "UPDATE deliveries SET lease_until = 0"
                 " WHERE status = 'pending' AND lane = ? AND lease_until > 0 AND lease_until <= ?",
                 (lane, now),
             )
-            rows = self.db.execute(
+            rows = db.execute(
                 f"{SELECT}, e.body FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.status = 'pending'"
                 " AND d.lane = ? AND d.lease_until = 0 AND d.next_attempt_at <= ?"
                 " ORDER BY d.next_attempt_at, d.n LIMIT ?",
                 (lane, now, limit),
             ).fetchall()
-            self.db.executemany(
-                "UPDATE deliveries SET lease_until = ? WHERE n = ?", [(now + lease, row[0]) for row in rows]
-            )
+            db.executemany("UPDATE deliveries SET lease_until = ? WHERE n = ?", [(now + lease, row[0]) for row in rows])
             return [delivery_from_row(row[:-1], row[-1]) for row in rows]
 
         return await self.database.write(Point.CLAIM_DELIVERIES, work)
@@ -47,7 +45,7 @@ class SqliteDeliveries:
             delivery.next_attempt_at,
             delivery.n,
         )
-        await self.database.write(Point.RECORD_ATTEMPT, lambda: self.database.outcome(row))
+        await self.database.write(Point.RECORD_ATTEMPT, lambda: self.database.batch.put_outcome(row))
 
     async def next_due(self, lane: str) -> int | None:
         rows = await self.database.rows(
@@ -83,12 +81,13 @@ class SqliteDeliveries:
 
     async def retry(self, n: int, now: int) -> Delivery | None:
         def work() -> Delivery | None:
-            self.db.execute(
+            db = self.database.batch.written()
+            db.execute(
                 "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = ?"
                 " WHERE n = ? AND lease_until = 0",
                 (now, n),
             )
-            row = self.db.execute(f"{SELECT} FROM deliveries d WHERE d.n = ?", (n,)).fetchone()
+            row = db.execute(f"{SELECT} FROM deliveries d WHERE d.n = ?", (n,)).fetchone()
             return None if row is None else delivery_from_row(row)
 
         return await self.database.write(Point.RETRY_DELIVERY, work)
@@ -107,7 +106,8 @@ class SqliteDeliveries:
 
         def work() -> int:
             # Retention may have removed some since they were read: a delivery without its event waits for ever.
-            left = [e for e in events if self.db.execute("SELECT 1 FROM events WHERE seq = ?", (e.seq,)).fetchone()]
+            db = self.database.batch.written()
+            left = [e for e in events if db.execute("SELECT 1 FROM events WHERE seq = ?", (e.seq,)).fetchone()]
             for event in left:
                 self.database.enqueue(event, recipient, now)
             return len(left)
@@ -116,10 +116,14 @@ class SqliteDeliveries:
 
     async def bury(self, lane: str, limit: int) -> int:
         def work() -> int:
-            return self.db.execute(
-                "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL WHERE n IN"
-                " (SELECT n FROM deliveries WHERE status = 'pending' AND lane = ? LIMIT ?)",
-                (lane, limit),
-            ).rowcount
+            return (
+                self.database.batch.written()
+                .execute(
+                    "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL WHERE n IN"
+                    " (SELECT n FROM deliveries WHERE status = 'pending' AND lane = ? LIMIT ?)",
+                    (lane, limit),
+                )
+                .rowcount
+            )
 
         return await self.database.write(Point.BURY, work)

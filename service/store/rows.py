@@ -42,7 +42,11 @@ def task_to_new_row(task: Task) -> tuple[Any, ...]:
     )
 
 
-def task_to_changed_row(task: Task) -> tuple[Any, ...]:
+def task_to_moved_row(n: int, task: Task) -> tuple[Any, ...]:
+    return task.status.value, _encode_state(task), n
+
+
+def task_to_changed_row(n: int, task: Task) -> tuple[Any, ...]:
     return (
         task.status.value,
         _encode_state(task),
@@ -50,8 +54,12 @@ def task_to_changed_row(task: Task) -> tuple[Any, ...]:
         task.sent_at,
         task.check_at,
         task.deadline_at,
-        task.id,
+        n,
     )
+
+
+def event_to_row(event: Event) -> tuple[Any, ...]:
+    return event.seq, event.id, event.type, event.owner, event.task_id, event.at, event.body
 
 
 def event_from_row(row: tuple[Any, ...]) -> Event:
@@ -116,4 +124,20 @@ def delivery_from_row(row: tuple[Any, ...], body: bytes = b"") -> Delivery:
         tries=tries,
         attempts=tuple(orjson.loads(attempts)) if attempts else (),
         next_attempt_at=next_at,
+    )
+
+
+def new_delivery_to_row(item: Delivery, now: int, lease_until: int) -> tuple[Any, ...]:
+    return (
+        item.n,
+        item.lane,
+        item.subscription_id,
+        item.owner,
+        item.seq,
+        item.event_id,
+        item.event_type,
+        item.task_id,
+        item.url,
+        now,
+        lease_until,
     )

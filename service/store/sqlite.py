@@ -45,9 +45,9 @@ class SqliteStore:
 
     async def tidy(self, tasks_before: int, keys_before: int, limit: int) -> int:
         """In small steps: a long delete would hold the writer, and with it every callback."""
-        db = self.database.db
 
         def work() -> int:
+            db = self.database.batch.written()
             old = db.execute(
                 f"SELECT id FROM tasks WHERE id < ? AND finished_at < ? AND {NOTHING_WAITS} ORDER BY id LIMIT ?",
                 (f"tsk_{tasks_before:012x}", tasks_before, limit),

@@ -12,12 +12,13 @@ from service.core.task import Task
 from service.ports import Call, Decide, Idempotency, Step, TaskQuery
 from service.store.calls import write_call
 from service.store.database import Database
-from service.store.rows import task_from_row, task_to_changed_row, task_to_new_row
+from service.store.rows import task_from_row, task_to_new_row
 
 SELECT = "SELECT state FROM tasks"
 # As the partial indexes say it, or they are not used.
 OPEN = "finished_at IS NULL AND sent_at IS NOT NULL"
 WAITING = "status = 'queued' AND sent_at IS NULL"
+RARE = "status IN ('queued', 'failed', 'canceled')"
 # A query has only text: a number or a boolean of the metadata is compared as JSON writes it.
 METADATA_IS = (
     "EXISTS (SELECT 1 FROM json_each(state, '$.metadata') m WHERE m.key = ? AND"
@@ -58,19 +59,21 @@ class SqliteTasks:
             return None
         if row[0] != idempotency.fingerprint:
             raise IdempotencyMismatch("This Idempotency-Key came with another body before; use a new key.")
-        first = self._read(row[1])
+        first = self.database.batch.task(row[1])
         if first is None:  # the task is older than RETENTION_DAYS: its key goes with it
             self.db.execute("DELETE FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key))
-        return first
+            return None
+        return first[1]
 
     async def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
         def work() -> Task | None:
-            task = self._read(task_id)
-            if task is None:
+            found = self.database.batch.task(task_id)
+            if found is None:
                 return None
+            n, task = found
             steps = decide(task)
             if steps:
-                task = self._write(steps)
+                task = self._write(n, task, steps)
             if call is not None:
                 write_call(self.database, call if steps else replace_call(call, result="repeated"))
             return task
@@ -79,34 +82,25 @@ class SqliteTasks:
 
     async def claim_queued(self, provider: str, owner: str, limit: int, now: int) -> list[Task]:
         def work() -> list[Task]:
-            rows = self.db.execute(
-                f"{SELECT} WHERE status = 'queued' AND sent_at IS NULL AND provider = ? AND owner = ?"
+            rows = self.database.batch.written().execute(
+                "SELECT n, state FROM tasks WHERE status = 'queued' AND sent_at IS NULL AND provider = ? AND owner = ?"
                 " ORDER BY id LIMIT ?",
                 (provider, owner, limit),
-            ).fetchall()
-            claimed = []
-            for row in rows:
-                task = task_from_row(row)
-                task = replace(task, sent_at=now, attempts=task.attempts + 1, updated_at=now)
-                claimed.append(self._write([(task, None)]))
-            return claimed
+            )
+            return [self._claim(n, task_from_row(row), now) for n, *row in rows.fetchall()]
 
         return await self.database.write(Point.CLAIM_TASK, work)
 
-    def _read(self, task_id: str) -> Task | None:
-        row = self.db.execute(f"{SELECT} WHERE id = ?", (task_id,)).fetchone()
-        return None if row is None else task_from_row(row)
+    def _claim(self, n: int, task: Task, now: int) -> Task:
+        claimed = replace(task, sent_at=now, attempts=task.attempts + 1, updated_at=now)
+        return self._write(n, task, [(claimed, None)])
 
-    def _write(self, steps: Sequence[Step]) -> Task:
+    def _write(self, n: int, before: Task, steps: Sequence[Step]) -> Task:
         """Each step's event is told; the row is written once, as the last step leaves it."""
         for task, event_type in steps:
             if event_type is not None:
                 self.database.tell(event_type, task.owner, task, encode(task.document()), task.updated_at)
-        self.db.execute(
-            "UPDATE tasks SET status = ?, state = ?, finished_at = ?, sent_at = ?, check_at = ?, deadline_at = ?"
-            " WHERE id = ?",
-            task_to_changed_row(task),
-        )
+        self.database.batch.put_task(n, before, task)
         return task
 
     # --- reading ---
@@ -123,8 +117,12 @@ class SqliteTasks:
             if wanted is not None:
                 terms.append(f"{column} = ?")
                 values.append(wanted)
-        if query.status not in (None, "completed"):
-            terms.append("status <> 'completed'")  # what the index by status says
+        source = "tasks"
+        if query.status in ("unconfirmed", "submitted", "processing"):
+            source = "tasks INDEXED BY tasks_open"
+            terms.append(OPEN)
+        elif query.status not in (None, "completed"):
+            terms.append(RARE)
         for key, wanted in query.metadata.items():
             terms.append(METADATA_IS)
             values += [key, wanted]
@@ -133,7 +131,7 @@ class SqliteTasks:
             values.append(query.before)
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
         read = self.database.scanned_rows if query.metadata or query.model else self.database.rows
-        rows = await read(f"{SELECT}{where} ORDER BY id DESC LIMIT ?", [*values, query.limit])
+        rows = await read(f"SELECT state FROM {source}{where} ORDER BY id DESC LIMIT ?", [*values, query.limit])
         return [task_from_row(row) for row in rows]
 
     async def _tasks(self, where: str, values: Sequence[str | int]) -> list[Task]:
@@ -152,7 +150,8 @@ class SqliteTasks:
 
     async def at_provider(self, provider: str) -> int:
         rows = await self.database.rows(
-            f"SELECT count(*) FROM tasks WHERE {OPEN} AND provider = ? AND status <> 'unconfirmed'",
+            f"SELECT (SELECT count(*) FROM tasks WHERE {OPEN} AND provider = ?1)"
+            " - (SELECT count(*) FROM tasks WHERE provider = ?1 AND status = 'unconfirmed')",
             (provider,),
         )
         return int(rows[0][0])
@@ -176,7 +175,7 @@ class SqliteTasks:
 
     async def check_all_open(self, now: int) -> None:
         def work() -> None:
-            self.db.execute(
+            self.database.batch.written().execute(
                 f"UPDATE tasks SET check_at = ? WHERE {OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')",
                 (now,),
             )

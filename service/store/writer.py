@@ -37,20 +37,20 @@ class _Job(Generic[T]):
 
 
 class Writer:
-    """The callbacks belong to the store: what a batch starts from, what it writes in one go, what it tells."""
+    """The callbacks belong to the store: how much it gathered, what it writes last, what it tells."""
 
     def __init__(
         self,
         db: sqlite3.Connection,
         *,
-        begin: Callable[[], None],
-        flush: Callable[[], None],
+        steps: Callable[[], int],
+        finish: Callable[[], None],
         settle: Callable[[], None],
         undo: Callable[[], None],
         kill_point: Callable[[str], None] | None = None,
     ) -> None:
         self.db = db
-        self._begin, self._flush, self._settle, self._undo = begin, flush, settle, undo
+        self._steps, self._finish, self._settle, self._undo = steps, finish, settle, undo
         self._kill_point = kill_point
         self._jobs: deque[_Job[Any]] = deque()
         self._wake = asyncio.Event()
@@ -117,19 +117,18 @@ class Writer:
 
     async def _transaction(self, batch: list[_Job[Any]]) -> None:
         self.db.execute("BEGIN IMMEDIATE")
-        self._begin()
         outcomes: list[tuple[_Job[Any], Any, Exception | None]] = []
         for job in batch:
-            changes = self.db.total_changes
+            before = self.db.total_changes + self._steps()
             try:
                 outcomes.append((job, job.work(), None))
             except sqlite3.Error:
                 raise
             except Exception as error:
-                if self.db.total_changes != changes:
+                if self.db.total_changes + self._steps() != before:
                     raise _JobFailed(job, error) from error
                 outcomes.append((job, None, error))
-        self._flush()
+        self._finish()
         self._pass("before", batch)
         await self._commit(batch)
         self._pass("after", batch)
