@@ -28,47 +28,43 @@ class Protocol(HttpToolsProtocol):
 
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    # What the timer waits for.
     _part = ""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._arm(HEAD_SECONDS)
+        self._arm("head")
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._part:
-            return
-        if self._part == "head":
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self._cut()
-                return
-        if self._timer is None:
-            self._arm(HEAD_SECONDS if self._part == "head" else BODY_SECONDS)
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            self._wait_for_head(len(data))
+        elif cycle.more_body:
+            self._arm("body")
+        elif self._part:
+            self._disarm()
 
-    def on_message_begin(self) -> None:
-        self._part = "head"
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._part = "body"
-        self._head_bytes = 0
-        self._disarm()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._part = ""
-        self._disarm()
-        super().on_message_complete()
+    def _wait_for_head(self, size: int) -> None:
+        self._arm("head")
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES:
+            self._cut()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
 
-    def _arm(self, seconds: float) -> None:
-        self._timer = self.loop.call_later(seconds, self._cut)
+    def _arm(self, part: str) -> None:
+        """From the first byte of this part on, however many pieces it comes in."""
+        if part == self._part:
+            return
+        self._disarm()
+        self._part = part
+        self._timer = self.loop.call_later(HEAD_SECONDS if part == "head" else BODY_SECONDS, self._cut)
 
     def _disarm(self) -> None:
+        self._part, self._head_bytes = "", 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -102,6 +98,7 @@ def create_server(
         port=port,
         http=Protocol,
         ws="none",
+        interface="asgi3",
         lifespan="off",
         access_log=False,  # paths hold tokens, and a line costs more than a callback
         log_level="warning",

@@ -1,6 +1,6 @@
 """The store: its parts, their questions, and what it tells after a commit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,7 +86,7 @@ class TaskStore(Protocol):
         """Newest first."""
         ...
 
-    async def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
+    def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> Awaitable[Task | None]:
         """Decide, write the task, its event and what must be delivered in one transaction.
 
         Returns the task as it is afterwards, None when there is no such task. `name` is the commit point's.

@@ -1,5 +1,6 @@
 """Tasks on SQLite: a move, its event and what must be delivered are one transaction."""
 
+from asyncio import Future
 from collections.abc import Sequence
 from dataclasses import replace as replace_call
 
@@ -65,7 +66,7 @@ class SqliteTasks:
             return None
         return first[1]
 
-    async def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> Task | None:
+    def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> "Future[Task | None]":
         def work() -> Task | None:
             found = self.database.batch.task(task_id)
             if found is None:
@@ -78,7 +79,7 @@ class SqliteTasks:
                 write_call(self.database, call if steps else replace_call(call, result="repeated"))
             return task
 
-        return await self.database.write(name, work)
+        return self.database.write(name, work)
 
     async def claim_queued(self, provider: str, owner: str, limit: int, now: int) -> list[Task]:
         def work() -> list[Task]:

@@ -1,6 +1,6 @@
 """The route table and what wraps it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,11 +21,10 @@ class Application:
         self.door = door
         self.site = site
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await self.door(scope, receive, send)
-        else:
-            await self.site(scope, receive, send)
+            return self.door(scope, receive, send)
+        return self.site(scope, receive, send)
 
 
 class Table(Router):
