@@ -14,7 +14,7 @@ import uvloop
 from service.outlets import guard, http1
 from service.outlets.connection import Answer, Unreachable
 from service.outlets.guard import Resolver, Target, check_url
-from service.outlets.http1 import Client
+from service.outlets.http1 import Client, Head, head_of
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -50,6 +50,9 @@ class Subscriber:
 
     def target(self, path: str = "/hook", scheme: str = "http", host: str = "127.0.0.1") -> Target:
         return check_url(f"{scheme}://{host}:{self.port}{path}", True)
+
+    def head(self, path: str = "/", **where: str) -> Head:
+        return head_of(self.target(path, **where), HEADERS)
 
     def stop(self) -> None:
         self._server.close()
@@ -116,7 +119,7 @@ async def client() -> AsyncIterator[Clients]:
 
 async def failure(client: Client, target: Target, timeout: float = 5.0) -> Unreachable:
     with pytest.raises(Unreachable) as caught:
-        await client.post(target, HEADERS, b"{}", timeout)
+        await client.post(head_of(target, HEADERS), b"", b"{}", timeout)
     return caught.value
 
 
@@ -125,18 +128,18 @@ async def failure(client: Client, target: Target, timeout: float = 5.0) -> Unrea
 
 async def test_the_request_is_what_was_asked_for(subscriber: Start, client: Clients) -> None:
     server = await subscriber(OK)
-    answer = await client().post(server.target("/hook?token=1"), HEADERS, b'{"a":1}', 5)
+    answer = await client().post(server.head("/hook?token=1"), b"one: more\r\n", b'{"a":1}', 5)
     assert answer == Answer(200, None, None, "ok")
     assert server.requests == [
-        b"POST /hook?token=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 7\r\n"
-        b'Content-Type: application/json\r\nwebhook-id: evt_1\r\n\r\n{"a":1}' % server.port
+        b"POST /hook?token=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nwebhook-id: evt_1\r\n"
+        b'one: more\r\nContent-Length: 7\r\n\r\n{"a":1}' % server.port
     ]
 
 
 async def test_a_large_body_arrives_whole(subscriber: Start, client: Clients) -> None:
     server = await subscriber(OK)
     body = b"x" * 5_000_000
-    assert (await client().post(server.target(), HEADERS, body, 10)).status == 200
+    assert (await client().post(server.head(), b"", body, 10)).status == 200
     assert server.requests[0].endswith(b"\r\n\r\n" + body)
 
 
@@ -160,14 +163,14 @@ async def test_an_answer_is_read_and_the_connection_kept(
 ) -> None:
     server, one = await subscriber(raw), client()
     for _ in range(3):
-        assert await one.post(server.target(), HEADERS, b"{}", 5) == Answer(status, None, None, text)
+        assert await one.post(server.head(), b"", b"{}", 5) == Answer(status, None, None, text)
     assert server.connections == 1
 
 
 async def test_a_body_may_end_with_the_connection(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(b"HTTP/1.0 200 OK\r\n\r\nfine", close=True), client()
-    assert (await one.post(server.target(), HEADERS, b"{}", 5)).text == "fine"
-    assert (await one.post(server.target(), HEADERS, b"{}", 5)).text == "fine"
+    assert (await one.post(server.head(), b"", b"{}", 5)).text == "fine"
+    assert (await one.post(server.head(), b"", b"{}", 5)).text == "fine"
     assert server.connections == 2
 
 
@@ -175,14 +178,14 @@ async def test_a_body_may_end_with_the_connection(subscriber: Start, client: Cli
 async def test_a_connection_the_server_will_close_is_not_kept(subscriber: Start, client: Clients, raw: bytes) -> None:
     server, one = await subscriber(raw), client()
     for _ in range(2):
-        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 204
+        assert (await one.post(server.head(), b"", b"{}", 5)).status == 204
     assert server.connections == 2
 
 
 async def test_the_text_is_the_first_kibibyte(subscriber: Start, client: Clients) -> None:
     chunk = b"2bc\r\n" + b"x" * 700 + b"\r\n"
     server = await subscriber(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 3 + b"0\r\n\r\n")
-    assert (await client().post(server.target(), HEADERS, b"{}", 5)).text == "x" * 1024
+    assert (await client().post(server.head(), b"", b"{}", 5)).text == "x" * 1024
 
 
 async def test_a_redirect_is_returned_and_not_followed(subscriber: Start, client: Clients) -> None:
@@ -190,7 +193,7 @@ async def test_a_redirect_is_returned_and_not_followed(subscriber: Start, client
     location = f"http://127.0.0.1:{other.port}/"
     raw = f"HTTP/1.1 307 Go\r\nLocation: {location}\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
     server = await subscriber(raw.encode())
-    assert await client().post(server.target(), HEADERS, b"{}", 5) == Answer(307, "7", location, "")
+    assert await client().post(server.head(), b"", b"{}", 5) == Answer(307, "7", location, "")
     assert other.connections == 0
 
 
@@ -200,13 +203,13 @@ async def test_a_proxy_of_the_environment_is_ignored(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     server = await subscriber(OK)
-    assert (await client().post(server.target(), HEADERS, b"{}", 5)).status == 200
+    assert (await client().post(server.head(), b"", b"{}", 5)).status == 200
 
 
 async def test_cookies_are_not_sent_back(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(b"HTTP/1.1 204 x\r\nSet-Cookie: a=b\r\n\r\n"), client()
     for _ in range(2):
-        await one.post(server.target(), HEADERS, b"{}", 5)
+        await one.post(server.head(), b"", b"{}", 5)
     assert b"cookie" not in server.requests[1].lower()
 
 
@@ -216,7 +219,7 @@ async def test_cookies_are_not_sent_back(subscriber: Start, client: Clients) -> 
 )
 async def test_a_header_that_could_change_the_request_is_not_sent(client: Clients, header: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match=r"header|Host"):
-        await client().post(check_url("http://127.0.0.1:1/", True), [header], b"{}", 5)
+        await client().post(head_of(check_url("http://127.0.0.1:1/", True), [header]), b"", b"{}", 5)
 
 
 # --- answers that never end, or are none ---
@@ -226,7 +229,7 @@ async def test_a_header_that_could_change_the_request_is_not_sent(client: Client
 async def test_a_huge_body_is_cut_and_the_connection_closed(subscriber: Start, client: Clients, head: bytes) -> None:
     server, one = await subscriber(head + b"x" * 3_000_000), client()
     for _ in range(2):
-        assert await one.post(server.target(), HEADERS, b"{}", 5) == Answer(200, None, None, "x" * 1024)
+        assert await one.post(server.head(), b"", b"{}", 5) == Answer(200, None, None, "x" * 1024)
     await asyncio.wait_for(server.gone.wait(), 5)
     assert server.connections == 2
 
@@ -305,9 +308,9 @@ async def test_a_refused_connection_says_so_without_the_path(client: Clients) ->
 
 async def test_the_last_used_connection_is_used_first(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(OK), client()
-    await asyncio.gather(*(one.post(server.target(), HEADERS, b"{}", 5) for _ in range(4)))
+    await asyncio.gather(*(one.post(server.head(), b"", b"{}", 5) for _ in range(4)))
     for _ in range(4):
-        await one.post(server.target(), HEADERS, b"{}", 5)
+        await one.post(server.head(), b"", b"{}", 5)
     assert server.connections == 4
     assert len(set(server.asked_on[4:])) == 1
 
@@ -315,14 +318,14 @@ async def test_the_last_used_connection_is_used_first(subscriber: Start, client:
 async def test_no_more_connections_are_kept_than_allowed(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(OK), client(max_idle_per_origin=2)
     for _ in range(2):
-        await asyncio.gather(*(one.post(server.target(), HEADERS, b"{}", 5) for _ in range(4)))
+        await asyncio.gather(*(one.post(server.head(), b"", b"{}", 5) for _ in range(4)))
     assert server.connections == 6
 
 
 async def test_an_idle_connection_closed_by_the_server_is_replaced(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(OK, close=True), client()
     for _ in range(3):
-        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+        assert (await one.post(server.head(), b"", b"{}", 5)).status == 200
         await asyncio.wait_for(server.gone.wait(), 5)
         server.gone.clear()
     assert server.connections == 3
@@ -337,7 +340,7 @@ async def test_a_kept_connection_that_dies_under_the_request_is_tried_once_more(
     server, one = Subscriber(one_answer_each), client()
     await server.start(None)
     for _ in range(2):
-        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+        assert (await one.post(server.head(), b"", b"{}", 5)).status == 200
     assert (server.connections, len(server.requests)) == (2, 3)
     server.stop()
 
@@ -346,7 +349,7 @@ async def test_bytes_nobody_asked_for_are_no_answer_to_the_next_request(subscrib
     forged = b"HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n"
     server, one = await subscriber(OK + forged, OK), client()
     for _ in range(2):
-        assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+        assert (await one.post(server.head(), b"", b"{}", 5)).status == 200
     assert server.connections == 2
 
 
@@ -362,7 +365,7 @@ async def test_the_beginning_of_an_answer_nobody_asked_for_closes_an_idle_connec
 
     server, one = Subscriber(handler), client()
     await server.start(None)
-    assert (await one.post(server.target(), HEADERS, b"{}", 5)).status == 200
+    assert (await one.post(server.head(), b"", b"{}", 5)).status == 200
     answered.set()
     await asyncio.wait_for(server.gone.wait(), 5)
     server.stop()
@@ -377,7 +380,7 @@ async def test_an_early_answer_to_a_large_request_spoils_the_connection(client: 
     server, one = Subscriber(early), client()
     await server.start(None)
     for _ in range(2):
-        assert (await one.post(server.target(), HEADERS, b"x" * 20_000_000, 5)).status == 413
+        assert (await one.post(server.head(), b"", b"x" * 20_000_000, 5)).status == 413
     assert server.connections == 2
     server.gone.set()
     server.stop()
@@ -390,7 +393,7 @@ async def test_a_connection_is_not_used_past_its_time(
     monkeypatch.setattr(http1, limit, 0.0)
     server, one = await subscriber(OK), client()
     for _ in range(2):
-        await one.post(server.target(), HEADERS, b"{}", 5)
+        await one.post(server.head(), b"", b"{}", 5)
     assert server.connections == 2
 
 
@@ -400,13 +403,13 @@ async def test_idle_connections_are_closed_in_time(
     monkeypatch.setattr(http1, "IDLE_SECONDS", 0.03)
     monkeypatch.setattr(http1, "SWEEP_SECONDS", 0.005)
     server = await subscriber(OK)
-    await client().post(server.target(), HEADERS, b"{}", 5)
+    await client().post(server.head(), b"", b"{}", 5)
     await asyncio.wait_for(server.gone.wait(), 5)
 
 
 async def test_closing_ends_what_is_idle_and_what_is_in_hand(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(OK, b""), client()
-    await one.post(server.target(), HEADERS, b"{}", 5)
+    await one.post(server.head(), b"", b"{}", 5)
     server.asked.clear()
     waiting = asyncio.create_task(failure(one, server.target()))
     await asyncio.wait_for(server.asked.wait(), 5)
@@ -417,7 +420,7 @@ async def test_closing_ends_what_is_idle_and_what_is_in_hand(subscriber: Start, 
 
 async def test_a_canceled_request_closes_its_connection(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(b""), client()
-    task = asyncio.create_task(one.post(server.target(), HEADERS, b"{}", 5))
+    task = asyncio.create_task(one.post(server.head(), b"", b"{}", 5))
     await asyncio.wait_for(server.asked.wait(), 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -451,14 +454,14 @@ async def test_one_private_address_refuses_the_target(subscriber: Start, client:
 async def test_the_address_that_was_judged_is_the_one_dialled(subscriber: Start, client: Clients) -> None:
     server = await subscriber(OK)
     look_up, asked = resolver(["127.0.0.1"])
-    answer = await client(resolver=look_up).post(server.target(host="nowhere.invalid"), HEADERS, b"{}", 5)
+    answer = await client(resolver=look_up).post(server.head(host="nowhere.invalid"), b"", b"{}", 5)
     assert (answer.status, asked) == (200, ["nowhere.invalid"])
 
 
 async def test_a_refusing_address_is_followed_by_the_next(subscriber: Start, client: Clients) -> None:
     server = await subscriber(OK)
     look_up, _ = resolver(["127.0.0.2", "127.0.0.1"])
-    assert (await client(resolver=look_up).post(server.target(host="two.example"), HEADERS, b"{}", 5)).status == 200
+    assert (await client(resolver=look_up).post(server.head(host="two.example"), b"", b"{}", 5)).status == 200
 
 
 async def test_a_silent_address_leaves_time_for_the_next(subscriber: Start, client: Clients) -> None:
@@ -471,7 +474,7 @@ async def test_a_silent_address_leaves_time_for_the_next(subscriber: Start, clie
         for waiting in (first, second):  # with its queue full, the kernel answers no further connection
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        assert (await one.post(server.target(host="two.example"), HEADERS, b"{}", 5)).status == 200
+        assert (await one.post(server.head(host="two.example"), b"", b"{}", 5)).status == 200
 
 
 async def test_a_failed_lookup_says_so(client: Clients) -> None:
@@ -544,7 +547,7 @@ async def test_tls_with_the_right_name_works_and_is_kept(
     server = await subscriber(OK, tls=server_tls)
     one = client(ssl_context=trusting, resolver=resolver(["127.0.0.1"])[0])
     for _ in range(3):
-        assert (await one.post(server.target(scheme="https", host=host), HEADERS, b"{}", 5)).status == 200
+        assert (await one.post(server.head(scheme="https", host=host), b"", b"{}", 5)).status == 200
     assert server.connections == 1
 
 
@@ -561,7 +564,7 @@ async def test_a_name_that_turns_private_is_refused_at_the_next_connection(
     look_up, asked = resolver(["127.0.0.1"], ["127.0.0.2"])
     one = client(allow_private=False, resolver=look_up, ssl_context=trusting)
     target = server.target(scheme="https", host="sub.example")
-    assert (await one.post(target, HEADERS, b"{}", 5)).status == 200
+    assert (await one.post(head_of(target, HEADERS), b"", b"{}", 5)).status == 200
     await asyncio.wait_for(server.gone.wait(), 5)
     assert (await failure(one, target)).reason == "refused_target"
     assert (len(asked), server.connections) == (2, 1)

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from service.core.delivery import GONE, Delivery
@@ -19,6 +20,7 @@ log = logging.getLogger("callbridge.deliver")
 # Over all lanes: bytes of deliveries in memory, and outcomes that are not on disk yet.
 MOST_IN_MEMORY = 32 * 1024 * 1024
 MOST_UNRECORDED = 512
+RECORD_AGAIN = 1.0
 BURY_STEP = 500
 
 
@@ -122,53 +124,55 @@ class Dispatcher:
     async def next_due(self, lane: str) -> int | None:
         return await self.store.deliveries.next_due(lane)
 
-    async def post(self, delivery: Delivery) -> Outcome | None:
+    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
         """None when the subscription is gone."""
         if delivery.subscription_id is None:
             secrets = self.tokens.owner_secrets(delivery.owner)
-            return await self.outlet.post(delivery.url, delivery.event_id, delivery.body, secrets, {})
+            return self.outlet.post(delivery.url, delivery.event_id, delivery.body, secrets, {})
         subscription = self.store.subscriptions.known(delivery.subscription_id)
         if subscription is None:
             return None
-        return await self.outlet.post(
+        return self.outlet.post(
             subscription.url, delivery.event_id, delivery.body, subscription.secrets(self.now()), subscription.headers
         )
 
-    async def record(self, delivery: Delivery) -> None:
-        """Kept in memory until it is on disk; until then the store shows the delivery as pending."""
+    def record(self, delivery: Delivery, then: Callable[[], None]) -> None:
+        """Kept in memory until it is on disk, then `then` is called; until then the store shows it as pending."""
         self._unrecorded += 1
-        try:
-            while True:
-                try:
-                    await self.store.deliveries.record(delivery)
-                    return
-                except Unavailable:
-                    if self.stopping:
-                        return
-                    await asyncio.sleep(1)
-        finally:
-            was_lagging = self.lagging
-            self._unrecorded -= 1
-            if was_lagging and not self.lagging:
-                for lane in list(self._lanes.values()):
-                    lane.pump()
+        self._record(delivery, then)
+
+    def _record(self, delivery: Delivery, then: Callable[[], None]) -> None:
+        self.store.deliveries.record(delivery).add_done_callback(partial(self._recorded, delivery, then))
+
+    def _recorded(self, delivery: Delivery, then: Callable[[], None], done: "asyncio.Future[None]") -> None:
+        if done.cancelled() or (done.exception() is not None and self.stopping):
+            return
+        if done.exception() is not None:
+            asyncio.get_running_loop().call_later(RECORD_AGAIN, self._record, delivery, then)
+            return
+        was_lagging = self.lagging
+        self._unrecorded -= 1
+        then()
+        if was_lagging and not self.lagging:
+            for lane in list(self._lanes.values()):
+                lane.pump()
 
     # --- the health of a subscription ---
 
-    async def note_health(self, delivery: Delivery, outcome: Outcome) -> None:
-        lane = delivery.subscription_id
-        if lane is None:
+    def note_health(self, delivery: Delivery, outcome: Outcome) -> None:
+        name = delivery.subscription_id
+        if name is None:
             return
-        if outcome.attempt.succeeded:
-            subscription = self.store.subscriptions.known(lane)
-            if subscription is not None and subscription.failing_since is not None:
-                await self._change(lane, lambda item: (replace(item, failing_since=None), None))
-        elif outcome.attempt.status_code == GONE:
-            await self._disable(lane, "The receiver answered 410 Gone.")
-        else:
-            await self._note_failure(lane)
+        subscription = self.store.subscriptions.known(name)
+        if not outcome.attempt.succeeded:
+            self.spawn(self._note_failure(name, outcome.attempt.status_code == GONE))
+        elif subscription is not None and subscription.failing_since is not None:
+            self.spawn(self._change(name, lambda item: (replace(item, failing_since=None), None)))
 
-    async def _note_failure(self, subscription_id: str) -> None:
+    async def _note_failure(self, subscription_id: str, gone: bool) -> None:
+        if gone:
+            await self._disable(subscription_id, "The receiver answered 410 Gone.")
+            return
         subscription = self.store.subscriptions.known(subscription_id)
         if subscription is None:
             # Removed while the attempt ran: what it left pending is buried too.

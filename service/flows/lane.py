@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from service.core.delivery import GONE, Delivery, DeliveryStatus, wait_before_next
@@ -45,11 +46,11 @@ class Dispatcher(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
-    async def post(self, delivery: Delivery) -> Outcome | None: ...
+    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None: ...
 
-    async def record(self, delivery: Delivery) -> None: ...
+    def record(self, delivery: Delivery, then: Callable[[], None]) -> None: ...
 
-    async def note_health(self, delivery: Delivery, outcome: Outcome) -> None: ...
+    def note_health(self, delivery: Delivery, outcome: Outcome) -> None: ...
 
     async def claim(self, lane: str, limit: int, lease: int) -> list[Delivery]: ...
 
@@ -116,24 +117,34 @@ class Lane:
 
     def pump(self) -> None:
         """Start what may start now."""
-        loop = asyncio.get_running_loop()
-        if self.dispatcher.stopping or not self.dispatcher.enabled(self.name):
-            return
-        while self._ready and self._running < PARALLEL and not self.dispatcher.lagging:
-            if not self.dispatcher.has_place(self):
-                return
-            if self._not_before > loop.time():
+        while self._running < PARALLEL and (delivery := self._next()) is not None:
+            self._running += 1
+            self.dispatcher.spawn(self._run(delivery))
+        empty = not self._ready and self._running < PARALLEL
+        if self._on_disk and not self._claiming and empty and self._allowed:
+            self._claiming = True
+            self.dispatcher.spawn(self._claim())
+
+    @property
+    def _allowed(self) -> bool:
+        return not self.dispatcher.stopping and self.dispatcher.enabled(self.name)
+
+    def _next(self) -> Delivery | None:
+        """The next that may be sent now, with a place for it."""
+        while self._ready and self._allowed and not self.dispatcher.lagging and self.dispatcher.has_place(self):
+            now = asyncio.get_running_loop().time()
+            if self._not_before > now:
                 self._wake_at(self._not_before)
-                return
+                return None
             delivery = self._ready.popleft()
             if self._must_wait(delivery):
                 continue
             if self._failures >= FAILING_AFTER:
-                self._not_before = loop.time() + FAILING_GAP
-            self._start(delivery)
-        if self._on_disk and not self._claiming and not self._ready and self._running < PARALLEL:
-            self._claiming = True
-            self.dispatcher.spawn(self._claim())
+                self._not_before = now + FAILING_GAP
+            self.dispatcher.in_memory -= weight_of(delivery)
+            self.dispatcher.take_place(self)
+            return delivery
+        return None
 
     def _must_wait(self, delivery: Delivery) -> bool:
         if delivery.tries or delivery.task_id is None:
@@ -146,31 +157,35 @@ class Lane:
         self._waiting_behind += 1
         return True
 
-    def _start(self, delivery: Delivery) -> None:
-        self._running += 1
-        self.dispatcher.in_memory -= weight_of(delivery)
-        self.dispatcher.take_place(self)
-        self.dispatcher.spawn(self._attempt(delivery))
+    async def _run(self, first: Delivery) -> None:
+        """One of the few that send for this lane, until nothing may be sent any more."""
+        delivery: Delivery | None = first
+        try:
+            while delivery is not None:
+                await self._attempt(delivery)
+                delivery = self._next()
+        finally:
+            self._running -= 1
+        self.pump()
+        self.dispatcher.forget_if_idle(self)
 
     async def _attempt(self, delivery: Delivery) -> None:
         outcome: Outcome | None = None
         try:
-            outcome = await self.dispatcher.post(delivery)
+            posting = self.dispatcher.post(delivery)
+            if posting is not None:
+                outcome = await posting
         finally:
-            self._running -= 1
             self._let_next_of_task(delivery)
             self.dispatcher.leave_place(self)
-        if outcome is None:  # nobody to send it to any more
-            self.pump()
-            return
-        after = self._judge(delivery, outcome)
-        self._recording += 1
-        self.pump()
-        try:
-            await self.dispatcher.record(after)
-            await self.dispatcher.note_health(delivery, outcome)
-        finally:
-            self._recording -= 1
+        if outcome is not None:
+            after = self._judge(delivery, outcome)
+            self._recording += 1
+            self.dispatcher.record(after, partial(self._recorded, after, outcome))
+
+    def _recorded(self, after: Delivery, outcome: Outcome) -> None:
+        self._recording -= 1
+        self.dispatcher.note_health(after, outcome)
         if after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
             self._wake_in(after.next_attempt_at)
         self.dispatcher.forget_if_idle(self)

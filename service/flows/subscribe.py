@@ -1,5 +1,6 @@
 """What happens to a subscription besides deliveries: ping, rotation, replay, removal."""
 
+import asyncio
 from dataclasses import replace
 
 from service.core.delivery import Delivery
@@ -28,11 +29,11 @@ class Subscriber:
     async def ping(self, subscription: Subscription) -> Delivery:
         """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again."""
         delivery = await self.store.deliveries.ping(subscription, now_ms())
-        outcome = await self.dispatcher.post(delivery)
-        if outcome is None:
+        posting = self.dispatcher.post(delivery)
+        if posting is None:
             return delivery
-        after = delivery.after(outcome.attempt, None)
-        await self.store.deliveries.record(after)
+        after = delivery.after((await posting).attempt, None)
+        await asyncio.shield(self.store.deliveries.record(after))
         return after
 
     def rotated(self, subscription: Subscription) -> Subscription:

@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from service.outlets.connection import Answer, Connection, Origin, Reason, Silent, Unreachable
@@ -20,6 +21,26 @@ SWEEP_SECONDS = 5.0
 LIFE_SECONDS = 300.0
 
 OURS = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What every request to one address begins with; made and checked once, not for each request."""
+
+    target: Target
+    origin: Origin
+    lines: bytes = field(repr=False)
+
+
+def head_of(target: Target, headers: Sequence[tuple[bytes, bytes]]) -> Head:
+    """Raises ValueError for a header that would change where the request ends: some are a subscriber's choice."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
+        raise ValueError("A header holds a line break or a NUL.")
+    if not OURS.isdisjoint([name.lower() for name, _ in headers]):
+        raise ValueError("Host, Connection, Content-Length and Transfer-Encoding are set by the client.")
+    first = f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
+    return Head(target, (target.scheme, target.host, target.port), first.encode("ascii") + lines)
 
 
 class Client:
@@ -45,12 +66,16 @@ class Client:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def post(self, target: Target, headers: Sequence[tuple[bytes, bytes]], body: bytes, timeout: float) -> Answer:
-        """Raises Unreachable. Host and Content-Length are added; `timeout` is in seconds and covers everything."""
-        request = _request(target, headers, body)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        connection = self._take((target.scheme, target.host, target.port), loop.time())
+    async def post(self, head: Head, lines: bytes, body: bytes, timeout: float) -> Answer:
+        """Raises Unreachable. `lines` are headers of this request only, each with its line end; they are not checked.
+
+        Content-Length is added; `timeout` is in seconds and covers everything.
+        """
+        request = b"".join((head.lines, lines, b"Content-Length: %d\r\n\r\n" % len(body), body))
+        target = head.target
+        now = asyncio.get_running_loop().time()
+        deadline = now + timeout
+        connection = self._take(head.origin, now)
         if connection is not None:
             try:
                 return await self._exchange(connection, request, deadline)
@@ -201,14 +226,3 @@ async def _connected(family: socket.AddressFamily, sockaddr: tuple[object, ...])
         sock.close()
         raise
     return sock
-
-
-def _request(target: Target, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """Raises ValueError for a header that would change where the request ends: some are a subscriber's choice."""
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
-        raise ValueError("A header holds a line break or a NUL.")
-    if not OURS.isdisjoint([name.lower() for name, _ in headers]):
-        raise ValueError("Host, Connection, Content-Length and Transfer-Encoding are set by the client.")
-    head = f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nContent-Length: {len(body)}\r\n"
-    return b"".join((head.encode("ascii"), lines, b"\r\n", body))

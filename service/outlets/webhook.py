@@ -11,18 +11,13 @@ from service import __version__
 from service.core.delivery import Attempt
 from service.core.times import now_ms
 from service.outlets.connection import Unreachable
-from service.outlets.guard import Target, TargetRefused, check_url
-from service.outlets.http1 import Client
+from service.outlets.guard import TargetRefused, check_url
+from service.outlets.http1 import Client, Head, head_of
 from service.ports import Outcome
 from service.wire.signature import Signer
 
 log = logging.getLogger("callbridge.deliver")
-USER_AGENT = f"Callbridge/{__version__}".encode()
-
-
-@lru_cache(maxsize=2048)
-def _signer(secrets: tuple[str, ...]) -> Signer:
-    return Signer(list(secrets))
+HEADERS = [(b"content-type", b"application/json"), (b"user-agent", f"Callbridge/{__version__}".encode())]
 
 
 class WebhookOutlet:
@@ -30,14 +25,18 @@ class WebhookOutlet:
         self.client = client
         self.allow_private = allow_private
         self.timeout = timeout
-        self._target = lru_cache(maxsize=2048)(self._check)
+        # All that is the same for every delivery to one subscriber.
+        self._letter = lru_cache(maxsize=2048)(self._make_letter)
 
-    def _check(self, url: str) -> Target:
-        return check_url(url, self.allow_private)
+    def _make_letter(
+        self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]
+    ) -> tuple[Head, Signer]:
+        own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return head_of(check_url(url, self.allow_private), own + HEADERS), Signer(list(secrets))
 
     def check(self, url: str) -> None:
         try:
-            self._check(url)
+            check_url(url, self.allow_private)
         except TargetRefused as refused:
             raise ValueError(str(refused)) from None
 
@@ -47,9 +46,9 @@ class WebhookOutlet:
         at, started = now_ms(), time.perf_counter()
         status = error = text = retry_after = None
         try:
-            target = self._target(url)
-            sent = _headers(event_id, at // 1000, body, tuple(secrets), headers)
-            answer = await self.client.post(target, sent, body, self.timeout)
+            head, signer = self._letter(url, tuple(secrets), tuple(headers.items()))
+            lines = _signed(signer, event_id, at // 1000, body)
+            answer = await self.client.post(head, lines, body, self.timeout)
             status, text = answer.status, answer.text or None
             retry_after = seconds_of(answer.retry_after)
             if 300 <= status < 400:
@@ -66,18 +65,9 @@ class WebhookOutlet:
         return Outcome(Attempt(at, status, error, duration, text), retry_after)
 
 
-def _headers(
-    event_id: str, timestamp: int, body: bytes, secrets: tuple[str, ...], own: Mapping[str, str]
-) -> list[tuple[bytes, bytes]]:
-    signature = _signer(secrets).sign(event_id, timestamp, body)
-    return [
-        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in own.items()),
-        (b"content-type", b"application/json"),
-        (b"user-agent", USER_AGENT),
-        (b"webhook-id", event_id.encode()),
-        (b"webhook-timestamp", b"%d" % timestamp),
-        (b"webhook-signature", signature.encode()),
-    ]
+def _signed(signer: Signer, event_id: str, timestamp: int, body: bytes) -> bytes:
+    signature = signer.sign(event_id, timestamp, body)
+    return f"webhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}\r\nwebhook-signature: {signature}\r\n".encode()
 
 
 def _shown(location: str | None) -> str:

@@ -1,5 +1,6 @@
 """The store: its parts, their questions, and what it tells after a commit."""
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,8 +166,8 @@ class DeliveryStore(Protocol):
         """Due deliveries of a lane in the order of their first attempts, leased until now + `lease` (ms)."""
         ...
 
-    async def record(self, delivery: Delivery) -> None:
-        """How an attempt went; ends the lease."""
+    def record(self, delivery: Delivery) -> "Future[None]":
+        """How an attempt went; ends the lease. The future may be shared by many: do not cancel it."""
         ...
 
     async def next_due(self, lane: str) -> int | None: ...

@@ -93,10 +93,10 @@ class Batch:
         self.steps += 1
         self._deliveries.append(new_delivery_to_row(delivery, now, lease_until))
 
-    def put_outcome(self, row: tuple[Any, ...]) -> None:
-        """status, tries, attempts, next_attempt_at, n: of a delivery that this process has in hand."""
+    def put_outcomes(self, rows: Rows) -> None:
+        """Of deliveries that this process has in hand."""
         self.steps += 1
-        self._outcomes.append(row)
+        self._outcomes += rows
 
     def put_call(self, row: tuple[Any, ...]) -> None:
         """One row of the audit."""

@@ -1,5 +1,6 @@
 """Deliveries on SQLite: the row is the queue, a lease says who has it in hand."""
 
+from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports import DeliveryQuery
 from service.store.database import LANES, Database
-from service.store.rows import DELIVERY_COLUMNS, delivery_from_row
+from service.store.rows import DELIVERY_COLUMNS, delivery_from_row, outcome_to_row
 
 SELECT = f"SELECT {DELIVERY_COLUMNS}"
 
@@ -17,6 +18,9 @@ SELECT = f"SELECT {DELIVERY_COLUMNS}"
 class SqliteDeliveries:
     def __init__(self, database: Database) -> None:
         self.database = database
+        # Those that will be written together, until their transaction begins.
+        self._outcomes: list[tuple[Any, ...]] | None = None
+        self._recorded: Future[None] = Future()
 
     async def claim(self, lane: str, now: int, limit: int, lease: int) -> list[Delivery]:
         def work() -> list[Delivery]:
@@ -37,15 +41,18 @@ class SqliteDeliveries:
 
         return await self.database.write(Point.CLAIM_DELIVERIES, work)
 
-    async def record(self, delivery: Delivery) -> None:
-        row = (
-            delivery.status.value,
-            delivery.tries,
-            encode(delivery.attempts),
-            delivery.next_attempt_at,
-            delivery.n,
-        )
-        await self.database.write(Point.RECORD_ATTEMPT, lambda: self.database.batch.put_outcome(row))
+    def record(self, delivery: Delivery) -> "Future[None]":
+        """Outcomes that come while a transaction runs are one change of the next."""
+        if self._recorded.done() or self._outcomes is None:
+            rows = self._outcomes = []
+            self._recorded = self.database.write(Point.RECORD_ATTEMPT, lambda: self._write(rows))
+        self._outcomes.append(outcome_to_row(delivery))
+        return self._recorded
+
+    def _write(self, rows: list[tuple[Any, ...]]) -> None:
+        if self._outcomes is rows:
+            self._outcomes = None
+        self.database.batch.put_outcomes(rows)
 
     async def next_due(self, lane: str) -> int | None:
         rows = await self.database.rows(

@@ -141,3 +141,7 @@ def new_delivery_to_row(item: Delivery, now: int, lease_until: int) -> tuple[Any
         now,
         lease_until,
     )
+
+
+def outcome_to_row(item: Delivery) -> tuple[Any, ...]:
+    return item.status.value, item.tries, orjson.dumps(item.attempts), item.next_attempt_at, item.n
