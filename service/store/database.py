@@ -203,6 +203,8 @@ def _connect(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.
         db.execute("PRAGMA synchronous = FULL")
+        # A commit that copies the log back makes everybody wait: often a little (4 ms) instead of seldom much (12 ms).
+        db.execute("PRAGMA wal_autocheckpoint = 250")
         db.execute("PRAGMA temp_store = MEMORY")
         # 16 MiB of pages: the ends of all indexes stay in memory beside a history of gigabytes.
         db.execute("PRAGMA cache_size = -16384")
