@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
-from dataclasses import dataclass
 from typing import Literal, cast
 
 import httptools
+from msgspec import Struct
 
 LARGEST_ANSWER = 64 * 1024
 KEPT_TEXT = 1024
@@ -16,8 +16,7 @@ Reason = Literal["refused_target", "dns", "connect", "tls", "timeout", "protocol
 Origin = tuple[str, str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """`text` is the beginning of the body, at most 1 KiB of it."""
 
     status: int

@@ -1,14 +1,14 @@
 """Outlets: how one delivery leaves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from service.core.delivery import Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How one attempt went; `retry_after` in seconds when the receiver asked for a pause."""
 
     attempt: Attempt

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from service.core.delivery import Delivery
 from service.core.event import Event
 from service.core.points import Point
@@ -21,8 +23,7 @@ class Idempotency:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call at a provider door, for the audit. `body` is redacted and capped before it gets here."""
 
     provider: str

@@ -2,7 +2,6 @@
 
 from asyncio import Future
 from collections.abc import Sequence
-from dataclasses import replace as replace_call
 
 from msgspec.structs import replace
 
@@ -76,7 +75,7 @@ class SqliteTasks:
             if steps:
                 task = self._write(n, task, steps)
             if call is not None:
-                write_call(self.database, call if steps else replace_call(call, result="repeated"))
+                write_call(self.database, call if steps else replace(call, result="repeated"))
             return task
 
         return self.database.write(name, work)

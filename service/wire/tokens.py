@@ -4,9 +4,9 @@ import base64
 import hashlib
 import hmac
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from itsdangerous import BadSignature, Signer, URLSafeSerializer, URLSafeTimedSerializer
+from msgspec import Struct
 
 REMEMBERED = 50_000
 STREAM_LINK_SECONDS = 24 * 3600
@@ -16,8 +16,7 @@ class BadToken(Exception):
     """Forged, expired, of another purpose: always the same refusal, whatever is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallbackToken:
+class CallbackToken(Struct, frozen=True):
     provider: str
     task_id: str
     attempt: int
