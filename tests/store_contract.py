@@ -258,6 +258,36 @@ class StoreContract:
         told = [event.type for event in await events(store)]
         assert sorted(told[5:]) == ["task.canceled", "task.completed", "task.failed"]
 
+    async def test_changes_of_one_moment_see_each_other(self, store: Store) -> None:
+        """They may share a transaction: each starts from what the one before left, and a claim takes what was added."""
+        task = a_task()
+
+        async def moved(status: S, **changes: Any) -> Task | None:
+            return await store.tasks.change(Point.CALLBACK, task.id, to(status, **changes))
+
+        _, claimed, _, _, last = await asyncio.gather(
+            store.tasks.add(task, None),
+            store.tasks.claim_queued("piapi", "alice", 1, NOW),
+            moved(S.SUBMITTED, check_at=NOW + 5),
+            moved(S.PROCESSING, progress={"percent": 5}),
+            moved(S.PROCESSING, progress={"percent": 9}),
+        )
+        assert [item.id for item in claimed] == [task.id]
+        assert last is not None
+        assert (last.attempts, last.progress, last.check_at) == (1, {"percent": 9}, NOW + 5)
+        assert await store.tasks.get(task.id) == last
+        assert [item.id for item in await store.tasks.due_checks("piapi", NOW + 5, 10)] == [task.id]
+        assert len(await events(store, task_id=task.id)) == 4
+
+    async def test_every_open_task_can_be_changed_however_many_there_are(self, store: Store) -> None:
+        tasks = [await sent(store, input={"prompt": "x" * size}) for size in (1, 100, 20_000, 100_000, 1)]
+        for status in (S.SUBMITTED, S.PROCESSING, S.COMPLETED):
+            moved = await asyncio.gather(
+                *(store.tasks.change(Point.CALLBACK, task.id, to(status)) for task in reversed(tasks))
+            )
+            assert [task.status for task in moved if task] == [status] * 5
+        assert [await store.tasks.get(task.id) for task in reversed(tasks)] == moved
+
     async def test_a_call_is_written_down_with_what_it_did(self, store: Store) -> None:
         task = await added(store)
         call = Call("piapi", task.id, "accepted", 200)
@@ -520,6 +550,17 @@ class StoreContract:
         [again] = await store.deliveries.claim(lane.id, NOW + LEASE, 1, LEASE)
         await store.deliveries.record(failed_attempt(again, NOW + LEASE))
         assert [item.n for item in await store.deliveries.claim(lane.id, NOW + LEASE, 1, LEASE)] == [made.n]
+
+    async def test_outcomes_of_one_moment_are_all_there_and_seen_by_a_claim(self, store: Store) -> None:
+        lane, made = await deliveries(store, 5)
+        assert len(await store.deliveries.claim(lane.id, NOW, 5, LEASE)) == 5
+        *_, claimed = await asyncio.gather(
+            *(store.deliveries.record(failed_attempt(item, NOW + 7)) for item in made),
+            store.deliveries.claim(lane.id, NOW + 7, 5, LEASE),
+        )
+        assert [item.n for item in claimed] == [item.n for item in made]
+        found = await store.deliveries.find(DeliveryQuery(None, subscription_id=lane.id))
+        assert [(item.tries, len(item.attempts)) for item in found] == [(1, 1)] * 5
 
     async def test_a_delivery_is_claimed_when_it_is_due_and_next_due_says_when(self, store: Store) -> None:
         lane, [made] = await deliveries(store)

@@ -1,13 +1,17 @@
 """The store on SQLite keeps the contract of every store."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from service.core.points import Point
+from service.core.task import Status
+from service.store import open_tasks
 from service.store.sqlite import SqliteStore, open_store
-from tests.store_contract import AfterACrash, StoreContract
+from tests.store_contract import AfterACrash, StoreContract, sent, to
 
 
 class TestSqliteStore(StoreContract):
@@ -37,3 +41,21 @@ async def test_only_its_owner_may_read_the_file_since_it_holds_secrets(tmp_path:
     store = await open_store(str(tmp_path / "test.db"))
     await store.close()
     assert (tmp_path / "test.db").stat().st_mode & 0o077 == 0
+
+
+async def test_only_the_newest_open_tasks_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_tasks, "KEPT", 2)
+    store = await open_store(str(tmp_path / "test.db"))
+    tasks = [await sent(store) for _ in range(5)]
+    await sent(store, input={"prompt": "x" * open_tasks.LARGEST})
+    await store.tasks.change(Point.CALLBACK, tasks[4].id, to(Status.COMPLETED))
+    assert list(store.database.batch._open._tasks) == [tasks[3].id]
+    await store.close()
+
+
+async def test_the_log_is_copied_back_beside_the_writer(tmp_path: Path) -> None:
+    store = await open_store(str(tmp_path / "test.db"))
+    before = (tmp_path / "test.db").stat().st_size
+    while (tmp_path / "test.db").stat().st_size == before:
+        await asyncio.gather(*(sent(store) for _ in range(50)))
+    await store.close()

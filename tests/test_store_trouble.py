@@ -16,7 +16,7 @@ from service.store.database import DatabaseInUse
 from service.store.migrate import SchemaFromTheFuture
 from service.store.sqlite import open_store
 from tests.conftest import PATIENCE, Service, txt2img
-from tests.store_contract import a_task
+from tests.store_contract import a_task, deliveries, failed_attempt
 
 resource = pytest.importorskip("resource")
 
@@ -190,6 +190,19 @@ async def test_what_is_taken_while_the_disk_hangs_comes_to_hand_when_it_answers(
     await until(lambda: not store.database.writer.healthy)
     answers.set()
     assert len(await taking) == 1
+    await store.close()
+
+
+async def test_outcomes_that_could_not_be_written_are_written_when_it_works_again(tmp_path: Path) -> None:
+    store = await open_store(str(tmp_path / "test.db"))
+    _, made = await deliveries(store, 3)
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    recorded = [store.deliveries.record(failed_attempt(item, None)) for item in made]
+    await until(lambda: not store.database.writer.healthy)
+    other.close()
+    await asyncio.gather(*recorded)
+    assert await store.deliveries.lanes() == []
     await store.close()
 
 
