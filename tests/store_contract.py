@@ -399,6 +399,19 @@ class StoreContract:
         query = TaskQuery("alice", status="completed", provider="piapi", model=wanted.model, metadata={"order": "A-17"})
         assert [task.id for task in await store.tasks.find(query)] == [wanted.id]
 
+    @pytest.mark.parametrize("status", list(S))
+    async def test_tasks_are_found_by_any_status_newest_first(self, store: Store, status: S) -> None:
+        made: list[Task] = []
+        for owner in ("alice", "bob", "alice"):
+            for one in set(S) - {S.QUEUED}:
+                task = await store.tasks.change(Point.CALLBACK, (await sent(store, owner=owner)).id, to(one))
+                assert task is not None
+                made.append(task)
+        made += [await added(store, owner=owner) for owner in ("alice", "bob", "alice")]
+        wanted = [task.id for task in made if task.owner == "alice" and task.status is status]
+        found = await store.tasks.find(TaskQuery("alice", status=status.value))
+        assert [task.id for task in found] == wanted[::-1]
+
     async def test_pages_of_tasks_join_without_gap_or_repeat(self, store: Store) -> None:
         tasks = [await added(store) for _ in range(7)]
         found: list[str] = []
