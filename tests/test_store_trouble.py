@@ -10,12 +10,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
+from service.flows import deliver
+from service.ports import DeliveryQuery
 from service.store import writer
 from service.store.database import DatabaseInUse
 from service.store.migrate import SchemaFromTheFuture
 from service.store.sqlite import open_store
-from tests.conftest import PATIENCE, Service, txt2img
+from tests.conftest import PATIENCE, Service, Subscriber, txt2img
 from tests.store_contract import a_task, deliveries, failed_attempt
 
 resource = pytest.importorskip("resource")
@@ -204,6 +208,31 @@ async def test_outcomes_that_could_not_be_written_are_written_when_it_works_agai
     await asyncio.gather(*recorded)
     assert await store.deliveries.lanes() == []
     await store.close()
+
+
+async def test_what_a_subscriber_answered_outlives_the_trouble(
+    service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not sent again: the outcome waits in memory until it can be written."""
+    monkeypatch.setattr(deliver, "RECORD_AGAIN", 0.05)
+    well_again = asyncio.Event()
+
+    async def answer(_: Request, __: bytes) -> Response:
+        await well_again.wait()
+        return Response(status_code=204)
+
+    subscriber.answer = answer
+    task = await service.finished(txt2img(callback_url=subscriber.url))
+    await subscriber.count(1)
+    with read_only(service):
+        well_again.set()
+        await until(lambda: not service.bridge.store.database.writer.healthy)
+    stored = service.bridge.store.deliveries
+    query = DeliveryQuery(None, task_id=task["id"], status="delivered")
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await stored.find(query)):
+            continue
+    assert len(found[0].attempts) == len(subscriber.received) == 1
 
 
 async def until(true: Callable[[], object]) -> None:
