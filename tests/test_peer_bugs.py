@@ -152,6 +152,36 @@ async def test_bug_24_a_connection_that_sends_no_head_is_cut(service: Service, m
     writer.close()
 
 
+async def test_bug_24_a_callback_whose_body_does_not_come_is_cut(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.1)
+    task = await service.submit(txt2img("delay=60"))
+    callback = service.bridge.submitter.callbacks.of(await service.bridge.store.tasks.get(task["id"]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+    path = callback.url.removeprefix(service.url)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Webhook-Secret: {callback.secret}\r\nContent-Length: 9\r\n\r\n"
+    writer.write(head.encode() + b"{")
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_bug_24_a_connection_that_is_in_use_is_not_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time runs for each head and body alone, also for those that come in pieces."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
+    ends = asyncio.get_running_loop().time() + 1.0
+    while asyncio.get_running_loop().time() < ends:
+        for piece in (b"GET /healthz HTT", b"P/1.1\r\nHost: x\r\n\r\n"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        await reader.readuntil(b"}")
+    writer.close()
+
+
 @pytest.mark.parametrize("size", ["4294968320", "99999999999999999999999", "1e9", "-1"])
 def test_bug_25_a_size_beyond_its_range_is_refused_and_not_wrapped(size: str) -> None:
     with pytest.raises(SettingsError, match="MAX_BODY_BYTES"):
