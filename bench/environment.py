@@ -11,7 +11,7 @@ DATABASE = "bench.db"
 FSYNCS = "fsyncs"
 
 
-def environment(run: Run, folder: Path, port: int, *, one_cpu: bool, fsync_us: int) -> dict[str, str]:
+def environment(run: Run, folder: Path, port: int, *, fsync_us: int) -> dict[str, str]:
     """`fsync_us` is added to every fsync, and fsyncs are counted, where there is a C compiler."""
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
     env |= {
@@ -30,7 +30,6 @@ def environment(run: Run, folder: Path, port: int, *, one_cpu: bool, fsync_us: i
         "ALLOW_PRIVATE_TARGETS": "true",
         "RATE_LIMIT": "0",
         "SWEEP_AFTER": "3600",
-        "ONE_CPU": "true" if one_cpu else "false",
     }
     if run.shim is not None:
         env |= {"LD_PRELOAD": str(run.shim), "BENCH_FSYNC_COUNT": str(folder / FSYNCS)}

@@ -24,7 +24,7 @@ DRAIN_SECONDS = 60.0
 
 
 class World:
-    """A running service. `pinned`: on one CPU by our hand; else it may use all and decides by `one_cpu`."""
+    """A running service. `pinned`: on one CPU by our hand; else it may use all."""
 
     def __init__(
         self,
@@ -32,7 +32,6 @@ class World:
         folder: Path,
         *,
         pinned: bool = True,
-        one_cpu: bool = True,
         fsync_us: int = 0,
         **settings: str,
     ) -> None:
@@ -44,7 +43,7 @@ class World:
         self.fsyncs_file.write_bytes(bytes(8))
         self.cpus = SERVICE_CPU if pinned else ALL_CPUS
         started = time.monotonic()
-        env = environment(run, folder, self.port, one_cpu=one_cpu, fsync_us=fsync_us) | settings
+        env = environment(run, folder, self.port, fsync_us=fsync_us) | settings
         self.child = Child(python("service"), self.cpus, env, run.options.folder / "service.log")
         self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=60)
         self._wait_until_ready()

@@ -11,7 +11,6 @@ from dotenv import load_dotenv
 
 from service import __version__
 from service.main import serve
-from service.server import keep_to_one_cpu
 from service.settings import Settings, SettingsError, load_settings
 from service.store.database import DatabaseInUse
 from service.store.migrate import SchemaFromTheFuture
@@ -43,8 +42,6 @@ def run_server() -> None:
     settings = _settings()
     _log_to_stderr()
     log = logging.getLogger("callbridge")
-    if settings.one_cpu:
-        keep_to_one_cpu()
     if settings.made_key:
         click.echo(f"No API_KEYS are set; the key for this run is: {settings.made_key}", err=True)
     if not (settings.piapi_api_key or settings.modelslab_api_key):

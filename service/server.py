@@ -127,15 +127,3 @@ def end_for_sure(seconds: float) -> None:
     timer = threading.Timer(seconds, os._exit, (0,))
     timer.daemon = True
     timer.start()
-
-
-def keep_to_one_cpu() -> None:
-    """All threads on one CPU: the thread that commits starves beside a busy loop when they are on two."""
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) > 1:
-        try:
-            os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
-        except OSError:
-            return

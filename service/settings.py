@@ -52,7 +52,6 @@ class Settings:
     retention_days: float
     rate_limit: float
     disable_after: float
-    one_cpu: bool
     on_heroku: bool
 
     @property
@@ -134,7 +133,6 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         retention_days=read.number("RETENTION_DAYS", "30", 0.00001, 36_500),
         rate_limit=read.number("RATE_LIMIT", "1000", 0, 1_000_000),
         disable_after=read.number("DISABLE_AFTER", "432000", 0.1, 365 * 86_400),
-        one_cpu=read.flag("ONE_CPU", "true"),
         on_heroku=bool(env.get("DYNO")),
     )
 

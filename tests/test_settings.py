@@ -102,7 +102,6 @@ def test_the_readme_lists_the_same_settings_with_the_same_defaults() -> None:
         ("RETENTION_DAYS", "0"),
         ("RATE_LIMIT", "-1"),
         ("DISABLE_AFTER", "0"),
-        ("ONE_CPU", "2"),
     ],
 )
 def test_a_wrong_value_stops_the_start_by_name(name: str, value: str) -> None:

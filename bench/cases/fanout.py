@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from bench.checks import check_deliveries, check_events
 from bench.report import Row
@@ -14,13 +13,7 @@ TASKS_A_SECOND = 7000
 # "Not below", with room for the noise of one round.
 NOT_BELOW = ">= 0.95"
 GOALS = {1: ">= 5000", 10: ">= 12000"}
-# What the setting saves from; one subscriber is enough to see it.
-NOT_PINNED = "two CPUs, ONE_CPU=false"
-PLACES: dict[str, dict[str, Any]] = {
-    "pinned": {"pinned": True},
-    "two CPUs allowed": {"pinned": False},
-    NOT_PINNED: {"pinned": False, "one_cpu": False},
-}
+PLACES = {"pinned": True, "two CPUs allowed": False}
 
 
 @dataclass
@@ -34,19 +27,19 @@ class Figures:
 
 def measure(run: Run, case: int = 3) -> Iterator[Row]:
     for subscribers in (1, 10):
-        found = {place: Figures() for place in PLACES if subscribers == 1 or place != NOT_PINNED}
+        found = {place: Figures() for place in PLACES}
         for _ in range(run.options.rounds):
             for place, figures in found.items():
-                one_round(run, figures, subscribers, PLACES[place])
+                one_round(run, figures, subscribers, pinned=PLACES[place])
         pinned = found["pinned"].deliveries
         for place, figures in found.items():
             base = [] if place == "pinned" else pinned
             yield from rows(case, f"to {subscribers}, {place}", figures, GOALS[subscribers], base)
 
 
-def one_round(run: Run, figures: Figures, subscribers: int, settings: dict[str, Any]) -> None:
+def one_round(run: Run, figures: Figures, subscribers: int, *, pinned: bool) -> None:
     paths = [f"/subscriber-{number}" for number in range(subscribers)]
-    with world(run, **settings) as one:
+    with world(run, pinned=pinned) as one:
         for path in paths:
             one.subscribe(path)
         one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
