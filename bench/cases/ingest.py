@@ -56,8 +56,8 @@ def ladder(
     if not fsync_us:
         speed = median(one.rate for one in bare[GOAL_LEVEL])
         run.notes.append(
-            f"bare starlette made {speed:,.0f}/s at {GOAL_LEVEL} in parallel; goals in numbers are from a machine where it"
-            f" made {GOALS_MADE_AT:,}/s, {GOALS_MADE_AT / speed:.1f} times as fast"
+            f"bare starlette made {speed:,.0f}/s at {GOAL_LEVEL} in parallel; goals in numbers are from a machine where"
+            f" it made {GOALS_MADE_AT:,}/s, {GOALS_MADE_AT / speed:.1f} times as fast"
         )
     for level in levels:
         rates, base = [one.rate for one in ours[level]], [one.rate for one in bare[level]]
