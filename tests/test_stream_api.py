@@ -1,6 +1,7 @@
 """Section 5 of the API, the streams: read by httpx-sse, which is not ours."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -258,3 +259,21 @@ def _drain(slow: socket.socket) -> int:
     except ConnectionResetError:
         pass
     return size
+
+
+async def test_a_stream_that_ended_is_freed_without_the_collector(service: Service) -> None:
+    """The collector seldom runs here: streams that come and go must not wait for it with all their memory."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with opened(service):
+            assert readers() == 1
+        async with asyncio.timeout(PATIENCE):
+            while readers():
+                await asyncio.sleep(0)
+    finally:
+        gc.enable()
+
+
+def readers() -> int:
+    return sum(type(one) is stream._Reader for one in gc.get_objects())

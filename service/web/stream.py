@@ -18,8 +18,9 @@ from service.ports import EventQuery, Store
 from service.wire.sse import FAREWELL, HEARTBEAT, frame
 
 PAGE = 100
+# The longest silence of a stream, and how many get their beat at once.
 HEARTBEAT_SECONDS = 15.0
-SLICE = 250
+SLICE = 100
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -159,15 +160,27 @@ class _Reader:
     def close(self) -> None:
         self.done = True
         self.stream.hub.drop(self.listener)
+        # It calls us and we hold it, so that only the collector, which seldom runs, would free the whole connection.
+        self.listener.notify = self.listener.heartbeat = _nothing
+        self.main = None
         if self.pumping is not None:
             self.pumping.cancel()
 
 
+def _nothing() -> None: ...
+
+
 async def keep_alive(hub: Hub) -> None:
-    """One clock for all streams: a comment every 15 s."""
+    """One clock for all streams. A round is spread over time: ten thousand beats at once would hold up every callback.
+
+    A third of the silence for the round, a third for the rest: who comes last in one and first in the next is in time.
+    """
+    third = HEARTBEAT_SECONDS / 3
     while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        for count, listener in enumerate(list(hub.everybody()), start=1):
-            listener.heartbeat()
-            if count % SLICE == 0:
-                await asyncio.sleep(0)
+        rest = asyncio.get_running_loop().time() + 2 * third
+        everybody = list(hub.everybody())
+        for first in range(0, len(everybody), SLICE):
+            for listener in everybody[first : first + SLICE]:
+                listener.heartbeat()
+            await asyncio.sleep(third * SLICE / (len(everybody) + SLICE))
+        await asyncio.sleep(rest - asyncio.get_running_loop().time())
