@@ -9,6 +9,7 @@ from service.core.event import Event, encode
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports import DeliveryQuery
+from service.store.batch import Rows
 from service.store.database import LANES, Database
 from service.store.rows import DELIVERY_COLUMNS, delivery_from_row, outcome_to_row
 
@@ -18,9 +19,8 @@ SELECT = f"SELECT {DELIVERY_COLUMNS}"
 class SqliteDeliveries:
     def __init__(self, database: Database) -> None:
         self.database = database
-        # Those that will be written together, until their transaction begins.
-        self._outcomes: list[tuple[Any, ...]] | None = None
-        self._recorded: Future[None] = Future()
+        # Outcomes that will be written together, until their transaction begins.
+        self._gathering: tuple[Rows, Future[None]] | None = None
 
     async def claim(self, lane: str, now: int, limit: int, lease: int) -> list[Delivery]:
         def work() -> list[Delivery]:
@@ -43,15 +43,16 @@ class SqliteDeliveries:
 
     def record(self, delivery: Delivery) -> "Future[None]":
         """Outcomes that come while a transaction runs are one change of the next."""
-        if self._recorded.done() or self._outcomes is None:
-            rows = self._outcomes = []
-            self._recorded = self.database.write(Point.RECORD_ATTEMPT, lambda: self._write(rows))
-        self._outcomes.append(outcome_to_row(delivery))
-        return self._recorded
+        if self._gathering is None or self._gathering[1].done():
+            fresh: Rows = []
+            self._gathering = fresh, self.database.write(Point.RECORD_ATTEMPT, lambda: self._write(fresh))
+        rows, recorded = self._gathering
+        rows.append(outcome_to_row(delivery))
+        return recorded
 
-    def _write(self, rows: list[tuple[Any, ...]]) -> None:
-        if self._outcomes is rows:
-            self._outcomes = None
+    def _write(self, rows: Rows) -> None:
+        if self._gathering is not None and self._gathering[0] is rows:
+            self._gathering = None
         self.database.batch.put_outcomes(rows)
 
     async def next_due(self, lane: str) -> int | None:
