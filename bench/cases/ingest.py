@@ -68,8 +68,8 @@ def ladder(
 
 def note_speed(run: Run, made: float) -> None:
     run.notes.append(
-        f"bare starlette made {made:,.0f}/s at {GOAL_LEVEL} in parallel; goals in numbers are from a machine where it made"
-        f" {GOALS_MADE_AT:,}/s, {GOALS_MADE_AT / made:.1f} times as fast"
+        f"bare starlette made {made:,.0f}/s at {GOAL_LEVEL} in parallel; goals in numbers are from a machine where it"
+        f" made {GOALS_MADE_AT:,}/s, {GOALS_MADE_AT / made:.1f} times as fast"
     )
 
 
