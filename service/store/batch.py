@@ -51,11 +51,8 @@ class Batch:
 
     def _counters(self) -> tuple[int, int]:
         """The last seq and the last number of a delivery: neither is ever given twice, also after rows were removed."""
-        seq, n = self._db.execute(
-            "SELECT max(event, (SELECT coalesce(max(seq), 0) FROM events)),"
-            " max(delivery, (SELECT coalesce(max(n), 0) FROM deliveries)) FROM counters"
-        ).fetchone()
-        return seq, n
+        given = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        return given.get("events", 0), given.get("deliveries", 0)
 
     def next_seq(self) -> int:
         self._seq += 1
@@ -120,12 +117,6 @@ class Batch:
         self._moved, self._changed = {}, {}
         self._events, self._deliveries, self._outcomes, self._calls = [], [], [], []
         return self._db
-
-    def finish(self) -> None:
-        """The last statements before the commit."""
-        self.written()
-        if (self._seq, self._n) != self._counted:
-            self._db.execute("UPDATE counters SET event = ?, delivery = ?", (self._seq, self._n))
 
     def committed(self) -> tuple[list[Event], list[Delivery]]:
         """What the listener must hear now."""

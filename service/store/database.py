@@ -74,7 +74,7 @@ class Database:
         self.writer = Writer(
             self.db,
             steps=lambda: self.batch.steps,
-            finish=self.batch.finish,
+            finish=self.batch.written,
             settle=self._settle,
             undo=self._undo,
             kill_point=kill_point,

@@ -39,8 +39,8 @@ class SqliteEvents:
         return [event_from_row(row) for row in rows]
 
     async def last_seq(self) -> int:
-        rows = await self.database.rows("SELECT event FROM counters")
-        return int(rows[0][0])
+        rows = await self.database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(rows[0][0]) if rows else 0
 
     async def seq_at(self, moment: int) -> int:
         # Moments and seqs grow together, so the first event at or after the moment is found from the start of the tail.

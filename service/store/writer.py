@@ -44,7 +44,7 @@ class Writer:
         db: sqlite3.Connection,
         *,
         steps: Callable[[], int],
-        finish: Callable[[], None],
+        finish: Callable[[], object],
         settle: Callable[[], None],
         undo: Callable[[], None],
         kill_point: Callable[[str], None] | None = None,

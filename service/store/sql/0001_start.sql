@@ -18,12 +18,11 @@ CREATE TABLE tasks (
 );
 CREATE INDEX tasks_by_owner ON tasks (owner, id);
 CREATE INDEX tasks_by_model ON tasks (owner, model, id);
--- What a callback moves among is in none of these: completed tasks are found by owner, open ones by `tasks_open`.
-CREATE INDEX tasks_by_status ON tasks (status, owner, id) WHERE status IN ('queued', 'failed', 'canceled');
-CREATE INDEX tasks_unconfirmed ON tasks (provider) WHERE status = 'unconfirmed';
+-- Most tasks end completed: those are found by owner, and leave this index, which is what a callback pays for.
+CREATE INDEX tasks_by_status ON tasks (status, owner, id) WHERE status <> 'completed';
 -- What waits here, and what was sent and is not finished: small, however long the history grows.
 CREATE INDEX tasks_queue ON tasks (provider, owner, id, deadline_at) WHERE status = 'queued' AND sent_at IS NULL;
-CREATE INDEX tasks_open ON tasks (provider, check_at, deadline_at)
+CREATE INDEX tasks_open ON tasks (provider, status, check_at, deadline_at)
     WHERE finished_at IS NULL AND sent_at IS NOT NULL;
 
 CREATE TABLE idempotency (
@@ -36,12 +35,9 @@ CREATE TABLE idempotency (
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_old ON idempotency (created_at);
 
--- The last numbers given, written once a transaction: none is given twice, also after the newest rows were removed.
-CREATE TABLE counters (event INTEGER NOT NULL, delivery INTEGER NOT NULL);
-INSERT INTO counters (event, delivery) VALUES (0, 0);
-
+-- AUTOINCREMENT: a seq is never given twice, also after the newest events were removed.
 CREATE TABLE events (
-    seq     INTEGER PRIMARY KEY,
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     id      TEXT NOT NULL,
     type    TEXT NOT NULL,
     owner   TEXT NOT NULL,
@@ -72,7 +68,7 @@ CREATE TABLE subscriptions (
 
 -- A lane is a subscription's id, or `url:` with owner and origin for the callback_url of tasks.
 CREATE TABLE deliveries (
-    n               INTEGER PRIMARY KEY,
+    n               INTEGER PRIMARY KEY AUTOINCREMENT,
     lane            TEXT NOT NULL,
     subscription_id TEXT,
     owner           TEXT NOT NULL,
@@ -96,7 +92,7 @@ CREATE INDEX deliveries_by_subscription ON deliveries (subscription_id, n);
 
 -- Calls at the provider doors, redacted; bounded in number, so it needs no index.
 CREATE TABLE callbacks (
-    n           INTEGER PRIMARY KEY,
+    n           INTEGER PRIMARY KEY AUTOINCREMENT,
     at          INTEGER NOT NULL,
     provider    TEXT NOT NULL,
     task_id     TEXT,
