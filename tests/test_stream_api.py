@@ -214,16 +214,10 @@ async def test_a_reader_that_does_not_read_is_let_go_and_resumes(env: dict, monk
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.2)
     async with running(env) as service:
         with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.connect(("127.0.0.1", urlsplit(service.url).port))
-            slow.sendall(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nX-API-Key: alice-key\r\n"
-                         b"Accept: text/event-stream\r\n\r\n")  # fmt: skip
-            assert (await asyncio.to_thread(slow.recv, 100)).startswith(b"HTTP/1.1 200")
+            await open_slowly(service, slow)
             big = txt2img("delay=0", metadata={"pad": "x" * 900_000})
             tasks = [await service.finished(big) for _ in range(5)]
-            async with asyncio.timeout(PATIENCE):
-                while service.bridge.hub.streams:  # nobody is told when a reader is let go
-                    await asyncio.sleep(0.02)
+            await let_go(service)
             slow.settimeout(PATIENCE)
             size = await asyncio.to_thread(_drain, slow)
         assert 0 < size < ENOUGH
@@ -240,14 +234,25 @@ async def test_a_reader_that_stops_in_the_middle_of_a_replay_is_let_go(
         for _ in range(5):
             await service.finished(txt2img("delay=0", metadata={"pad": "x" * 900_000}))
         with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.connect(("127.0.0.1", urlsplit(service.url).port))
-            slow.sendall(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nX-API-Key: alice-key\r\n"
-                         b"Accept: text/event-stream\r\n\r\n")  # fmt: skip
-            assert (await asyncio.to_thread(slow.recv, 100)).startswith(b"HTTP/1.1 200")
-            async with asyncio.timeout(PATIENCE):
-                while service.bridge.hub.streams:  # nobody is told when a reader is let go
-                    await asyncio.sleep(0.02)
+            await open_slowly(service, slow)
+            await let_go(service)
+
+
+async def open_slowly(service: Service, slow: socket.socket) -> None:
+    """A stream of everything, of which only the first bytes are read."""
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", urlsplit(service.url).port))
+    slow.sendall(
+        b"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nX-API-Key: alice-key\r\nAccept: text/event-stream\r\n\r\n"
+    )
+    assert (await asyncio.to_thread(slow.recv, 100)).startswith(b"HTTP/1.1 200")
+
+
+async def let_go(service: Service) -> None:
+    """Nobody is told when a reader is let go."""
+    async with asyncio.timeout(PATIENCE):
+        while service.bridge.hub.streams:
+            await asyncio.sleep(0.02)
 
 
 def _drain(slow: socket.socket) -> int:

@@ -92,7 +92,7 @@ class Batch:
 
     def put_outcomes(self, rows: Rows) -> None:
         """Of deliveries that this process has in hand."""
-        self.steps += 1
+        self.steps += len(rows)
         self._outcomes += rows
 
     def put_call(self, row: tuple[Any, ...]) -> None:
