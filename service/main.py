@@ -68,7 +68,7 @@ class Bridge:
             allow_private=settings.allow_private_targets,
             connect_timeout=CONNECT_SECONDS,
             # Lanes of many subscriptions may share a host: their connections are kept too.
-            max_idle_per_origin=128,
+            max_idle_per_origin=512,
             resolver=Lookups(),
         )
         outlet = WebhookOutlet(

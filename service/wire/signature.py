@@ -30,11 +30,16 @@ class Signer:
     """Signs for one subscriber; several secrets while they rotate, the newest first."""
 
     def __init__(self, secrets_: list[str]) -> None:
-        self._keys = [secret_bytes(secret) for secret in secrets_]
+        # Keyed once: a copy costs half of what setting up the key again does.
+        self._keyed = [hmac.new(secret_bytes(secret), digestmod="sha256") for secret in secrets_]
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
         """The value of `webhook-signature`."""
-        text = b"".join((f"{message_id}.{timestamp}.".encode(), body))
-        return " ".join(
-            [f"v1,{b2a_base64(hmac.digest(key, text, 'sha256'), newline=False).decode()}" for key in self._keys]
-        )
+        head = f"{message_id}.{timestamp}.".encode()
+        return " ".join([_signature(keyed.copy(), head, body) for keyed in self._keyed])
+
+
+def _signature(mac: hmac.HMAC, head: bytes, body: bytes) -> str:
+    mac.update(head)
+    mac.update(body)
+    return f"v1,{b2a_base64(mac.digest(), newline=False).decode()}"
