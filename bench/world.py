@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,8 @@ class World:
         self.start_seconds = time.monotonic() - started
         # The next of the filled tasks and the end of them; callbacks that were acknowledged.
         self.used = self.filled_end = self.acknowledged = 0
+        # How many of those came before a path was subscribed.
+        self._before: dict[str, int] = {}
         self._filled: Prepared | None = None
         # Not where attempts hang: a stop waits for them.
         self.patient = True
@@ -107,9 +110,23 @@ class World:
             "/v1/subscriptions", json={"url": (url or self.run.sink.url) + path, "events": list(events)}
         )
         answer.raise_for_status()
+        self._before[path] = self.acknowledged
         return str(answer.json()["id"])
 
+    def due(self, path: str) -> int:
+        """Events that this path must be told."""
+        return self.acknowledged - self._before.get(path, 0)
+
     # --- measurement ---
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It costs nothing meanwhile."""
+        self.child.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.child.process.send_signal(signal.SIGCONT)
 
     def callbacks(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Result:
         """Fresh tasks each time."""
@@ -175,7 +192,7 @@ class World:
         end = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < end:
             page = self.run.sink.book().get(path)
-            if page is not None and page["count"] >= self.acknowledged:
+            if page is not None and page["count"] >= self.due(path):
                 return page["last"]
             time.sleep(0.05)
         return time.monotonic_ns()

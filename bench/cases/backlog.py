@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from bench import heaps
-from bench.cases.effect import Effect
-from bench.cases.latency import PATH
+from bench.cases.effect import Effect, Subject, compare, without
 from bench.report import Row
 from bench.run import Run
 from bench.world import World, world
@@ -13,19 +12,16 @@ from bench.world import World, world
 def measure(run: Run, case: int = 6) -> Iterator[Row]:
     waiting = 100_000 if run.options.quick else 1_000_000
     file = heaps.backlog(run, waiting)
-    without, beside = Effect(), Effect()
+    empty, beside = Effect(), Effect()
     starts: list[float] = []
     for _ in range(run.options.rounds):
-        with world(run) as one:
-            one.subscribe(PATH)
-            without.take(one)
-        with world(run, copy_of=file) as one:
+        with without(run, empty) as plain, world(run, copy_of=file) as one:
             one.patient = False
             starts.append(one.start_seconds)
-            beside.take(one)
+            compare([plain, Subject(one, beside)])
             check(one, waiting)
     file.unlink()
-    yield from beside.rows(case, f"beside {waiting:,} waiting for the dead", without)
+    yield from beside.rows(case, f"beside {waiting:,} waiting for the dead", empty)
     yield Row(case, f"start to ready with {waiting:,} waiting", "s", starts)
 
 

@@ -1,12 +1,10 @@
 """Case 7: a million finished tasks in the file: reading them, writing beside them, and removing the old ones."""
 
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bench import heaps
-from bench.cases.effect import Effect
-from bench.cases.latency import PATH
+from bench.cases.effect import Effect, Subject, compare, without
 from bench.order import Order
 from bench.processes import load
 from bench.report import Row
@@ -28,23 +26,22 @@ def measure(run: Run, case: int = 7) -> Iterator[Row]:
         return
     folder = heaps.history(run, count)
     yield Row(case, f"file of {count:,} finished tasks", "MB", [(folder / "bench.db").stat().st_size / 1e6])
-    without, stored, removing = Effect(), Effect(), Effect()
+    plain, stored = Effect(), Effect()
+    undisturbed, removing = Effect(), Effect()
     pages: dict[str, list[tuple[float, float]]] = {}
     removed: list[float] = []
     for _ in range(run.options.rounds):
-        with world(run) as one:
-            one.subscribe(PATH)
-            without.take(one)
-        with world(run, folder=folder, keep=True, RETENTION_DAYS=KEEP_ALL) as one:
-            stored.take(one)
+        with without(run, plain) as empty, world(run, folder=folder, keep=True, RETENTION_DAYS=KEEP_ALL) as one:
+            compare([empty, Subject(one, stored)])
             for name, path in paths(one).items():
                 pages.setdefault(name, []).append(read(one, path))
-        with world(run, folder=folder, keep=True, RETENTION_DAYS=str(KEEP_DAYS)) as one:
-            removed.append(while_removing(one, removing))
+        days = str(KEEP_DAYS)
+        with without(run, undisturbed) as empty, world(run, folder=folder, keep=True, RETENTION_DAYS=days) as one:
+            removed.append(while_removing(one, lambda: compare([empty, Subject(one, removing)])))
     shutil.rmtree(folder)
-    yield from stored.rows(case, f"beside {count:,} finished tasks", without)
-    yield from removing.rows(case, "while old ones are removed", without)
-    yield Row(case, "old tasks removed meanwhile", "/s", removed)
+    yield from stored.rows(case, f"beside {count:,} finished tasks", plain)
+    yield from removing.rows(case, "while old ones are removed", undisturbed)
+    yield Row(case, "old tasks removed meanwhile, of a second of CPU", "", removed)
     for name, found in pages.items():
         yield Row(case, f"{name}: p50", "ms", [p50 for p50, _ in found])
         yield Row(case, f"{name}: p99", "ms", [p99 for _, p99 in found])
@@ -73,22 +70,17 @@ def read(one: World, path: str) -> tuple[float, float]:
     return result.percentile(0.5), result.percentile(0.99)
 
 
-def while_removing(one: World, removing: Effect) -> float:
-    """How many old tasks went in a second. The young ones must all stay."""
+def while_removing(one: World, meanwhile: Callable[[], None]) -> float:
+    """How many old tasks went in a second of the work. The young ones must all stay."""
     border = now_ms() - KEEP_DAYS * 24 * HOUR_MS
     last = count(one, "max(n)", "1")
-    young = f"finished_at > {border + HOUR_MS} AND n <= {last}"
-    stay, old, since = (
-        count(one, "count(*)", young),
-        count(one, "count(*)", f"finished_at < {border}"),
-        time.monotonic(),
-    )
-    removing.take(one)
-    gone = old - count(one, "count(*)", f"finished_at < {border}")
-    rate = gone / (time.monotonic() - since)
+    young, old = f"finished_at > {border + HOUR_MS} AND n <= {last}", f"finished_at < {border}"
+    stay, before, since = count(one, "count(*)", young), count(one, "count(*)", old), one.child.cpu_seconds()
+    meanwhile()
+    gone = before - count(one, "count(*)", old)
     left = count(one, "count(*)", young)
     one.run.check(left == stay, f"{stay - left} tasks were removed that were not old enough")
-    return rate
+    return gone / (one.child.cpu_seconds() - since)
 
 
 def count(one: World, what: str, where: str) -> int:

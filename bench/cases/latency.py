@@ -59,12 +59,12 @@ def one_round(run: Run, rate: int, seconds: float) -> Round:
     return found
 
 
-def held(one: World, rate: int, seconds: float) -> Round:
-    """Callbacks at this rate to the one subscriber at PATH."""
+def held(one: World, rate: int, seconds: float, path: str = PATH) -> Round:
+    """Callbacks at this rate to the one subscriber at this path."""
     first, seq = one.used, one.last_seq()
     result = one.callbacks(seconds, rate=rate, moments=True)
-    one.drained(PATH)
-    posts = one.run.sink.arrivals(PATH)
+    one.drained(path)
+    posts = one.run.sink.arrivals(path)
     left = departures(one, result, first)
     with one.sqlite() as db:
         rows = db.execute("SELECT seq, id, task_id, type FROM events WHERE seq > ?", (seq,)).fetchall()

@@ -23,7 +23,7 @@ OVERHEAD = 600
 LEASE_MS = 15 * 60 * 1000
 # A target that only fails is tried at this pace, so that a million deliveries to a dead one cost the others nothing.
 FAILING_AFTER = 64
-FAILING_GAP = 0.05
+FAILING_GAP = 0.25
 
 
 class Dispatcher(Protocol):
