@@ -35,7 +35,8 @@ class Run:
 
     def prepared(self, count: int) -> Prepared:
         if self._prepared is None or len(self._prepared.rows) < count:
-            self._prepared = prepare(count, self.options.folder / "tasks.txt")
+            # A world that lives may still use the file of those before.
+            self._prepared = prepare(count, self.options.folder / f"tasks-{count}.txt")
         return self._prepared
 
     def check(self, holds: bool, complaint: str) -> None:

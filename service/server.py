@@ -119,7 +119,7 @@ def calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(20_000, 5, 500)
 
 
 def end_for_sure(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import orjson
 import pytest
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
+from service.flows.hub import Hub, Listener
 from service.web import stream
 from service.wire import tokens
 from tests.conftest import PATIENCE, TXT2IMG, Service, running, txt2img
@@ -197,6 +199,29 @@ async def test_an_idle_stream_gets_comments(env: dict, monkeypatch: pytest.Monke
             comments += line.startswith(":")
             if comments == 4:
                 break
+
+
+def test_heartbeats_take_turns_and_nobody_is_silent_for_long_whoever_comes_and_goes() -> None:
+    chance, now = random.Random(5), 0.0
+    hub = Hub(clock=lambda: now)
+    beaten: dict[Listener, float] = {}
+    most = 0
+    for tick in range(400):
+        now = tick * 0.5
+        if tick % 40 == 0:  # many at once, and most of those before leave
+            for listener in chance.sample(sorted(beaten, key=beaten.__getitem__), len(beaten) * 9 // 10):
+                hub.drop(listener)
+                del beaten[listener]
+            for _ in range(chance.choice((10, 1000))):
+                listener = Listener(None, None, None, print, print)
+                hub.add(listener)
+                beaten[listener] = now
+        taken = hub.take_silent(12.0, hub.streams // 24)
+        assert all(now - beaten[listener] <= 12.0 for listener in taken)
+        beaten.update(dict.fromkeys(taken, now))
+        assert all(now - since < 12.0 for since in beaten.values())
+        most = max(most, len(taken))
+    assert most < 100
 
 
 async def test_a_stream_is_ended_politely_at_shutdown_and_goes_on_after_it(env: dict) -> None:

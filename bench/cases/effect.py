@@ -74,6 +74,8 @@ def compare(subjects: Sequence[Subject]) -> None:
     seconds = max(1.0, subjects[0].one.run.options.seconds / 2)
     for subject in subjects:
         subject.one.fill(int(seconds * (TASKS_A_SECOND * (len(LEVELS) + len(SUBSCRIBERS)) + sum(RATES))) + 4000)
+    for subject in subjects:
+        alone(subject, subjects, partial(acknowledged, level=16, seconds=0.3))
     for count, measure in enumerate(measures(seconds)):
         # The first of a pair is not always the same one.
         for subject in subjects if count % 2 else reversed(subjects):

@@ -14,9 +14,16 @@ from bench.world import World, world
 PARALLEL = 64
 TASKS_A_SECOND = 9000
 PUSHES = 5
+TURNS = 2
 GOALS = {10_000: ("< 256", "< 0.4", ">= 0.9")}
 # Files beside the streams: database, listeners, the load.
 SPARE_FILES = 600
+
+
+@dataclass
+class Pairs:
+    beside: list[float] = field(default_factory=list)
+    without: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -24,9 +31,9 @@ class Figures:
     all_mb: list[float] = field(default_factory=list)
     each_kb: list[float] = field(default_factory=list)
     pushed: list[float] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
-    of_tasks: list[float] = field(default_factory=list)
-    of_account: list[float] = field(default_factory=list)
+    # Callbacks a second: beside the streams, and without any in the same moment.
+    of_tasks: Pairs = field(default_factory=Pairs)
+    of_account: Pairs = field(default_factory=Pairs)
 
 
 def measure(run: Run, case: int = 5) -> Iterator[Row]:
@@ -43,20 +50,21 @@ def measure(run: Run, case: int = 5) -> Iterator[Row]:
         yield Row(case, f"memory of one of {streams:,} streams", "KB", figures.each_kb)
         yield Row(case, f"one event to all of {streams:,}", "s", figures.pushed, goal=push)
         name, base = f"callbacks, {PARALLEL} in parallel, beside {streams:,} streams", "without"
-        yield Row(case, f"{name} of single tasks", "/s", figures.of_tasks, figures.alone, base, effect)
-        yield Row(case, f"{name} of the account", "/s", figures.of_account, figures.alone, base, effect)
+        for whose, pairs in (("single tasks", figures.of_tasks), ("the account", figures.of_account)):
+            yield Row(case, f"{name} of {whose}", "/s", pairs.beside, pairs.without, base, effect)
 
 
 def one_round(run: Run, streams: int, figures: Figures) -> None:
-    with world(run) as one:
-        one.fill(int(run.options.seconds * TASKS_A_SECOND * 3) + PUSHES)
-        figures.alone.append(rate(one))
-        figures.of_tasks.append(
-            beside(one, [f"/v1/tasks/{one.task_id(one.filled_end - 1 - n)}/events" for n in range(streams)])
-        )
+    with world(run, folder=run.options.folder / "without") as empty, world(run) as one:
+        for each in (empty, one):
+            each.fill(int(run.options.seconds * TASKS_A_SECOND * (TURNS * 2 + 1)))
+            rate(each)
+        tasks = [f"/v1/tasks/{one.task_id(one.filled_end - 1 - n)}/events" for n in range(streams)]
+        compare(one, empty, tasks, figures.of_tasks)
         # They hear of everything and want none of it.
-        figures.of_account.append(beside(one, ["/v1/events?types=ping"] * streams))
+        compare(one, empty, ["/v1/events?types=ping"] * streams, figures.of_account)
         check_events(one)
+        check_events(empty)
     with world(run) as one:
         one.fill(PUSHES)
         before = one.child.memory_mb()
@@ -77,11 +85,15 @@ def rate(one: World) -> float:
     return one.callbacks(one.run.options.seconds, parallel=PARALLEL).rate
 
 
-def beside(one: World, paths: list[str]) -> float:
+def compare(one: World, empty: World, paths: list[str], pairs: Pairs) -> None:
+    """In turn, and who is not measured stands still."""
     readers = one.open_streams(paths)
-    found = rate(one)
+    for _ in range(TURNS):
+        with one.stopped():
+            pairs.without.append(rate(empty))
+        with empty.stopped():
+            pairs.beside.append(rate(one))
     one.close_streams(readers)
-    return found
 
 
 def push(one: World, number: int) -> int:

@@ -1,7 +1,8 @@
 """Live listeners in this process. Each has a short list of what it has not read yet; who lets it grow is let go."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from service.core.event import FINISHING_EVENTS, Event
 from service.wire.sse import frame
@@ -49,21 +50,26 @@ Rooms = dict[Wish, set[Listener]]
 
 
 class Hub:
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.last_seq = 0
         self.closed = False
         self._by_task: dict[str, Rooms] = {}
         self._by_owner: dict[str | None, Rooms] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._clock = clock
+        # Everybody, and since when without a heartbeat: the longest first.
+        self._silent: dict[Listener, float] = {}
 
     @property
     def streams(self) -> int:
-        return sum(1 for _ in self.everybody())
+        return len(self._silent)
 
     def add(self, listener: Listener) -> None:
         self._rooms(listener).setdefault(listener.wish, set()).add(listener)
+        self._silent[listener] = self._clock()
 
     def drop(self, listener: Listener) -> None:
+        self._silent.pop(listener, None)
         rooms = self._rooms(listener)
         room = rooms.get(listener.wish, set())
         room.discard(listener)
@@ -104,18 +110,25 @@ class Hub:
         if len(listeners) > SLICE:
             asyncio.get_running_loop().call_soon(self._notify, listeners[SLICE:])
 
-    def everybody(self) -> Iterable[Listener]:
-        for rooms in (self._by_task, self._by_owner):
-            for house in list(rooms.values()):
-                for room in list(house.values()):
-                    yield from list(room)
+    def take_silent(self, seconds: float, at_least: int) -> list[Listener]:
+        """Who gets a heartbeat now: all that had none for so long, and at any rate so many of the longest silent."""
+        now = self._clock()
+        taken: list[Listener] = []
+        for listener, since in self._silent.items():
+            if len(taken) >= at_least and now - since < seconds:
+                break
+            taken.append(listener)
+        for listener in taken:
+            del self._silent[listener]
+            self._silent[listener] = now
+        return taken
 
     def close(self) -> None:
         """Shutdown: every stream says farewell and ends, every waiting request is answered."""
         self.closed = True
         for task_id in list(self._waiters):
             self._release(task_id)
-        for listener in self.everybody():
+        for listener in list(self._silent):
             listener.ended = True
             listener.notify()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from service.core.errors import CallbridgeError
@@ -12,8 +13,10 @@ log = logging.getLogger("callbridge.tidy")
 DAY = 86_400
 KEYS_KEPT_MS = 48 * 3600 * 1000
 STEP = 10
-# Between two steps, so that callbacks always come first; between two rounds.
-BREATH, ROUND = 0.02, 600.0
+# After each step a rest of so many times what the step took, so that callbacks come first, the more so when they are
+# many; never so long that removing falls behind for good.
+REST, LONGEST_REST = 20, 0.2
+ROUND = 600.0
 
 
 class Tidier:
@@ -45,11 +48,11 @@ class Tidier:
         """How many rows went."""
         gone = 0
         while True:
-            now = now_ms()
+            now, started = now_ms(), time.monotonic()
             step = await self.store.tidy(now - int(self.kept_seconds * 1000), now - KEYS_KEPT_MS, STEP)
             gone += step
             if not step:
                 break
-            await asyncio.sleep(BREATH)
+            await asyncio.sleep(min(REST * (time.monotonic() - started), LONGEST_REST))
         await asyncio.to_thread(self.tidy_files, self.kept_seconds)
         return gone
