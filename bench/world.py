@@ -34,6 +34,7 @@ class World:
         *,
         pinned: bool = True,
         fsync_us: int = 0,
+        command: Sequence[str] = (),
         **settings: str,
     ) -> None:
         self.run = run
@@ -45,7 +46,7 @@ class World:
         self.cpus = SERVICE_CPU if pinned else ALL_CPUS
         started = time.monotonic()
         env = environment(run, folder, self.port, fsync_us=fsync_us) | settings
-        self.child = Child(python("service"), self.cpus, env, run.options.folder / "service.log")
+        self.child = Child(command or python("service"), self.cpus, env, run.options.folder / "service.log")
         self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=60)
         self._wait_until_ready()
         self.start_seconds = time.monotonic() - started
