@@ -11,7 +11,7 @@ from service.core.delivery import GONE, Delivery
 from service.core.errors import Unavailable
 from service.core.subscription import LANE_OF_URL, Subscription
 from service.flows.lane import Lane
-from service.flows.places import Places
+from service.flows.places import Places, host_of
 from service.ports import Outcome, Outlet, Store
 from service.wire.tokens import Tokens
 
@@ -76,7 +76,7 @@ class Dispatcher:
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = Lane(name, self)
+            lane = self._lanes[name] = Lane(name, host_of(name), self)
         return lane
 
     def forget_if_idle(self, lane: Lane) -> None:

@@ -68,8 +68,10 @@ class Dispatcher(Protocol):
 
 
 class Lane:
-    def __init__(self, name: str, dispatcher: Dispatcher) -> None:
+    def __init__(self, name: str, host: str | None, dispatcher: Dispatcher) -> None:
+        """`host`: which lanes share the places there; None for a subscription, which has only its own limit."""
         self.name = name
+        self.host = host
         self.dispatcher = dispatcher
         self._ready: deque[Delivery] = deque()
         # First attempts of a task go one after the other: what follows waits behind the one in hand.

@@ -17,7 +17,7 @@ class Places:
         self._waiting: dict[str, deque[Lane]] = {}
 
     def free_for(self, lane: Lane) -> bool:
-        host = host_of(lane.name)
+        host = lane.host
         if host is None or self._taken.get(host, 0) < PER_HOST:
             return True
         waiting = self._waiting.setdefault(host, deque())
@@ -26,12 +26,12 @@ class Places:
         return False
 
     def take(self, lane: Lane) -> None:
-        host = host_of(lane.name)
+        host = lane.host
         if host is not None:
             self._taken[host] = self._taken.get(host, 0) + 1
 
     def leave(self, lane: Lane) -> None:
-        host = host_of(lane.name)
+        host = lane.host
         if host is None:
             return
         self._taken[host] -= 1

@@ -18,9 +18,9 @@ from service.ports import EventQuery, Store
 from service.wire.sse import FAREWELL, HEARTBEAT, frame
 
 PAGE = 100
-# The longest silence of a stream; after four fifths of it the next beat is due, which is looked for thirty times.
+# The longest silence of a stream; after four fifths of it the next beat is due, which is looked for fifteen times.
 HEARTBEAT_SECONDS = 15.0
-DUE, TICK = 4 / 5, 1 / 30
+DUE, TICK = 4 / 5, 1 / 15
 # How many get their beat before others have their turn.
 SLICE = 100
 HEADERS = [
