@@ -28,6 +28,8 @@ def main() -> int:
         return 1
     options = Options(cases=(), seconds=SECONDS, rounds=1, quick=True, folder=RESULTS / "work")
     with the_run(options) as run:
+        # Not counted: it compiles what was not compiled yet.
+        service(run, 1, FEW, [])
         base = difference(partial(bare, run), options.folder)
         print(f"bare starlette:             {base / 1000:7,.0f} thousand instructions for one call")
         for told in (0, 1, 10):
