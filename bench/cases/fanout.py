@@ -13,7 +13,7 @@ TASKS_A_SECOND = 7000
 # "Not below", with room for the noise of one round.
 NOT_BELOW = ">= 0.95"
 GOALS = {1: ">= 5000", 10: ">= 12000"}
-PLACES = {"pinned": True, "two CPUs allowed": False}
+PLACES = ("pinned", "two CPUs allowed")
 
 
 @dataclass
@@ -28,24 +28,34 @@ class Figures:
 def measure(run: Run, case: int = 3) -> Iterator[Row]:
     for subscribers in (1, 10):
         found = {place: Figures() for place in PLACES}
-        for _ in range(run.options.rounds):
-            for place, figures in found.items():
-                one_round(run, figures, subscribers, pinned=PLACES[place])
+        for number in range(run.options.rounds):
+            one_round(run, found, subscribers, number)
         pinned = found["pinned"].deliveries
         for place, figures in found.items():
             base = [] if place == "pinned" else pinned
             yield from rows(case, f"to {subscribers}, {place}", figures, GOALS[subscribers], base)
 
 
-def one_round(run: Run, figures: Figures, subscribers: int, *, pinned: bool) -> None:
-    paths = [f"/subscriber-{number}" for number in range(subscribers)]
-    with world(run, pinned=pinned) as one:
-        for path in paths:
-            one.subscribe(path)
-        one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
-        flat_out(one, paths, figures)
-        check_events(one)
-        check_deliveries(one, paths)
+def one_round(run: Run, found: dict[str, Figures], subscribers: int, number: int) -> None:
+    """In turn, and who is not measured stands still; the first is not always the same one."""
+    folders = [run.options.folder / name for name in ("service", "without")]
+    with world(run, folder=folders[0]) as pinned, world(run, folder=folders[1], pinned=False) as free:
+        worlds = {"pinned": pinned, "two CPUs allowed": free}
+        for place, one in worlds.items():
+            for path in paths_of(place, subscribers):
+                one.subscribe(path)
+            one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
+        for place in list(worlds) if number % 2 else reversed(list(worlds)):
+            (other,) = (one for name, one in worlds.items() if name != place)
+            with other.stopped():
+                flat_out(worlds[place], paths_of(place, subscribers), found[place])
+        for place, one in worlds.items():
+            check_events(one)
+            check_deliveries(one, paths_of(place, subscribers))
+
+
+def paths_of(place: str, subscribers: int) -> list[str]:
+    return [f"/{place.split()[0]}-{number}" for number in range(subscribers)]
 
 
 def flat_out(one: World, paths: list[str], figures: Figures) -> None:
