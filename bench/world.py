@@ -5,8 +5,8 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,16 @@ class World:
             yield db
         finally:
             db.close()
+
+
+@contextmanager
+def alone(one: World, among: Iterable[World]) -> Iterator[None]:
+    """The others stand still, so that figures of several can be taken in turn within one moment."""
+    with ExitStack() as stopped:
+        for other in among:
+            if other is not one:
+                stopped.enter_context(other.stopped())
+        yield
 
 
 @contextmanager

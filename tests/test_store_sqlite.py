@@ -9,7 +9,7 @@ import pytest
 
 from service.core.points import Point
 from service.core.task import Status
-from service.store import open_tasks
+from service.store import open_tasks, tasks
 from service.store.sqlite import SqliteStore, open_store
 from tests.conftest import PATIENCE
 from tests.store_contract import AfterACrash, StoreContract, sent, to
@@ -51,6 +51,22 @@ async def test_only_the_newest_open_tasks_stay_in_memory(tmp_path: Path, monkeyp
     await sent(store, input={"prompt": "x" * open_tasks.LARGEST})
     await store.tasks.change(Point.CALLBACK, tasks[4].id, to(Status.COMPLETED))
     assert list(store.database.batch._open._tasks) == [tasks[3].id]
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        (tasks.RARE + " AND owner = 'alice' AND status = 'failed'", "tasks_by_status"),
+        (tasks.OPEN + " AND provider = 'piapi' AND check_at <= 1", "tasks_open"),
+        (tasks.WAITING + " AND provider = 'piapi' AND owner = 'alice'", "tasks_queue"),
+    ],
+)
+async def test_a_condition_of_the_queries_is_that_of_its_index(tmp_path: Path, condition: str, index: str) -> None:
+    """In other words for the same, SQLite would look through all tasks."""
+    store = await open_store(str(tmp_path / "test.db"))
+    plan = await store.database.rows(f"EXPLAIN QUERY PLAN SELECT state FROM tasks WHERE {condition}")
+    assert f"INDEX {index} " in plan[0][-1]
     await store.close()
 
 

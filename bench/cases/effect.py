@@ -4,7 +4,7 @@ Both services live at once, and who is not measured stands still, so that the tw
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from bench.cases.latency import PATH, WAYS, held, percentile
 from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.run import Run
-from bench.world import World, world
+from bench.world import World, alone, world
 
 LEVELS = (1, 16, 64, 256)
 RATES = (200, 1000)
@@ -74,26 +74,22 @@ def compare(subjects: Sequence[Subject]) -> None:
     seconds = max(1.0, subjects[0].one.run.options.seconds / 2)
     for subject in subjects:
         subject.one.fill(int(seconds * (TASKS_A_SECOND * (len(LEVELS) + len(SUBSCRIBERS)) + sum(RATES))) + 4000)
+    worlds = [subject.one for subject in subjects]
     for subject in subjects:
-        alone(subject, subjects, partial(acknowledged, level=16, seconds=0.3))
+        with alone(subject.one, worlds):
+            acknowledged(subject, level=16, seconds=0.3)
     for count, measure in enumerate(measures(seconds)):
         # The first of a pair is not always the same one.
         for subject in subjects if count % 2 else reversed(subjects):
-            for figure, value in alone(subject, subjects, measure).items():
+            with alone(subject.one, worlds):
+                found = measure(subject)
+            for figure, value in found.items():
                 subject.effect.figures.setdefault(figure, []).append(value)
     for subject in subjects:
         check_events(subject.one)
         check_deliveries(subject.one, subject.paths(max(SUBSCRIBERS)))
         for guest in subject.guests:
             subject.one.http.delete(f"/v1/subscriptions/{guest}").raise_for_status()
-
-
-def alone(subject: Subject, subjects: Sequence[Subject], measure: Measure) -> dict[Figure, float]:
-    with ExitStack() as others:
-        for other in subjects:
-            if other is not subject:
-                others.enter_context(other.one.stopped())
-        return measure(subject)
 
 
 def measures(seconds: float) -> Iterator[Measure]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.run import Run
-from bench.world import World, world
+from bench.world import World, alone, world
 
 PARALLEL = 64
 TASKS_A_SECOND = 7000
@@ -46,8 +46,7 @@ def one_round(run: Run, found: dict[str, Figures], subscribers: int, number: int
                 one.subscribe(path)
             one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
         for place in list(worlds) if number % 2 else reversed(list(worlds)):
-            (other,) = (one for name, one in worlds.items() if name != place)
-            with other.stopped():
+            with alone(worlds[place], worlds.values()):
                 flat_out(worlds[place], paths_of(place, subscribers), found[place])
         for place, one in worlds.items():
             check_events(one)

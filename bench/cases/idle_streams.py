@@ -9,7 +9,7 @@ from bench.checks import check_events
 from bench.processes import send
 from bench.report import Row
 from bench.run import Run
-from bench.world import World, world
+from bench.world import World, alone, world
 
 PARALLEL = 64
 TASKS_A_SECOND = 9000
@@ -89,10 +89,9 @@ def compare(one: World, empty: World, paths: list[str], pairs: Pairs) -> None:
     """In turn, and who is not measured stands still."""
     readers = one.open_streams(paths)
     for _ in range(TURNS):
-        with one.stopped():
-            pairs.without.append(rate(empty))
-        with empty.stopped():
-            pairs.beside.append(rate(one))
+        for each, found in ((empty, pairs.without), (one, pairs.beside)):
+            with alone(each, (empty, one)):
+                found.append(rate(each))
     one.close_streams(readers)
 
 

@@ -18,7 +18,7 @@ SELECT = "SELECT state FROM tasks"
 # As the partial indexes say it, or they are not used.
 OPEN = "finished_at IS NULL AND sent_at IS NOT NULL"
 WAITING = "status = 'queued' AND sent_at IS NULL"
-RARE = "(status = 'queued' OR status = 'failed' OR status = 'canceled')"
+RARE = "status <> 'completed' AND status <> 'processing' AND status <> 'submitted' AND status <> 'unconfirmed'"
 # A query has only text: a number or a boolean of the metadata is compared as JSON writes it.
 METADATA_IS = (
     "EXISTS (SELECT 1 FROM json_each(state, '$.metadata') m WHERE m.key = ? AND"

@@ -176,8 +176,13 @@ async def keep_alive(hub: Hub) -> None:
     """One clock for all streams. They take turns: ten thousand beats at once would hold up every callback."""
     while True:
         await asyncio.sleep(HEARTBEAT_SECONDS * TICK)
-        silent = hub.take_silent(HEARTBEAT_SECONDS * DUE, int(hub.streams * TICK / DUE))
+        silent = next_beats(hub)
         for first in range(0, len(silent), SLICE):
             for listener in silent[first : first + SLICE]:
                 listener.heartbeat()
             await asyncio.sleep(0)
+
+
+def next_beats(hub: Hub) -> list[Listener]:
+    """Whose beat is due at this tick, and the share that lets everybody have one in time."""
+    return hub.take_silent(HEARTBEAT_SECONDS * DUE, int(hub.streams * TICK / DUE))
