@@ -5,6 +5,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -102,9 +103,15 @@ class World:
         """How many of them an earlier world has put into this file: they are always taken from the front."""
         with self.sqlite() as db:
             found = db.execute(
-                "SELECT count(*) FROM tasks WHERE id BETWEEN ? AND ?", (prepared.ids[0], prepared.ids[-1])
+                "SELECT max(id) FROM tasks WHERE id BETWEEN ? AND ?", (prepared.ids[0], prepared.ids[-1])
             )
-            return int(found.fetchone()[0])
+            (last,) = found.fetchone()
+        return bisect_right(prepared.ids, last) if last else 0
+
+    def discard_open(self) -> None:
+        """At the end, when the file is used again: the next service would ask the provider about all of these."""
+        with self.sqlite() as db:
+            db.execute("DELETE FROM tasks WHERE finished_at IS NULL AND id < ?", (self.task_id(self.filled_end - 1),))
 
     def subscribe(self, path: str, url: str | None = None, events: Sequence[str] = EVENTS) -> str:
         answer = self.http.post(

@@ -339,8 +339,9 @@ class StoreContract:
             if status is not None:
                 await store.tasks.change(Point.SUBMIT_ANSWER, task.id, to(status))
         await added(store)
-        assert await store.tasks.at_provider("piapi") == 3
-        assert await store.tasks.at_provider("modelslab") == 0
+        assert await store.tasks.at_provider("piapi", 100) == 3
+        assert await store.tasks.at_provider("piapi", 2) == 2
+        assert await store.tasks.at_provider("modelslab", 100) == 0
         assert len(await store.tasks.held(["piapi", "modelslab"])) == 3
         assert len(await store.tasks.perhaps_sent()) == 1
 
@@ -374,15 +375,24 @@ class StoreContract:
         assert [task.id for task in await store.tasks.overdue(NOW + 50, 10)] == [later.id, late.id]
         assert len(await store.tasks.overdue(NOW + 50, 1)) == 1
 
-    async def test_the_next_wake_is_the_earliest_check_or_deadline_of_what_is_open(self, store: Store) -> None:
-        assert await store.tasks.next_wake() is None
+    async def test_the_next_deadline_is_the_earliest_of_what_is_not_finished(self, store: Store) -> None:
+        assert await store.tasks.next_deadline() is None
         await finished(store, deadline_at=NOW)
-        assert await store.tasks.next_wake() is None
-        task = await added(store, deadline_at=NOW + 500)
-        assert await store.tasks.next_wake() == NOW + 500
-        await store.tasks.claim_queued(task.provider, task.owner, 1, NOW)
-        await store.tasks.change(Point.SUBMIT_ANSWER, task.id, to(S.SUBMITTED, check_at=NOW + 100))
-        assert await store.tasks.next_wake() == NOW + 100
+        assert await store.tasks.next_deadline() is None
+        await sent(store, deadline_at=NOW + 500)
+        await added(store, deadline_at=NOW + 900)
+        assert await store.tasks.next_deadline() == NOW + 500
+
+    async def test_the_next_check_is_the_earliest_of_the_open_tasks_of_one_provider(self, store: Store) -> None:
+        await sent(store)
+        assert await store.tasks.next_check("piapi") is None
+        due = {}
+        for provider, wait in (("modelslab", 1), ("piapi", 5), ("piapi", 20), ("piapi", 9)):
+            task = await sent(store, provider=provider)
+            await store.tasks.change(Point.SUBMIT_ANSWER, task.id, to(S.SUBMITTED, check_at=NOW + wait))
+            due[wait] = task.id
+        await store.tasks.change(Point.CALLBACK, due[5], to(S.COMPLETED))
+        assert await store.tasks.next_check("piapi") == NOW + 9
 
     # --- looking for tasks ---
 

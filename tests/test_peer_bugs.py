@@ -139,7 +139,7 @@ async def test_bug_20_finished_tasks_are_no_backlog(env: dict[str, str]) -> None
     async with running(env | {"PIAPI_MAX_INFLIGHT": "2"}) as service:
         done = await asyncio.gather(*(service.finished(txt2img("delay=0.01")) for _ in range(8)))
         assert {task["status"] for task in done} == {"completed"}
-        assert await service.bridge.store.tasks.at_provider("piapi") == 0
+        assert await service.bridge.store.tasks.at_provider("piapi", 2) == 0
 
 
 async def test_bug_24_a_connection_that_sends_no_head_is_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,7 @@ def compare(subjects: Sequence[Subject]) -> None:
         check_deliveries(subject.one, subject.paths(max(SUBSCRIBERS)))
         for guest in subject.guests:
             subject.one.http.delete(f"/v1/subscriptions/{guest}").raise_for_status()
+        subject.one.discard_open()
 
 
 def measures(seconds: float) -> Iterator[Measure]:

@@ -106,7 +106,7 @@ class ProviderQueue:
             if not owners:
                 return
             self._nothing_waits = False
-            room = self.provider.max_inflight - await self.store.tasks.at_provider(self.provider.name)
+            room = await self._room()
             if room <= 0 or self._paused_until > asyncio.get_running_loop().time():
                 return
             owner = next((name for name in owners if name > self._last_owner), owners[0])
@@ -116,6 +116,10 @@ class ProviderQueue:
                 sending = asyncio.create_task(self._send(task))
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
+
+    async def _room(self) -> int:
+        most = self.provider.max_inflight
+        return most - await self.store.tasks.at_provider(self.provider.name, most)
 
     async def _claim(self, owner: str, limit: int) -> list[Task]:
         taking = asyncio.ensure_future(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from msgspec.structs import replace
 
@@ -59,7 +59,7 @@ class Sweeper:
                 log.warning("the sweep waits: %s", error.detail)
                 due = []
             if not due:
-                await self._rest()
+                await self._rest(self.store.tasks.next_check(name))
 
     async def _round(self, provider: Provider, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
@@ -68,19 +68,16 @@ class Sweeper:
                 asking.create_task(self._ask(provider, task))
                 await asyncio.sleep(BUDGET_GAP)
 
-    async def _rest(self) -> None:
+    async def _rest(self, moment: Awaitable[int | None]) -> None:
         """Until the next one is due, and never longer than until a task that came meanwhile may be."""
         longest = min(self.timing.sweep_after / 4, self.timing.task_deadline / 4, SOON)
-        wake = await self._next_wake()
-        rest = longest if wake is None else (wake - self.timing.now()) / 1000
-        # What is due already, and was not found, is another's to do.
-        await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
-
-    async def _next_wake(self) -> int | None:
         try:
-            return await self.store.tasks.next_wake()
+            wake = await moment
         except CallbridgeError:
-            return None
+            wake = None
+        rest = longest if wake is None else (wake - self.timing.now()) / 1000
+        # What is due already and was not found is being sent at this moment.
+        await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
     async def _ask(self, provider: Provider, task: Task) -> None:
         try:
@@ -136,7 +133,7 @@ class Sweeper:
                 log.warning("deadlines wait: %s", error.detail)
                 late = []
             if not late:
-                await self._rest()
+                await self._rest(self.store.tasks.next_deadline())
 
     def _too_late(self, task: Task) -> Decision:
         if task.finished or task.deadline_at > self.timing.now():

@@ -101,8 +101,8 @@ class TaskStore(Protocol):
 
     async def queued_owners(self, provider: str) -> list[str]: ...
 
-    async def at_provider(self, provider: str) -> int:
-        """How many tasks the provider has, those being sent included."""
+    async def at_provider(self, provider: str, most: int) -> int:
+        """How many tasks the provider has, those being sent included; not counted beyond `most`."""
         ...
 
     async def perhaps_sent(self) -> list[Task]:
@@ -115,14 +115,18 @@ class TaskStore(Protocol):
 
     async def due_checks(self, provider: str, now: int, limit: int) -> list[Task]: ...
 
+    async def next_check(self, provider: str) -> int | None:
+        """When the next one is due; None: nothing is open there."""
+        ...
+
     async def check_all_open(self, now: int) -> None:
         """Once at start: every task at a provider is due for a check now."""
         ...
 
     async def overdue(self, now: int, limit: int) -> list[Task]: ...
 
-    async def next_wake(self) -> int | None:
-        """When the next check or deadline is due; None: nothing is open."""
+    async def next_deadline(self) -> int | None:
+        """The earliest of all that is not finished."""
         ...
 
 

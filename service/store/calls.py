@@ -8,6 +8,8 @@ from service.ports import Call
 from service.store.database import Database
 
 KEPT = 20_000
+# So many are removed in one step: they are small and lie side by side.
+AT_ONCE = 500
 
 
 def write_call(database: Database, call: Call) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from service.core.points import Point
 from service.ports import CallStore, DeliveryStore, EventStore, Listener, SubscriptionStore, TaskStore
-from service.store.calls import KEPT, SqliteCalls
+from service.store.calls import AT_ONCE, KEPT, SqliteCalls
 from service.store.database import Database
 from service.store.deliveries import SqliteDeliveries
 from service.store.events import SqliteEvents
@@ -70,10 +70,11 @@ class SqliteStore:
         ).fetchall()
         db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
         db.executemany("DELETE FROM events WHERE seq = ?", strays)
+        # One bound: of two SQLite would take either, and look at all that is to go to find the few of this step.
         calls = db.execute(
-            "DELETE FROM callbacks WHERE n <= (SELECT max(n) FROM callbacks) - ? AND n <="
-            " (SELECT min(n) FROM callbacks) + ?",
-            (KEPT, limit),
+            "DELETE FROM callbacks WHERE n <="
+            " min((SELECT max(n) FROM callbacks) - ?, (SELECT min(n) FROM callbacks) + ?)",
+            (KEPT, AT_ONCE),
         ).rowcount
         return len(strays) + calls
 

@@ -148,11 +148,14 @@ class SqliteTasks:
         )
         return [row[0] for row in rows]
 
-    async def at_provider(self, provider: str) -> int:
+    async def at_provider(self, provider: str, most: int) -> int:
+        # Told apart from the unconfirmed by number, for which the index is enough; a condition would read every row.
         rows = await self.database.rows(
-            f"SELECT (SELECT count(*) FROM tasks WHERE {OPEN} AND provider = ?1)"
-            " - (SELECT count(*) FROM tasks WHERE provider = ?1 AND status = 'unconfirmed')",
-            (provider,),
+            "WITH unconfirmed AS (SELECT count(*) AS many FROM tasks WHERE provider = ?1 AND status = 'unconfirmed')"
+            " SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks"
+            f" WHERE {OPEN} AND provider = ?1 LIMIT ?2 + (SELECT many FROM unconfirmed)))"
+            " - (SELECT many FROM unconfirmed)",
+            (provider, most),
         )
         return int(rows[0][0])
 
@@ -182,20 +185,21 @@ class SqliteTasks:
 
         await self.database.write(Point.CHECK_ALL, work)
 
-    async def overdue(self, now: int, limit: int) -> list[Task]:
-        rows = await self.database.rows(
-            f"SELECT state FROM (SELECT state, deadline_at FROM tasks WHERE {OPEN} AND deadline_at <= ?1"
-            f" UNION ALL SELECT state, deadline_at FROM tasks WHERE {WAITING} AND deadline_at <= ?1)"
-            " ORDER BY deadline_at LIMIT ?2",
-            (now, limit),
+    async def next_check(self, provider: str) -> int | None:
+        return await self._moment(
+            f"SELECT check_at FROM tasks WHERE {OPEN} AND provider = ? AND check_at IS NOT NULL"
+            " ORDER BY check_at LIMIT 1",
+            (provider,),
         )
-        return [task_from_row(row) for row in rows]
 
-    async def next_wake(self) -> int | None:
-        rows = await self.database.rows(
-            f"SELECT min(moment) FROM (SELECT min(check_at) AS moment FROM tasks WHERE {OPEN}"
-            f" UNION ALL SELECT min(deadline_at) FROM tasks WHERE {OPEN}"
-            f" UNION ALL SELECT min(deadline_at) FROM tasks WHERE {WAITING})"
+    async def overdue(self, now: int, limit: int) -> list[Task]:
+        return await self._tasks("finished_at IS NULL AND deadline_at <= ? ORDER BY deadline_at LIMIT ?", (now, limit))
+
+    async def next_deadline(self) -> int | None:
+        return await self._moment(
+            "SELECT deadline_at FROM tasks WHERE finished_at IS NULL ORDER BY deadline_at LIMIT 1", ()
         )
-        moment: int | None = rows[0][0]
-        return moment
+
+    async def _moment(self, sql: str, values: Sequence[str]) -> int | None:
+        rows = await self.database.rows(sql, values)
+        return int(rows[0][0]) if rows else None

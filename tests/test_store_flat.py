@@ -1,0 +1,113 @@
+"""What the running service asks its store again and again costs the same however much lies there.
+
+SQLite counts the cost itself, in steps of its virtual machine, so a busy machine changes nothing.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from service.core.points import Point
+from service.core.task import Status as S
+from service.store import calls
+from service.store.database import READERS
+from service.store.sqlite import SqliteStore, open_store
+from tests.store_contract import DAY, LEASE, NOW, a_subscription, added, finished, sent, to
+
+# Few are more than what any of them takes at once.
+FEW, MANY = 2 * calls.AT_ONCE, 20 * calls.AT_ONCE
+Question = Callable[[SqliteStore], Awaitable[object]]
+LANE = "sub_of_the_dead"
+
+QUESTIONS: dict[str, Question] = {
+    "whose tasks wait": lambda store: store.tasks.queued_owners("piapi"),
+    "take the next of them": lambda store: store.tasks.claim_queued("piapi", "alice", 1, NOW),
+    "how many are at the provider": lambda store: store.tasks.at_provider("piapi", 20),
+    "which must be asked about": lambda store: store.tasks.due_checks("piapi", NOW, 50),
+    "when must one be asked about": lambda store: store.tasks.next_check("piapi"),
+    "which are too late": lambda store: store.tasks.overdue(NOW, 50),
+    "when is one too late": lambda store: store.tasks.next_deadline(),
+    "which deliveries are due": lambda store: store.deliveries.claim("sub_of_another", NOW, 8, LEASE),
+    "when is one of them due": lambda store: store.deliveries.next_due(LANE),
+    "which lanes have any": lambda store: store.deliveries.lanes(),
+    "write an old call off": lambda store: store.tidy(0, 0, 10),
+    "move a task": lambda store: store.tasks.change(
+        Point.CALLBACK, store.database.db.execute("SELECT id FROM tasks").fetchone()[0], to(S.PROCESSING)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def heaps(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A file with little in it and one with ten times as much."""
+    folder = tmp_path_factory.mktemp("heaps")
+
+    async def make(file: Path, count: int) -> Path:
+        store = await open_store(str(file))
+        await fill(store, count)
+        await store.close()
+        return file
+
+    return [asyncio.run(make(folder / f"{count}.db", count)) for count in (FEW, MANY)]
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_it_costs_the_same_beside_few_and_beside_many(name: str, heaps: list[Path], tmp_path: Path) -> None:
+    few, many = [await cost_beside(heap, QUESTIONS[name], tmp_path) for heap in heaps]
+    assert few > 0
+    assert many < 1.1 * few + 10
+
+
+async def cost_beside(heap: Path, question: Question, folder: Path) -> int:
+    store = await open_store(shutil.copy(heap, folder))
+    try:
+        return await steps(store, question)
+    finally:
+        await store.close()
+
+
+async def fill(store: SqliteStore, count: int) -> None:
+    """So many of everything: waiting, being sent, open, finished, still to be delivered, calls that may go."""
+    await store.subscriptions.add(a_subscription(id=LANE))
+    open_one = await sent(store)
+    await store.tasks.change(Point.SUBMIT_ANSWER, open_one.id, to(S.SUBMITTED, check_at=NOW + DAY))
+    await finished(store)
+    await added(store)
+    db = store.database.db
+    for table in ("tasks", "events", "deliveries"):
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        fresh = {"n": "NULL", "id": "id || numbers.value", "task_id": "task_id || numbers.value"}
+        fresh |= {"seq": "NULL"} if table == "events" else {}
+        chosen = ", ".join(fresh.get(name, name) for name in columns)
+        db.execute(
+            f"WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < {count})"
+            f" INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table}, numbers"
+        )
+    db.executemany(
+        "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
+        [(number,) for number in (*range(count), count + calls.KEPT)],
+    )
+
+
+async def steps(store: SqliteStore, question: Question) -> int:
+    count = 0
+
+    def one_more() -> None:
+        nonlocal count
+        count += 1
+
+    async def counted(handler: Callable[[], None] | None) -> None:
+        store.database.db.set_progress_handler(handler, 1)
+        async with AsyncExitStack() as stack:
+            for _ in range(READERS):
+                reader = await stack.enter_async_context(store.database.reader())
+                await reader.set_progress_handler(handler, 1)  # type: ignore[arg-type]
+
+    await counted(one_more)
+    await question(store)
+    await counted(None)
+    return count
