@@ -106,6 +106,15 @@ def failed_attempt(delivery: Delivery, next_attempt_at: int | None) -> Delivery:
     return delivery.after(Attempt(NOW, 500, None, 12), next_attempt_at)
 
 
+async def tidied(store: Store, before: int = NOW + 1) -> None:
+    """All that is older is removed, one task at a time."""
+    after: str | None = ""
+    while after is not None:
+        after = await store.remove_tasks(before, after, 1)
+    while await store.remove_rest(before, 0, 1):
+        pass
+
+
 class Ears:
     """A listener that wants every delivery on disk."""
 
@@ -456,8 +465,7 @@ class StoreContract:
         await finished(store)
         last = (await events(store))[-1].seq
         assert await store.events.last_seq() == last
-        while await store.tidy(NOW + DAY, 0, 10):
-            pass
+        await tidied(store, NOW + DAY)
         assert await events(store) == []
         assert await store.events.last_seq() == last
         await added(store)
@@ -686,8 +694,7 @@ class StoreContract:
             await store.deliveries.record(made.after(Attempt(NOW, 204, None, 12), None))
         open_one = await added(store)
         young = await finished(store, NOW + DAY)
-        while await store.tidy(NOW + 1, 0, 10):
-            pass
+        await tidied(store)
         assert {task.id for task in await store.tasks.find(TaskQuery(None))} == {open_one.id, young.id}
         left = {event.task_id for event in await events(store)}
         assert left == {open_one.id, young.id}
@@ -695,10 +702,13 @@ class StoreContract:
 
     async def test_what_is_still_to_be_delivered_keeps_its_task(self, store: Store) -> None:
         subscription, [made] = await deliveries(store)
-        await store.tidy(NOW + 1, 0, 10)
+        await store.subscriptions.change(subscription.id, lambda item: (replace(item, events=("ping",)), None))
+        behind = await finished(store)
+        await tidied(store)
+        assert await store.tasks.get(behind.id) is None
         assert [item.n for item in await store.deliveries.find(DeliveryQuery(None))] == [made.n]
         await store.subscriptions.change(subscription.id, lambda item: (replace(item, enabled=False), None))
-        await store.tidy(NOW + 1, 0, 10)
+        await tidied(store)
         assert await store.deliveries.find(DeliveryQuery(None)) == []
 
     async def test_an_event_that_was_removed_meanwhile_is_not_replayed(self, store: Store) -> None:
@@ -708,20 +718,23 @@ class StoreContract:
         told = await events(store, task_id=task.id)
         for made in await store.deliveries.find(DeliveryQuery(None)):
             await store.deliveries.record(made.after(Attempt(NOW, 204, None, 12), None))
-        await store.tidy(NOW + 1, 0, 10)
+        await tidied(store)
         assert await store.deliveries.replay(subscription, told, NOW) == 0
         assert await store.deliveries.lanes() == []
 
     async def test_tidying_goes_in_steps(self, store: Store) -> None:
         for _ in range(5):
             await finished(store)
-        assert await store.tidy(NOW + 1, 0, 2) > 0
+        last = await store.remove_tasks(NOW + 1, "", 2)
         assert len(await store.tasks.find(TaskQuery(None))) == 3
+        assert last is not None
+        await store.remove_tasks(NOW + 1, last, 2)
+        assert len(await store.tasks.find(TaskQuery(None))) == 1
 
     async def test_an_old_key_is_forgotten_and_its_task_stays(self, store: Store) -> None:
         key = Idempotency("k", b"body")
         first, _ = await store.tasks.add(a_task(), key)
-        assert await store.tidy(0, NOW + 1, 10) == 1
+        assert await store.remove_rest(0, NOW + 1, 10) == 1
         again, replayed = await store.tasks.add(a_task(), key)
         assert not replayed
         assert {first.id, again.id} == {task.id for task in await store.tasks.find(TaskQuery(None))}
@@ -730,7 +743,7 @@ class StoreContract:
         key = Idempotency("k", b"body")
         first, _ = await store.tasks.add(a_task(), key)
         await store.tasks.change(Point.CALLBACK, first.id, to(S.COMPLETED))
-        await store.tidy(NOW + 1, 0, 10)
+        await tidied(store)
         _, replayed = await store.tasks.add(a_task(), key)
         assert not replayed
 
@@ -738,8 +751,7 @@ class StoreContract:
         one = a_subscription()
         await store.subscriptions.add(one)
         await store.deliveries.ping(one, NOW)
-        while await store.tidy(NOW + 1, 0, 10):
-            pass
+        await tidied(store)
         assert await events(store) == []
         assert await store.deliveries.find(DeliveryQuery(None)) == []
 

@@ -34,7 +34,8 @@ QUESTIONS: dict[str, Question] = {
     "which deliveries are due": lambda store: store.deliveries.claim("sub_of_another", NOW, 8, LEASE),
     "when is one of them due": lambda store: store.deliveries.next_due(LANE),
     "which lanes have any": lambda store: store.deliveries.lanes(),
-    "write an old call off": lambda store: store.tidy(0, 0, 10),
+    "look at the next old tasks": lambda store: store.remove_tasks(NOW + 1, "", 10),
+    "remove old calls": lambda store: store.remove_rest(0, 0, 10),
     "move a task": lambda store: store.tasks.change(
         Point.CALLBACK, store.database.db.execute("SELECT id FROM tasks").fetchone()[0], to(S.PROCESSING)
     ),

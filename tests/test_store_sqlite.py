@@ -9,7 +9,7 @@ import pytest
 
 from service.core.points import Point
 from service.core.task import Status
-from service.store import open_tasks, tasks
+from service.store import calls, open_tasks, tasks
 from service.store.sqlite import SqliteStore, open_store
 from tests.conftest import PATIENCE
 from tests.store_contract import AfterACrash, StoreContract, sent, to
@@ -51,6 +51,20 @@ async def test_only_the_newest_open_tasks_stay_in_memory(tmp_path: Path, monkeyp
     await sent(store, input={"prompt": "x" * open_tasks.LARGEST})
     await store.tasks.change(Point.CALLBACK, tasks[4].id, to(Status.COMPLETED))
     assert list(store.database.batch._open._tasks) == [tasks[3].id]
+    await store.close()
+
+
+async def test_the_newest_calls_are_kept_whatever_came_before(tmp_path: Path) -> None:
+    store = await open_store(str(tmp_path / "test.db"))
+    count = calls.KEPT + 3 * calls.AT_ONCE
+    store.database.db.executemany(
+        "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
+        [(number,) for number in range(1, count + 1)],
+    )
+    while await store.remove_rest(0, 0, 10):
+        pass
+    left = store.database.db.execute("SELECT count(*), max(n) FROM callbacks").fetchone()
+    assert left == (calls.KEPT + calls.AT_ONCE, count)
     await store.close()
 
 

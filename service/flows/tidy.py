@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from service.core.errors import CallbridgeError
 from service.core.times import now_ms
 from service.ports import Store
 
 log = logging.getLogger("callbridge.tidy")
+T = TypeVar("T")
 DAY = 86_400
 KEYS_KEPT_MS = 48 * 3600 * 1000
 STEP = 10
@@ -44,15 +46,21 @@ class Tidier:
                 log.warning("old pictures stay for now: %s", error.strerror)
             await asyncio.sleep(min(ROUND, self.kept_seconds / 4 + 1))
 
-    async def round(self) -> int:
-        """How many rows went."""
-        gone = 0
-        while True:
-            now, started = now_ms(), time.monotonic()
-            step = await self.store.tidy(now - int(self.kept_seconds * 1000), now - KEYS_KEPT_MS, STEP)
-            gone += step
-            if not step:
-                break
-            await asyncio.sleep(min(REST * (time.monotonic() - started), LONGEST_REST))
+    async def round(self) -> None:
+        now = now_ms()
+        before, keys_before = now - int(self.kept_seconds * 1000), now - KEYS_KEPT_MS
+        after: str | None = ""
+        rest = 1
+        # By turns: a history that takes hours to remove must not keep the rest waiting.
+        while after is not None or rest:
+            if after is not None:
+                after = await self._gently(self.store.remove_tasks(before, after, STEP))
+            if rest:
+                rest = await self._gently(self.store.remove_rest(before, keys_before, STEP))
         await asyncio.to_thread(self.tidy_files, self.kept_seconds)
-        return gone
+
+    async def _gently(self, step: Awaitable[T]) -> T:
+        started = time.monotonic()
+        found = await step
+        await asyncio.sleep(min(REST * (time.monotonic() - started), LONGEST_REST))
+        return found

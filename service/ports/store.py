@@ -219,8 +219,13 @@ class Store(Protocol):
         """Raises Unavailable when the store does not answer or cannot be written."""
         ...
 
-    async def tidy(self, tasks_before: int, keys_before: int, limit: int) -> int:
-        """Remove old finished tasks with their events and deliveries, and old idempotency keys; how many rows went."""
+    async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
+        """Look at the next `limit` old tasks behind the id `after`: those finished before `before` (ms) go, with their
+        events and deliveries, unless one of these is still tried. The last id looked at; None: there was none."""
+        ...
+
+    async def remove_rest(self, before: int, keys_before: int, limit: int) -> int:
+        """Old events without a task, old idempotency keys, calls beyond those that are kept; how many rows went."""
         ...
 
     async def close(self) -> None: ...

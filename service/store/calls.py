@@ -1,5 +1,6 @@
 """The audit of the provider doors: every call, accepted or refused, redacted and bounded in number."""
 
+import sqlite3
 from typing import Any
 
 from service.core.points import Point
@@ -17,6 +18,14 @@ def write_call(database: Database, call: Call) -> None:
     database.batch.put_call(
         (now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body)
     )
+
+
+def remove_calls(db: sqlite3.Connection) -> int:
+    """`AT_ONCE` of those beyond the newest `KEPT`, when there are so many; how many went."""
+    oldest, newest = [db.execute(f"SELECT {end}(n) FROM callbacks").fetchone()[0] or 0 for end in ("min", "max")]
+    if newest - oldest < KEPT + AT_ONCE:
+        return 0
+    return db.execute("DELETE FROM callbacks WHERE n < ?", (oldest + AT_ONCE,)).rowcount
 
 
 class SqliteCalls:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from service.core.points import Point
 from service.ports import CallStore, DeliveryStore, EventStore, Listener, SubscriptionStore, TaskStore
-from service.store.calls import AT_ONCE, KEPT, SqliteCalls
+from service.store.calls import SqliteCalls, remove_calls
 from service.store.database import Database
 from service.store.deliveries import SqliteDeliveries
 from service.store.events import SqliteEvents
@@ -43,40 +43,38 @@ class SqliteStore:
         db.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('secret_key', ?)", (make(),))
         return str(db.execute("SELECT value FROM meta WHERE name = 'secret_key'").fetchone()[0])
 
-    async def tidy(self, tasks_before: int, keys_before: int, limit: int) -> int:
+    async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
         """In small steps: a long delete would hold the writer, and with it every callback."""
 
-        def work() -> int:
+        def work() -> str | None:
             db = self.database.batch.written()
-            old = db.execute(
-                f"SELECT id FROM tasks WHERE id < ? AND finished_at < ? AND {NOTHING_WAITS} ORDER BY id LIMIT ?",
-                (f"tsk_{tasks_before:012x}", tasks_before, limit),
+            seen = db.execute(
+                f"SELECT id, finished_at < ? AND {NOTHING_WAITS} FROM tasks WHERE id > ? AND id < ?"
+                " ORDER BY id LIMIT ?",
+                (before, after, f"tsk_{before:012x}", limit),
             ).fetchall()
-            gone = len(old)
+            old = [(task_id,) for task_id, may_go in seen if may_go]
             for table, column in (("deliveries", "task_id"), ("events", "task_id"), ("tasks", "id")):
                 db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
+            return seen[-1][0] if seen else None
+
+        return await self.database.write(Point.TIDY, work)
+
+    async def remove_rest(self, before: int, keys_before: int, limit: int) -> int:
+        def work() -> int:
+            db = self.database.batch.written()
             keys = db.execute(
                 "SELECT owner, key FROM idempotency WHERE created_at < ? LIMIT ?", (keys_before, limit)
             ).fetchall()
             db.executemany("DELETE FROM idempotency WHERE owner = ? AND key = ?", keys)
-            return gone + len(keys) + self._tidy_strays(tasks_before, limit)
+            strays = db.execute(
+                "SELECT seq FROM events WHERE task_id IS NULL AND at < ? LIMIT ?", (before, limit)
+            ).fetchall()
+            db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
+            db.executemany("DELETE FROM events WHERE seq = ?", strays)
+            return len(keys) + len(strays) + remove_calls(db)
 
         return await self.database.write(Point.TIDY, work)
-
-    def _tidy_strays(self, before: int, limit: int) -> int:
-        db = self.database.db
-        strays = db.execute(
-            "SELECT seq FROM events WHERE task_id IS NULL AND at < ? LIMIT ?", (before, limit)
-        ).fetchall()
-        db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
-        db.executemany("DELETE FROM events WHERE seq = ?", strays)
-        # One bound: of two SQLite would take either, and look at all that is to go to find the few of this step.
-        calls = db.execute(
-            "DELETE FROM callbacks WHERE n <="
-            " min((SELECT max(n) FROM callbacks) - ?, (SELECT min(n) FROM callbacks) + ?)",
-            (KEPT, AT_ONCE),
-        ).rowcount
-        return len(strays) + calls
 
     async def close(self) -> None:
         await self.database.close()

@@ -1,0 +1,56 @@
+"""A round of removing what is old, on a real store."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.core.times import now_ms
+from service.flows.tidy import KEYS_KEPT_MS, STEP, Tidier
+from service.ports import Idempotency, TaskQuery
+from service.store import calls
+from service.store.sqlite import SqliteStore, open_store
+from tests.store_contract import DAY, a_task, finished
+
+DAYS = 30.0
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    one = await open_store(str(tmp_path / "test.db"))
+    yield one
+    await one.close()
+
+
+async def test_a_round_removes_all_that_is_old_and_nothing_else(store: SqliteStore) -> None:
+    now = now_ms()
+    for age in (31, 40):
+        for _ in range(STEP):
+            await finished(store, now - age * DAY, created_at=now - age * DAY)
+    young = await finished(store, now - 29 * DAY, created_at=now - 29 * DAY)
+    await store.tasks.add(a_task(created_at=now - KEYS_KEPT_MS - DAY), Idempotency("old", b"body"))
+    await store.tasks.add(a_task(created_at=now), Idempotency("new", b"body"))
+    told: list[float] = []
+
+    await Tidier(store, DAYS, told.append).round()
+
+    left = await store.tasks.find(TaskQuery(None))
+    assert (len(left), young in left) == (3, True)
+    assert store.database.db.execute("SELECT key FROM idempotency").fetchall() == [("new",)]
+    assert told == [DAYS * 86_400]
+
+
+async def test_old_calls_do_not_wait_for_the_end_of_a_long_history(store: SqliteStore) -> None:
+    for _ in range(STEP * 2):
+        await finished(store, 1, created_at=1)
+    many = calls.KEPT + calls.AT_ONCE + 2
+    store.database.db.execute(
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)"
+        " INSERT INTO callbacks (at, provider, result, status_code) SELECT 1, 'piapi', 'accepted', 200 FROM numbers",
+        (many,),
+    )
+    statements: list[str] = []
+    store.database.db.set_trace_callback(statements.append)
+    await Tidier(store, DAYS, lambda _: None).round()
+    first_call = next(n for n, text in enumerate(statements) if text.startswith("DELETE FROM callbacks"))
+    assert any(text.startswith("DELETE FROM tasks") for text in statements[first_call:])
