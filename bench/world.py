@@ -39,6 +39,7 @@ class World:
         **settings: str,
     ) -> None:
         self.run = run
+        self.folder = folder
         self.database = folder / DATABASE
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -53,8 +54,10 @@ class World:
         self.start_seconds = time.monotonic() - started
         # The next of the filled tasks and the end of them; callbacks that were acknowledged.
         self.used = self.filled_end = self.acknowledged = 0
-        # How many of those came before a path was subscribed.
+        # How many of those came before a path was subscribed, and before it no longer was.
         self._before: dict[str, int] = {}
+        self._until: dict[str, int] = {}
+        self._subscriptions: dict[str, str] = {}
         self._filled: Prepared | None = None
         # Not where attempts hang: a stop waits for them.
         self.patient = True
@@ -119,11 +122,21 @@ class World:
         )
         answer.raise_for_status()
         self._before[path] = self.acknowledged
-        return str(answer.json()["id"])
+        self._subscriptions[path] = answer.json()["id"]
+        return self._subscriptions[path]
+
+    def unsubscribe(self, path: str) -> None:
+        self.http.delete(f"/v1/subscriptions/{self._subscriptions[path]}").raise_for_status()
+        self._until[path] = self.acknowledged
+
+    def hush(self, path: str) -> None:
+        """It stays subscribed, but to nothing that happens here."""
+        answer = self.http.patch(f"/v1/subscriptions/{self._subscriptions[path]}", json={"events": ["task.canceled"]})
+        answer.raise_for_status()
 
     def due(self, path: str) -> int:
         """Events that this path must be told."""
-        return self.acknowledged - self._before.get(path, 0)
+        return self._until.get(path, self.acknowledged) - self._before.get(path, 0)
 
     # --- measurement ---
 

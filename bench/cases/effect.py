@@ -1,24 +1,26 @@
 """What a burden does: the figures of cases 1 to 3, with it and without it.
 
 Both services live at once, and who is not measured stands still, so that the two figures of a pair are of one moment.
+Many short turns: the speed of a shared machine changes within seconds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 from bench.cases.fanout import Figures, flat_out
-from bench.cases.latency import PATH, WAYS, held, percentile
+from bench.cases.latency import RATES, SHARES, WAYS, held, percentile
 from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.run import Run
 from bench.world import World, alone, world
 
+TURNS = 2
 LEVELS = (1, 16, 64, 256)
-RATES = (200, 1000)
 SUBSCRIBERS = (1, 10)
+# Seconds of one measurement; at a held rate twice as long.
+SHORT = 0.5
 WITHIN = 0.10
 AT_LEAST, AT_MOST = f">= {1 - WITHIN:g}", f"< {1 + WITHIN:g}"
 # More tasks than are called about in a second.
@@ -28,100 +30,110 @@ TASKS_A_SECOND = 5000
 class Figure(NamedTuple):
     name: str
     unit: str
-    goal: str = ""
+    goal: str
 
 
 @dataclass
 class Effect:
-    """The figures of one of the two, by round."""
+    """Of one of the two: figures by turn, and the latencies (ms) of all turns together."""
 
     figures: dict[Figure, list[float]] = field(default_factory=dict)
+    latencies: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, unit: str, goal: str, value: float) -> None:
+        self.figures.setdefault(Figure(name, unit, goal), []).append(value)
 
     def rows(self, case: int, burden: str, without: "Effect") -> Iterator[Row]:
         for figure, found in self.figures.items():
             name, unit, goal = figure
             yield Row(case, f"{name}, {burden}", unit, found, without.figures[figure], "without", goal)
+        # A turn has too few calls for these; and no goal, since two equal services differ by more than it would allow.
+        for name, latencies in self.latencies.items():
+            for share, word in SHARES[1:]:
+                figures = [[percentile(sorted(found), share)] for found in (latencies, without.latencies[name])]
+                yield Row(case, f"{name}: {word}, {burden}", "ms", figures[0], figures[1], "without")
 
 
 @dataclass
 class Subject:
-    """A world in which one subscriber, at `path`, is told everything."""
-
     one: World
     effect: Effect
-    path: str = PATH
-    # Subscribed for the last measurements only: the file may be used for another round.
-    guests: list[str] = field(default_factory=list)
+    # Every subscriber that was ever told something, by its path.
+    paths: list[str] = field(default_factory=list)
 
-    def paths(self, subscribers: int) -> list[str]:
-        return [self.path, *(f"{self.path}-{number}" for number in range(1, subscribers))]
+    def subscribe(self, count: int) -> list[str]:
+        fresh = [f"/{self.one.folder.name}-{len(self.paths) + number}" for number in range(count)]
+        for path in fresh:
+            self.one.subscribe(path)
+        self.paths += fresh
+        return fresh
 
 
 @contextmanager
 def without(run: Run, effect: Effect) -> Iterator[Subject]:
     """A service on an empty file."""
     with world(run, folder=run.options.folder / "without") as one:
-        subject = Subject(one, effect, "/without")
-        one.subscribe(subject.path)
-        yield subject
-
-
-Measure = Callable[[Subject], dict[Figure, float]]
+        yield Subject(one, effect)
 
 
 def compare(subjects: Sequence[Subject]) -> None:
     """One round; each subject's tasks are filled here."""
-    seconds = max(1.0, subjects[0].one.run.options.seconds / 2)
+    seconds = TURNS * SHORT * (len(LEVELS) + 2 * len(SUBSCRIBERS)) + 1
     for subject in subjects:
-        subject.one.fill(int(seconds * (TASKS_A_SECOND * (len(LEVELS) + len(SUBSCRIBERS)) + sum(RATES))) + 4000)
-    worlds = [subject.one for subject in subjects]
-    for subject in subjects:
-        with alone(subject.one, worlds):
-            acknowledged(subject, level=16, seconds=0.3)
-    for count, measure in enumerate(measures(seconds)):
+        subject.one.fill(int(seconds * TASKS_A_SECOND + TURNS * 2 * SHORT * sum(RATES)))
+        subject.one.callbacks(0.3, parallel=16)
+    for turn in range(TURNS):
         # The first of a pair is not always the same one.
-        for subject in subjects if count % 2 else reversed(subjects):
-            with alone(subject.one, worlds):
-                found = measure(subject)
-            for figure, value in found.items():
-                subject.effect.figures.setdefault(figure, []).append(value)
+        one_turn(subjects if turn % 2 else subjects[::-1])
     for subject in subjects:
         check_events(subject.one)
-        check_deliveries(subject.one, subject.paths(max(SUBSCRIBERS)))
-        for guest in subject.guests:
-            subject.one.http.delete(f"/v1/subscriptions/{guest}").raise_for_status()
         subject.one.discard_open()
 
 
-def measures(seconds: float) -> Iterator[Measure]:
+def one_turn(subjects: Sequence[Subject]) -> None:
     for level in LEVELS:
-        yield partial(acknowledged, level=level, seconds=seconds)
+        for subject in in_turn(subjects):
+            acknowledged(subject, level)
+    told = {id(subject): subject.subscribe(1) for subject in subjects}
     for rate in RATES:
-        yield partial(latency, rate=rate, seconds=seconds)
+        for subject in in_turn(subjects):
+            latency(subject, rate, told[id(subject)][0])
     for subscribers in SUBSCRIBERS:
-        yield partial(delivered, subscribers=subscribers)
+        for subject in in_turn(subjects):
+            paths = told[id(subject)]
+            paths += subject.subscribe(subscribers - len(paths))
+            delivered(subject, paths)
+    for subject in subjects:
+        check_deliveries(subject.one, subject.paths)
+        for path in told[id(subject)]:
+            subject.one.unsubscribe(path)
 
 
-def acknowledged(subject: Subject, level: int, seconds: float) -> dict[Figure, float]:
-    """Case 1, but with the one subscriber."""
-    result = subject.one.callbacks(seconds, parallel=level)
-    subject.one.drained(subject.path)
-    return {Figure(f"callbacks, {level} in parallel", "/s", AT_LEAST): result.rate}
+def in_turn(subjects: Sequence[Subject]) -> Iterator[Subject]:
+    for subject in subjects:
+        with alone(subject.one, [each.one for each in subjects]):
+            yield subject
 
 
-def latency(subject: Subject, rate: int, seconds: float) -> dict[Figure, float]:
-    """Case 2. The p99 of a second is too few calls to be held against a goal."""
-    posts = held(subject.one, rate, seconds, subject.path).ways[WAYS[1]]
-    return {
-        Figure(f"callback to POST at {rate}/s: p50", "ms", AT_MOST): percentile(posts, 0.5),
-        Figure(f"callback to POST at {rate}/s: p99", "ms"): percentile(posts, 0.99),
-    }
+def acknowledged(subject: Subject, level: int) -> None:
+    """Case 1."""
+    result = subject.one.callbacks(SHORT, parallel=level)
+    subject.effect.add(f"callbacks, {level} in parallel", "/s", AT_LEAST, result.rate)
+    subject.effect.add(f"callbacks, {level} in parallel: CPU of one", "us", AT_MOST, result.server_us)
 
 
-def delivered(subject: Subject, subscribers: int) -> dict[Figure, float]:
+def latency(subject: Subject, rate: int, path: str) -> None:
+    """Case 2."""
+    found = held(subject.one, rate, 2 * SHORT, path)
+    for way in WAYS[1:]:
+        name = f"{way} at {rate}/s"
+        subject.effect.add(f"{name}: p50", "ms", AT_MOST, percentile(found.ways[way], 0.5))
+        subject.effect.latencies.setdefault(name, []).extend(found.ways[way])
+
+
+def delivered(subject: Subject, paths: Sequence[str]) -> None:
     """Case 3."""
-    paths = subject.paths(subscribers)
-    subject.guests += [subject.one.subscribe(path) for path in paths[1:]]
     figures = Figures()
-    flat_out(subject.one, paths, figures)
-    return {Figure(f"deliveries to {subscribers}", "/s", AT_LEAST): figures.deliveries[0]}
+    flat_out(subject.one, paths, figures, SHORT)
+    subject.effect.add(f"deliveries to {len(paths)}", "/s", AT_LEAST, figures.deliveries[0])
+    subject.effect.add(f"deliveries to {len(paths)}: CPU of an event", "us", AT_MOST, figures.cpu_us[0])

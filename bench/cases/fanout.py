@@ -1,6 +1,6 @@
 """Case 3: callback to signed POST, flat out, to one subscriber and to ten."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.checks import check_deliveries, check_events
@@ -47,7 +47,7 @@ def one_round(run: Run, found: dict[str, Figures], subscribers: int, number: int
             one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND))
         for place in list(worlds) if number % 2 else reversed(list(worlds)):
             with alone(worlds[place], worlds.values()):
-                flat_out(worlds[place], paths_of(place, subscribers), found[place])
+                flat_out(worlds[place], paths_of(place, subscribers), found[place], run.options.seconds)
         for place, one in worlds.items():
             check_events(one)
             check_deliveries(one, paths_of(place, subscribers))
@@ -57,12 +57,12 @@ def paths_of(place: str, subscribers: int) -> list[str]:
     return [f"/{place.split()[0]}-{number}" for number in range(subscribers)]
 
 
-def flat_out(one: World, paths: list[str], figures: Figures) -> None:
+def flat_out(one: World, paths: Sequence[str], figures: Figures, seconds: float) -> None:
     """As many callbacks as it takes, until all of them are delivered."""
     one.callbacks(0.2, parallel=PARALLEL)
     settled(one, paths)
     cpu, syncs = one.child.cpu_seconds(), one.fsyncs()
-    result = one.callbacks(one.run.options.seconds, parallel=PARALLEL)
+    result = one.callbacks(seconds, parallel=PARALLEL)
     end = settled(one, paths)
     cpu, after = one.child.cpu_seconds() - cpu, one.fsyncs()
     events = result.answered
@@ -74,7 +74,7 @@ def flat_out(one: World, paths: list[str], figures: Figures) -> None:
         figures.changes.append(events * (1 + len(paths)) / (after - syncs))
 
 
-def settled(one: World, paths: list[str]) -> int:
+def settled(one: World, paths: Sequence[str]) -> int:
     """The moment (ns) of the last delivery of all that was acknowledged so far."""
     return max(one.drained(path) for path in paths)
 

@@ -44,8 +44,8 @@ def measure(run: Run, case: int = 9) -> Iterator[Row]:
         with world(run) as one:
             one.subscribe(PATH)
             one.fill(int((run.options.seconds + 0.2) * TASKS_A_SECOND + run.options.seconds * RATE))
-            flat_out(one, [PATH], ours)
-            our_held.append(percentile(held(one, RATE, run.options.seconds).ways[WAYS[1]], 0.5))
+            flat_out(one, [PATH], ours, run.options.seconds)
+            our_held.append(percentile(held(one, RATE, run.options.seconds, PATH).ways[WAYS[1]], 0.5))
             check_events(one)
             check_deliveries(one, [PATH])
     name = f"{PARALLEL} in parallel"
