@@ -27,6 +27,24 @@ DAY = 86_400_000
 LEASE = 60_000
 URL = "https://example.com/hook"
 AfterACrash = Callable[[], Awaitable[Any]]
+# By the text with which a query asks for it.
+TEXTS: dict[str, Any] = {
+    "A-17": "A-17",
+    "a-17": "a-17",
+    "": "",
+    "17": 17,
+    "-17": -17,
+    "1.5": 1.5,
+    "9223372036854775807": 2**63 - 1,
+    "true": True,
+    "false": False,
+    "null": None,
+    "кот 🐈": "кот 🐈",
+    'a"b\\c\n': 'a"b\\c\n',
+    '{"a":[1,"b"],"c":null}': {"a": [1, "b"], "c": None},
+    '[1,{"a":true}]': [1, {"a": True}],
+    "[]": [],
+}
 
 
 _numbers = itertools.count()
@@ -96,6 +114,45 @@ async def deliveries(store: Store, count: int = 1) -> tuple[Subscription, list[D
         await finished(store)
     found = await store.deliveries.find(DeliveryQuery(None, subscription_id=subscription.id))
     return subscription, found[::-1]
+
+
+async def a_mixture(store: Store, count: int) -> list[Task]:
+    """Tasks of every kind, oldest first."""
+    tasks = []
+    for n in range(count):
+        task = await added(
+            store,
+            owner=("alice", "bob", "carol")[n // 2 % 3],
+            provider=("piapi", "modelslab")[n % 2],
+            model=("x", "y")[n // 3 % 2],
+            metadata={"all": "yes", "third": n % 3, "fifth": n % 5},
+        )
+        status = (S.QUEUED, S.PROCESSING, S.COMPLETED, S.COMPLETED, S.FAILED)[n // 4 % 5]
+        if status is not S.QUEUED:
+            moved = await store.tasks.change(Point.CALLBACK, task.id, to(status, sent_at=NOW))
+            assert moved is not None
+            task = moved
+        tasks.append(task)
+    return tasks
+
+
+def agrees(task: Task, query: TaskQuery) -> bool:
+    return (
+        query.owner in (None, task.owner)
+        and query.status in (None, task.status.value)
+        and query.provider in (None, task.provider)
+        and query.model in (None, task.model)
+        and all(str(task.metadata.get(key)) == value for key, value in query.metadata.items())
+    )
+
+
+async def some_pages(store: Store, query: TaskQuery, count: int) -> list[Task]:
+    """At most one page more than `count` tasks."""
+    found: list[Task] = []
+    while len(found) <= count and (page := await store.tasks.find(query)):
+        found += page
+        query = replace(query, before=page[-1].id)
+    return found
 
 
 async def events(store: Store, **query: Any) -> list[Event]:
@@ -418,6 +475,40 @@ class StoreContract:
         query = TaskQuery("alice", status="completed", provider="piapi", model=wanted.model, metadata={"order": "A-17"})
         assert [task.id for task in await store.tasks.find(query)] == [wanted.id]
 
+    @pytest.mark.parametrize("value", list(TEXTS))
+    async def test_tasks_are_found_by_the_text_of_their_metadata(self, store: Store, value: str) -> None:
+        tasks = {text: await added(store, metadata={"k": kept}) for text, kept in TEXTS.items()}
+        found = await store.tasks.find(TaskQuery("alice", metadata={"k": value}))
+        assert [task.id for task in found] == [tasks[value].id]
+
+    @pytest.mark.parametrize("key", ["", "a.b", 'a"b', "a'b", "a\\b", "$[0]", "ключ 🐈", "a" * 5000])
+    async def test_any_text_is_a_key_of_metadata(self, store: Store, key: str) -> None:
+        task = await added(store, metadata={"a": 1, key: 2, key + "b": 3})
+        assert await store.tasks.find(TaskQuery("alice", metadata={key: "2"})) == [task]
+        assert await store.tasks.find(TaskQuery("alice", metadata={key: "3"})) == []
+
+    async def test_long_texts_that_begin_alike_are_told_apart(self, store: Store) -> None:
+        long = "https://example.com/" * 50
+        tasks = [await added(store, metadata={long + end: long + end, long + "z": long, long: 1}) for end in "ab"]
+        for task, end in zip(tasks, "ab", strict=True):
+            assert await store.tasks.find(TaskQuery("alice", metadata={long + end: long + end})) == [task]
+        for other in ({long + "a": long + "b"}, {long + "a": long}, {long: long + "a"}, {long + "c": long + "a"}):
+            assert await store.tasks.find(TaskQuery("alice", metadata=other)) == []
+
+    async def test_a_search_finds_in_pages_what_a_look_at_every_task_would(self, store: Store) -> None:
+        tasks = await a_mixture(store, 60)
+        for owner, status, provider, model, metadata in itertools.product(
+            (None, "alice", "nobody"),
+            (None, "queued", "processing", "completed", "failed"),
+            (None, "piapi"),
+            (None, "x"),
+            ({}, {"all": "yes"}, {"third": "0"}, {"third": "0", "all": "yes", "fifth": "0"}, {"third": "0", "no": ""}),
+        ):
+            query = TaskQuery(owner, status, provider, model, metadata, limit=3)
+            assert [task.id for task in await some_pages(store, query, len(tasks))] == [
+                task.id for task in reversed(tasks) if agrees(task, query)
+            ], query
+
     @pytest.mark.parametrize("status", list(S))
     async def test_tasks_are_found_by_any_status_newest_first(self, store: Store, status: S) -> None:
         made: list[Task] = []
@@ -433,12 +524,7 @@ class StoreContract:
 
     async def test_pages_of_tasks_join_without_gap_or_repeat(self, store: Store) -> None:
         tasks = [await added(store) for _ in range(7)]
-        found: list[str] = []
-        before = None
-        while page := await store.tasks.find(TaskQuery("alice", before=before, limit=3)):
-            found += [task.id for task in page]
-            before = found[-1]
-        assert found == [task.id for task in reversed(tasks)]
+        assert await some_pages(store, TaskQuery("alice", limit=3), 7) == tasks[::-1]
 
     # --- events ---
 
@@ -699,6 +785,12 @@ class StoreContract:
         left = {event.task_id for event in await events(store)}
         assert left == {open_one.id, young.id}
         assert {item.task_id for item in await store.deliveries.find(DeliveryQuery(None))} == {young.id}
+
+    async def test_old_tasks_are_no_longer_found_by_anything(self, store: Store) -> None:
+        old, young = [await finished(store, now, metadata={"order": "A-17"}) for now in (NOW, NOW + DAY)]
+        await tidied(store)
+        for query in ({"metadata": {"order": "A-17"}}, {"provider": "piapi"}, {"model": old.model}):
+            assert await store.tasks.find(TaskQuery("alice", **query)) == [young]
 
     async def test_what_is_still_to_be_delivered_keeps_its_task(self, store: Store) -> None:
         subscription, [made] = await deliveries(store)

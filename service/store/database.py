@@ -5,7 +5,7 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -110,11 +110,11 @@ class Database:
         finally:
             self._free.put_nowait(connection)
 
-    async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    async def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         async with self.reader() as connection:
             return [tuple(row) for row in await connection.execute_fetchall(sql, values)]
 
-    async def scanned_rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    async def scanned_rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """For a question that may look at the whole history: one at a time, so that a reader is left for the others."""
         async with self._scan:
             return await self.rows(sql, values)
@@ -212,10 +212,11 @@ def _connect(path: str) -> sqlite3.Connection:
         # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {LAST_RESORT}")
-        db.execute("PRAGMA temp_store = MEMORY")
         # 16 MiB of pages: the ends of all indexes stay in memory beside a history of gigabytes.
         db.execute("PRAGMA cache_size = -16384")
         migrate(db)
+        # Only now: a new index on a long history is sorted on disk.
+        db.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
         db.close()
         raise

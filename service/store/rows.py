@@ -42,6 +42,10 @@ def task_to_new_row(task: Task) -> tuple[Any, ...]:
     )
 
 
+def task_to_metadata(task: Task) -> tuple[Any, ...]:
+    return task.id, task.owner, _encode_state(task.metadata).decode()
+
+
 def task_to_moved_row(n: int, task: Task) -> tuple[Any, ...]:
     return task.status.value, _encode_state(task), n
 

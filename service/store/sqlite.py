@@ -54,8 +54,9 @@ class SqliteStore:
                 (before, after, f"tsk_{before:012x}", limit),
             ).fetchall()
             old = [(task_id,) for task_id, may_go in seen if may_go]
-            for table, column in (("deliveries", "task_id"), ("events", "task_id"), ("tasks", "id")):
-                db.executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
+            for table in ("deliveries", "events", "task_metadata"):
+                db.executemany(f"DELETE FROM {table} WHERE task_id = ?", old)
+            db.executemany("DELETE FROM tasks WHERE id = ?", old)
             return seen[-1][0] if seen else None
 
         return await self.database.write(Point.TIDY, work)

@@ -12,18 +12,12 @@ from service.core.task import Task
 from service.ports import Call, Decide, Idempotency, Step, TaskQuery
 from service.store.calls import write_call
 from service.store.database import Database
+from service.store.metadata import write_metadata
 from service.store.rows import task_from_row, task_to_new_row
+from service.store.search import OPEN, search
 
 SELECT = "SELECT state FROM tasks"
-# As the partial indexes say it, or they are not used.
-OPEN = "finished_at IS NULL AND sent_at IS NOT NULL"
 WAITING = "status = 'queued' AND sent_at IS NULL"
-RARE = "status <> 'completed' AND status <> 'processing' AND status <> 'submitted' AND status <> 'unconfirmed'"
-# A query has only text: a number or a boolean of the metadata is compared as JSON writes it.
-METADATA_IS = (
-    "EXISTS (SELECT 1 FROM json_each(state, '$.metadata') m WHERE m.key = ? AND"
-    " CASE WHEN m.type IN ('true', 'false', 'null') THEN m.type ELSE CAST(m.value AS TEXT) END = ?)"
-)
 
 
 class SqliteTasks:
@@ -46,6 +40,7 @@ class SqliteTasks:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 task_to_new_row(task),
             )
+            write_metadata(self.db, task)
             self.database.tell("task.queued", task.owner, task, encode(task.document()), task.created_at)
             return task, False
 
@@ -110,29 +105,9 @@ class SqliteTasks:
         return task_from_row(rows[0]) if rows else None
 
     async def find(self, query: TaskQuery) -> list[Task]:
-        terms: list[str] = []
-        values: list[str | int] = []
-        for column in ("owner", "status", "provider", "model"):
-            wanted = getattr(query, column)
-            if wanted is not None:
-                terms.append(f"{column} = ?")
-                values.append(wanted)
-        source = "tasks"
-        if query.status in ("unconfirmed", "submitted", "processing"):
-            source = "tasks INDEXED BY tasks_open"
-            terms.append(OPEN)
-        elif query.status not in (None, "completed"):
-            terms.append(RARE)
-        for key, wanted in query.metadata.items():
-            terms.append(METADATA_IS)
-            values += [key, wanted]
-        if query.before is not None:
-            terms.append("id < ?")
-            values.append(query.before)
-        where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        read = self.database.scanned_rows if query.metadata or query.model else self.database.rows
-        rows = await read(f"SELECT state FROM {source}{where} ORDER BY id DESC LIMIT ?", [*values, query.limit])
-        return [task_from_row(row) for row in rows]
+        found = search(query)
+        read = self.database.scanned_rows if found.may_be_long else self.database.rows
+        return [task_from_row(row) for row in await read(found.sql, found.values)]
 
     async def _tasks(self, where: str, values: Sequence[str | int]) -> list[Task]:
         return [task_from_row(row) for row in await self.database.rows(f"{SELECT} WHERE {where}", values)]
