@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.processes import free_port, send
 from bench.run import Run
-from bench.tasks import Pattern
+from bench.tasks import ORDER, Pattern, metadata_of
 from bench.world import World, world
 from service.core.times import now_ms
 
@@ -50,7 +50,7 @@ def backlog(run: Run, count: int) -> Path:
 def history(run: Run, count: int) -> Path:
     """A folder with `count` finished tasks of the last sixty days, each with its last event and the delivery of it.
 
-    One of a thousand has failed.
+    One of a thousand has failed. Each has an order of its own, and the same shop.
     """
     folder = run.options.folder / "history"
     with world(run, folder=folder) as one:
@@ -61,20 +61,25 @@ def history(run: Run, count: int) -> Path:
     file = folded(folder / "bench.db")
     task, event = Pattern(file, "tasks"), Pattern(file, "events", "type = 'task.completed'")
     delivery = Pattern(file, "deliveries", "event_type = 'task.completed'")
+    metadata = metadata_of(file)
     start = now_ms() - (DAYS + 1) * DAY_MS
     with closing(bulk(file)) as db:
         for first in range(0, count, STEP):
             moments = [(n, start + n * DAYS * DAY_MS // count) for n in range(first, min(first + STEP, count))]
-            put(db, task, (task.copy({old: task_id(n, at)}, **finished(n, at)) for n, at in moments))
-            put(
-                db, event, (event.copy({old: task_id(n, at)}, seq=1000 + n, id=event_id(n), at=at) for n, at in moments)
-            )
+            put(db, task, (task.copy(words(old, n, at), **finished(n, at)) for n, at in moments))
+            put(db, event, (event.copy(words(old, n, at), **happened(n, at)) for n, at in moments))
+            for pattern in metadata:
+                put(db, pattern, (pattern.copy(words(old, n, at)) for n, at in moments))
             put(db, delivery, (delivery.copy({}, **told(n, at)) for n, at in moments))
     return folder
 
 
 def task_id(number: int, at: int) -> str:
     return f"tsk_{at:012x}{0:04x}{number:016x}"
+
+
+def words(old: str, number: int, at: int) -> dict[str, str]:
+    return {old: task_id(number, at), ORDER: f"A-{number}"}
 
 
 def event_id(number: int) -> str:

@@ -34,7 +34,7 @@ class Run:
     _prepared: Prepared | None = None
 
     def prepared(self, count: int) -> Prepared:
-        if self._prepared is None or len(self._prepared.rows) < count:
+        if self._prepared is None or len(self._prepared.ids) < count:
             # A world that lives may still use the file of those before.
             self._prepared = prepare(count, self.options.folder / f"tasks-{count}.txt")
         return self._prepared

@@ -17,14 +17,14 @@ from service.wire.tokens import CallbackToken, Tokens
 SECRET_KEY = "the-secret-key-of-the-benchmark-32-characters"
 OWNER = "bench"
 DAY_MS = 24 * 3600 * 1000
+ORDER = "A-17"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Rows for `tasks`, and the file from which the load generator makes the callbacks of these tasks."""
+    """Rows of tasks, in each table one for each, and the file from which the load generator makes their callbacks."""
 
-    insert: str
-    rows: list[tuple[Any, ...]]
+    tables: list[tuple[str, list[tuple[Any, ...]]]]
     ids: list[str]
     file: Path
 
@@ -34,8 +34,9 @@ def prepare(count: int, file: Path) -> Prepared:
     now = now_ms()
     tokens = Tokens((SECRET_KEY,))
     task = a_task(now)
-    row = Pattern(stored(task, file.with_name("pattern.db")), "tasks", sent_at=now)
-    rows: list[tuple[Any, ...]] = []
+    database = stored(task, file.with_name("pattern.db"))
+    patterns = [Pattern(database, "tasks", sent_at=now), *metadata_of(database)]
+    words: list[dict[str, str]] = []
     lines: list[str] = []
     ids: list[str] = []
     for number in range(count):
@@ -44,9 +45,9 @@ def prepare(count: int, file: Path) -> Prepared:
         token = CallbackToken("piapi", task_id, 1)
         path = f"/webhooks/piapi/{tokens.callback(token)}"
         lines.append(f"{path} {tokens.callback_secret(token)} {provider_id(number)}")
-        rows.append(row.copy({task.id: task_id, ID: provider_id(number)}))
+        words.append({task.id: task_id, ID: provider_id(number)})
     file.write_text("\n".join(lines))
-    return Prepared(row.insert, rows, ids, file)
+    return Prepared([(row.insert, [row.copy(item) for item in words]) for row in patterns], ids, file)
 
 
 class Pattern:
@@ -55,7 +56,7 @@ class Pattern:
     def __init__(self, database: Path, table: str, where: str = "1", **changed: Any) -> None:
         """The last such row, without its number. Names that are no columns are passed over, here and below."""
         with closing(sqlite3.connect(database)) as db:
-            found = db.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY rowid DESC LIMIT 1")
+            found = db.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY 1 DESC LIMIT 1")
             columns = dict(zip([item[0] for item in found.description], found.fetchone(), strict=True))
         columns.pop("n", None)
         self.columns = columns | {name: value for name, value in changed.items() if name in columns}
@@ -64,6 +65,11 @@ class Pattern:
     def copy(self, words: dict[str, str], **values: Any) -> tuple[Any, ...]:
         """`words` are replaced in every text, `values` are whole columns."""
         return tuple(values[name] if name in values else replaced(value, words) for name, value in self.columns.items())
+
+
+def metadata_of(database: Path) -> list[Pattern]:
+    """What the last task is found by: its own order, and the shop of all of them."""
+    return [Pattern(database, "task_metadata", f"key = '{key}'") for key in ("order", "shop")]
 
 
 def replaced(value: Any, words: dict[str, str]) -> Any:
@@ -101,7 +107,7 @@ def a_task(now: int) -> Task:
         model="Qubico/flux1-schnell",
         task_type="txt2img",
         input={"prompt": PROMPT * 4, "width": 1024, "height": 1024},
-        metadata={"order": "A-17"},
+        metadata={"order": ORDER, "shop": "north"},
         status=Status.SUBMITTED,
         provider_task_id=ID,
         provider_status="pending",

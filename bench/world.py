@@ -91,12 +91,13 @@ class World:
         """Fresh tasks at the provider, straight into the file, and its log folded in: it costs no later round."""
         filled = self.run.prepared(count)
         first = self._present(filled)
-        if first + count > len(filled.rows):
+        if first + count > len(filled.ids):
             # All others than before.
-            filled, first = self.run.prepared(len(filled.rows) + count), 0
+            filled, first = self.run.prepared(len(filled.ids) + count), 0
         with self.sqlite() as db:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(filled.insert, filled.rows[first : first + count])
+            for insert, rows in filled.tables:
+                db.executemany(insert, rows[first : first + count])
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         os.sync()

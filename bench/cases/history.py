@@ -56,6 +56,8 @@ def paths(one: World) -> dict[str, str]:
         "50 tasks from the middle": f"/v1/tasks?limit=50&cursor={cursor}",
         "50 failed tasks of very many": "/v1/tasks?limit=50&status=failed",
         "tasks by metadata, none there": "/v1/tasks?limit=50&metadata.order=none",
+        "tasks by metadata, all have it": "/v1/tasks?limit=50&metadata.shop=north",
+        "tasks by provider, none there": "/v1/tasks?limit=50&provider=modelslab",
         "tasks by model, none there": "/v1/tasks?limit=50&model=none",
         "100 events from the middle": f"/v1/events?limit=100&after={seq}",
         "newest 50 deliveries": "/v1/deliveries?limit=50",
