@@ -114,8 +114,10 @@ class World:
 
     def discard_open(self) -> None:
         """At the end, when the file is used again: the next service would ask the provider about all of these."""
+        never = "SELECT id FROM tasks WHERE finished_at IS NULL AND id < ?"
         with self.sqlite() as db:
-            db.execute("DELETE FROM tasks WHERE finished_at IS NULL AND id < ?", (self.task_id(self.filled_end - 1),))
+            for table, column in (("task_metadata", "task_id"), ("tasks", "id")):
+                db.execute(f"DELETE FROM {table} WHERE {column} IN ({never})", (self.task_id(self.filled_end - 1),))
 
     def subscribe(self, path: str, url: str | None = None, events: Sequence[str] = EVENTS) -> str:
         answer = self.http.post(
