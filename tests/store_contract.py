@@ -168,7 +168,7 @@ async def tidied(store: Store, before: int = NOW + 1) -> None:
     after: str | None = ""
     while after is not None:
         after = await store.remove_tasks(before, after, 1)
-    while await store.remove_rest(before, 0, 1):
+    while await store.remove_leftovers(before, 0, 1):
         pass
 
 
@@ -440,6 +440,12 @@ class StoreContract:
         await finished(store, deadline_at=NOW)
         assert [task.id for task in await store.tasks.overdue(NOW + 50, 10)] == [later.id, late.id]
         assert len(await store.tasks.overdue(NOW + 50, 1)) == 1
+
+    async def test_overdue_is_also_what_moved_after_it_was_given_back(self, store: Store) -> None:
+        task = await sent(store, deadline_at=NOW)
+        await store.tasks.change(Point.GIVE_BACK, task.id, given_back)
+        await store.tasks.change(Point.CALLBACK, task.id, to(S.PROCESSING))
+        assert [item.id for item in await store.tasks.overdue(NOW, 10)] == [task.id]
 
     async def test_the_next_deadline_is_the_earliest_of_what_is_not_finished(self, store: Store) -> None:
         assert await store.tasks.next_deadline() is None
@@ -826,7 +832,7 @@ class StoreContract:
     async def test_an_old_key_is_forgotten_and_its_task_stays(self, store: Store) -> None:
         key = Idempotency("k", b"body")
         first, _ = await store.tasks.add(a_task(), key)
-        assert await store.remove_rest(0, NOW + 1, 10) == 1
+        assert await store.remove_leftovers(0, NOW + 1, 10) == 1
         again, replayed = await store.tasks.add(a_task(), key)
         assert not replayed
         assert {first.id, again.id} == {task.id for task in await store.tasks.find(TaskQuery(None))}

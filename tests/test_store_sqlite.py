@@ -78,7 +78,7 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
         "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
         [(number,) for number in range(1, count + 1)],
     )
-    while await store.remove_rest(0, 0, 10):
+    while await store.remove_leftovers(0, 0, 10):
         pass
     left = store.database.db.execute("SELECT count(*), max(n) FROM callbacks").fetchone()
     assert left == (calls.KEPT + calls.AT_ONCE, count)
@@ -90,6 +90,7 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
         (search.RARE + " AND owner = 'alice' AND status = 'failed'", "tasks_by_status"),
         (tasks.OPEN + " AND provider = 'piapi' AND check_at <= 1", "tasks_open"),
         (tasks.WAITING + " AND provider = 'piapi' AND owner = 'alice'", "tasks_queue"),
+        ("finished_at IS NULL AND deadline_at <= 1", "tasks_deadline"),
     ],
 )
 async def test_a_condition_of_the_queries_is_that_of_its_index(store: SqliteStore, condition: str, index: str) -> None:

@@ -76,7 +76,7 @@ class Sweeper:
         except CallbridgeError:
             wake = None
         rest = longest if wake is None else (wake - self.timing.now()) / 1000
-        # What is due already and was not found is being sent at this moment.
+        # A moment that has passed came between the two questions; it can wait as what is new can.
         await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
     async def _ask(self, provider: Provider, task: Task) -> None:

@@ -26,38 +26,41 @@ class Tidier:
         self.store = store
         self.kept_seconds = retention_days * DAY
         self.tidy_files = tidy_files
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="tidy")
+        """Side by side: a history that takes hours holds up nothing, nor do calls that come faster than they go."""
+        parts = {"tasks": self.tasks, "leftovers": self.leftovers}
+        self._tasks = [asyncio.create_task(self._run(part), name=f"tidy {name}") for name, part in parts.items()]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self) -> None:
+    async def _run(self, part: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self.round()
+                await part()
             except CallbridgeError as error:
-                log.warning("old tasks stay for now: %s", error.detail)
+                log.warning("what is old stays for now: %s", error.detail)
             except OSError as error:
                 log.warning("old pictures stay for now: %s", error.strerror)
             await asyncio.sleep(min(ROUND, self.kept_seconds / 4 + 1))
 
-    async def round(self) -> None:
-        now = now_ms()
-        before, keys_before = now - int(self.kept_seconds * 1000), now - KEYS_KEPT_MS
+    async def tasks(self) -> None:
+        """Once through all that are old, and their pictures."""
         after: str | None = ""
-        rest = 1
-        # By turns: a history that takes hours to remove must not keep the rest waiting.
-        while after is not None or rest:
-            if after is not None:
-                after = await self._gently(self.store.remove_tasks(before, after, STEP))
-            if rest:
-                rest = await self._gently(self.store.remove_rest(before, keys_before, STEP))
+        while after is not None:
+            after = await self._gently(self.store.remove_tasks(self._before(), after, STEP))
         await asyncio.to_thread(self.tidy_files, self.kept_seconds)
+
+    async def leftovers(self) -> None:
+        while await self._gently(self.store.remove_leftovers(self._before(), now_ms() - KEYS_KEPT_MS, STEP)):
+            pass
+
+    def _before(self) -> int:
+        return now_ms() - int(self.kept_seconds * 1000)
 
     async def _gently(self, step: Awaitable[T]) -> T:
         started = time.monotonic()

@@ -101,8 +101,8 @@ class TaskStore(Protocol):
 
     async def queued_owners(self, provider: str) -> list[str]: ...
 
-    async def at_provider(self, provider: str, most: int) -> int:
-        """How many tasks the provider has, those being sent included; not counted beyond `most`."""
+    async def at_provider(self, provider: str, limit: int) -> int:
+        """How many tasks the provider has, those being sent included; not counted beyond `limit`."""
         ...
 
     async def perhaps_sent(self) -> list[Task]:
@@ -220,11 +220,11 @@ class Store(Protocol):
         ...
 
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
-        """Look at the next `limit` old tasks behind the id `after`: those finished before `before` (ms) go, with their
+        """Look at the next `limit` old tasks after the id `after`: those finished before `before` (ms) go, with their
         events and deliveries, unless one of these is still tried. The last id looked at; None: there was none."""
         ...
 
-    async def remove_rest(self, before: int, keys_before: int, limit: int) -> int:
+    async def remove_leftovers(self, before: int, keys_before: int, limit: int) -> int:
         """Old events without a task, old idempotency keys, calls beyond those that are kept; how many rows went."""
         ...
 

@@ -61,7 +61,7 @@ class SqliteStore:
 
         return await self.database.write(Point.TIDY, work)
 
-    async def remove_rest(self, before: int, keys_before: int, limit: int) -> int:
+    async def remove_leftovers(self, before: int, keys_before: int, limit: int) -> int:
         def work() -> int:
             db = self.database.batch.written()
             keys = db.execute(
@@ -69,7 +69,8 @@ class SqliteStore:
             ).fetchall()
             db.executemany("DELETE FROM idempotency WHERE owner = ? AND key = ?", keys)
             strays = db.execute(
-                "SELECT seq FROM events WHERE task_id IS NULL AND at < ? LIMIT ?", (before, limit)
+                "SELECT seq FROM events INDEXED BY events_without_task WHERE task_id IS NULL AND at < ? LIMIT ?",
+                (before, limit),
             ).fetchall()
             db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
             db.executemany("DELETE FROM events WHERE seq = ?", strays)
