@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.cases import backlog, fanout, history, idle_streams, ingest, latency, node_red, process, submit
-from bench.processes import ALL_CPUS, ROOT, machine_seconds, raise_file_limit
+from bench.clock import machine_seconds
+from bench.processes import ALL_CPUS, ROOT, raise_file_limit
 from bench.report import Row, cells, table, write
 from bench.run import Options, Run, the_run
 
@@ -72,7 +73,8 @@ def main() -> int:
     chosen = options()
     notes = [
         f"{len(ALL_CPUS)} CPUs, Python {platform.python_version()}, files at most {raise_file_limit()};"
-        f" {chosen.rounds} rounds of {chosen.seconds:g} s; ratios are of the same moments"
+        f" {chosen.rounds} rounds of {chosen.seconds:g} s, in cases 6 and 7 of more and shorter ones; ratios are of the"
+        " same moments"
     ]
     rows: list[Row] = []
     with the_run(chosen) as run:

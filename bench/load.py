@@ -19,6 +19,7 @@ import orjson
 import uvloop
 
 from bench import calls
+from bench.clock import cpu_seconds
 from bench.order import Order, Result
 
 PATIENCE = 20.0
@@ -73,18 +74,19 @@ class Run:
         end += self.order.seconds
         lateness: list[float] = []
         waiting: deque[Sequence] = deque()
+        apart = min(1.0, self.order.seconds / 4)
         while due < end:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             while due <= time.monotonic():
                 lateness.append(time.monotonic() - due)
                 due += chance.expovariate(self.order.rate)
-                sequence = waiting.popleft() if len(waiting) > self.order.rate else self.next()
+                sequence = waiting.popleft() if len(waiting) > self.order.rate * apart else self.next()
                 if sequence is None:
                     break
                 connection = idle.popleft() if idle else await self.connect()
                 connection.then = idle.append
                 connection.send(sequence)
-                # The second call of a task comes about a second after its first.
+                # The second call of a task comes some time after its first.
                 if sequence.rest:
                     waiting.append(sequence)
         self.stop()
@@ -186,7 +188,10 @@ def requests_of(order: Order) -> Iterator[list[bytes]]:
 async def main() -> None:
     run = Run(Order(**orjson.loads(sys.stdin.buffer.read())))
     gc.disable()
+    server = run.order.server
+    before = cpu_seconds(server) if server else 0.0
     await (run.open_loop() if run.order.rate else run.closed_loop())
+    run.result.server_cpu = cpu_seconds(server) - before if server else 0.0
     sys.stdout.buffer.write(orjson.dumps(asdict(run.result)))
 
 

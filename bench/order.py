@@ -15,6 +15,8 @@ class Order:
     file: str = ""
     first: int = 0
     count: int = 1_000_000
+    # The process that is called, 0 when its cost does not matter.
+    server: int = 0
     # Keep the moment of each answer's request, for joining with arrivals elsewhere.
     moments: bool = False
 
@@ -30,7 +32,7 @@ class Result:
     begun: int = 0
     ended: int = 0
     late_ms: float = 0.0
-    # CPU seconds of the process that was called; whoever knows its pid fills it in.
+    # CPU seconds of the process that was called, from the first request to the last answer.
     server_cpu: float = 0.0
     latencies: list[float] = field(default_factory=list)
     # ns at which the n-th request of each task left, when asked for.

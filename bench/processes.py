@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.clock import cpu_seconds
 from bench.order import Order, Result
 
 ROOT = Path(__file__).resolve().parents[1]
-TICKS = os.sysconf("SC_CLK_TCK")
 ALL_CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
 # The service has the last CPU, everything that plays the world around it the first one.
 SERVICE_CPU = ALL_CPUS[-1:]
@@ -29,13 +29,6 @@ def raise_file_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def machine_seconds() -> float:
-    """CPU seconds of everything on this machine since its start."""
-    first = Path("/proc/stat").read_text().split("\n")[0]
-    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, first.split()[1:])
-    return (user + nice + system + irq + softirq + steal) / TICKS
 
 
 class Child:
@@ -70,8 +63,7 @@ class Child:
         return text
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds(self.pid)
 
     def memory_mb(self, name: str = "VmRSS") -> float:
         """`VmHWM`: the most it ever had."""
@@ -107,15 +99,13 @@ def python(module: str) -> list[str]:
 
 def load(order: Order, cpus: Sequence[int] = WORLD_CPU, server: Child | None = None) -> Result:
     """Run one order in a load generator of its own; what it costs the server is noted where that is given."""
-    before = server.cpu_seconds() if server else 0.0
+    order.server = server.pid if server else 0
     child = Child(python("bench.load"), cpus)
     out, _ = child.process.communicate(json.dumps(asdict(order)).encode())
     if child.process.returncode:
         raise RuntimeError("the load generator failed; its error is above")
     found: dict[str, Any] = json.loads(out)
-    result = Result(**found)
-    result.server_cpu = server.cpu_seconds() - before if server else 0.0
-    return result
+    return Result(**found)
 
 
 def send(port: int, request: bytes) -> int:

@@ -125,6 +125,7 @@ class World:
         )
         answer.raise_for_status()
         self._before[path] = self.acknowledged
+        self._until.pop(path, None)
         self._subscriptions[path] = answer.json()["id"]
         return self._subscriptions[path]
 

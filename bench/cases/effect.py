@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bench.cases.fanout import Figures, flat_out
-from bench.cases.latency import RATES, SHARES, WAYS, held, percentile
+from bench.cases.latency import RATES, SHARES, WAYS, held_and_read, percentile
 from bench.checks import check_deliveries, check_events
 from bench.report import Row
 from bench.run import Run
@@ -19,8 +19,8 @@ from bench.world import World, alone, world
 TURNS = 2
 LEVELS = (1, 16, 64, 256)
 SUBSCRIBERS = (1, 10)
-# Seconds of one measurement; at a held rate twice as long.
-SHORT = 0.5
+# A percentile says something when so many calls lie beyond it.
+BEYOND = 5
 WITHIN = 0.10
 AT_LEAST, AT_MOST = f">= {1 - WITHIN:g}", f"< {1 + WITHIN:g}"
 # More tasks than are called about in a second.
@@ -50,6 +50,8 @@ class Effect:
         # A turn has too few calls for these; and no goal, since two equal services differ by more than it would allow.
         for name, latencies in self.latencies.items():
             for share, word in SHARES[1:]:
+                if len(latencies) * (1 - share) < BEYOND:
+                    continue
                 figures = [[percentile(sorted(found), share)] for found in (latencies, without.latencies[name])]
                 yield Row(case, f"{name}: {word}, {burden}", "ms", figures[0], figures[1], "without")
 
@@ -60,6 +62,11 @@ class Subject:
     effect: Effect
     # Every subscriber that was ever told something, by its path.
     paths: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Of one measurement; at a held rate twice as long."""
+        return max(0.4, self.one.run.options.seconds / 4)
 
     def subscribe(self, count: int) -> list[str]:
         fresh = [f"/{self.one.folder.name}-{len(self.paths) + number}" for number in range(count)]
@@ -78,9 +85,10 @@ def without(run: Run, effect: Effect) -> Iterator[Subject]:
 
 def compare(subjects: Sequence[Subject]) -> None:
     """One round; each subject's tasks are filled here."""
-    seconds = TURNS * SHORT * (len(LEVELS) + 2 * len(SUBSCRIBERS)) + 1
+    flat_out_seconds = TURNS * subjects[0].seconds * (len(LEVELS) + 2 * len(SUBSCRIBERS)) + 1
+    held_seconds = TURNS * subjects[0].seconds * 2
     for subject in subjects:
-        subject.one.fill(int(seconds * TASKS_A_SECOND + TURNS * 2 * SHORT * sum(RATES)))
+        subject.one.fill(int(flat_out_seconds * TASKS_A_SECOND + held_seconds * sum(RATES)))
         subject.one.callbacks(0.3, parallel=16)
     for turn in range(TURNS):
         # The first of a pair is not always the same one.
@@ -117,14 +125,14 @@ def in_turn(subjects: Sequence[Subject]) -> Iterator[Subject]:
 
 def acknowledged(subject: Subject, level: int) -> None:
     """Case 1."""
-    result = subject.one.callbacks(SHORT, parallel=level)
+    result = subject.one.callbacks(subject.seconds, parallel=level)
     subject.effect.add(f"callbacks, {level} in parallel", "/s", AT_LEAST, result.rate)
     subject.effect.add(f"callbacks, {level} in parallel: CPU of one", "us", AT_MOST, result.server_us)
 
 
 def latency(subject: Subject, rate: int, path: str) -> None:
     """Case 2."""
-    found = held(subject.one, rate, 2 * SHORT, path)
+    found = held_and_read(subject.one, rate, 2 * subject.seconds, path)
     for way in WAYS[1:]:
         name = f"{way} at {rate}/s"
         subject.effect.add(f"{name}: p50", "ms", AT_MOST, percentile(found.ways[way], 0.5))
@@ -134,6 +142,6 @@ def latency(subject: Subject, rate: int, path: str) -> None:
 def delivered(subject: Subject, paths: Sequence[str]) -> None:
     """Case 3."""
     figures = Figures()
-    flat_out(subject.one, paths, figures, SHORT)
+    flat_out(subject.one, paths, figures, subject.seconds)
     subject.effect.add(f"deliveries to {len(paths)}", "/s", AT_LEAST, figures.deliveries[0])
     subject.effect.add(f"deliveries to {len(paths)}: CPU of an event", "us", AT_MOST, figures.cpu_us[0])

@@ -12,7 +12,7 @@ from bench.run import Run
 from bench.world import World, alone, world
 
 PARALLEL = 64
-TASKS_A_SECOND = 9000
+TASKS_A_SECOND = 6000
 PUSHES = 5
 TURNS = 2
 GOALS = {10_000: ("< 256", "< 0.4", ">= 0.9")}
