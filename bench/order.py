@@ -15,10 +15,10 @@ class Order:
     file: str = ""
     first: int = 0
     count: int = 1_000_000
-    # The process that is called, 0 when its cost does not matter.
-    server: int = 0
     # Keep the moment of each answer's request, for joining with arrivals elsewhere.
     moments: bool = False
+    # The process that is called, 0 when its cost does not matter.
+    server: int = 0
 
 
 @dataclass

@@ -161,7 +161,10 @@ class World:
     def order(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Order:
         assert self._filled is not None
         left = self.filled_end - self.used
-        return Order(self.port, seconds, "callbacks", parallel, rate, str(self._filled.file), self.used, left, moments)
+        file = str(self._filled.file)
+        return Order(
+            self.port, seconds, parallel=parallel, rate=rate, file=file, first=self.used, count=left, moments=moments
+        )
 
     def took(self, result: Result) -> Result:
         self.used += result.tasks
