@@ -31,9 +31,12 @@ class Row:
         return statistics.median(self.rounds)
 
     @property
+    def ratios(self) -> list[float]:
+        return [ours / theirs for ours, theirs in zip(self.rounds, self.against, strict=False) if theirs]
+
+    @property
     def ratio(self) -> float | None:
-        pairs = [ours / theirs for ours, theirs in zip(self.rounds, self.against, strict=False) if theirs]
-        return statistics.median(pairs) if pairs else None
+        return statistics.median(self.ratios) if self.ratios else None
 
     @property
     def met(self) -> bool | None:
@@ -53,6 +56,7 @@ class Row:
             "base": self.base,
             "against": self.against,
             "ratio": self.ratio,
+            "ratios": self.ratios,
             "goal": self.goal,
             "met": self.met,
             "note": self.note,
@@ -69,7 +73,7 @@ def number(value: float) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f} of {row.base}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f} of {row.base}{spread_of(row.ratios)}"
     spread = f"{number(min(row.rounds))} .. {number(max(row.rounds))}" if len(row.rounds) > 1 else ""
     verdict = {None: "", True: "met", False: "MISSED"}[row.met]
     return (
@@ -81,6 +85,11 @@ def cells(row: Row) -> tuple[str, ...]:
         row.goal,
         " ".join(part for part in (verdict, row.note) if part),
     )
+
+
+def spread_of(ratios: list[float]) -> str:
+    """How far the pairs are apart: what a goal for their median is worth here and now."""
+    return f" ({min(ratios):.2f} .. {max(ratios):.2f})" if len(ratios) > 1 else ""
 
 
 def table(rows: list[Row]) -> str:
