@@ -17,7 +17,7 @@ KEYS_KEPT_MS = 48 * 3600 * 1000
 STEP = 10
 # After each step a rest of so many times what the step took, so that callbacks come first, the more so when they are
 # many; never so long that removing falls behind for good.
-REST, LONGEST_REST = 20, 0.2
+REST, LONGEST_REST = 50, 0.5
 ROUND = 600.0
 
 
