@@ -99,6 +99,8 @@ async def main() -> None:
     print(port, flush=True)
     await serving
     writing.cancel()
+    # Its threads would keep the process alive.
+    await store.close()
 
 
 if __name__ == "__main__":
