@@ -90,10 +90,6 @@ def ids(number: int) -> dict[str, Any]:
     return {"seq": number, "id": event_id(number), "task_id": f"tsk_{number:032x}"}
 
 
-def due(number: int) -> dict[str, Any]:
-    return {**ids(number), "event_id": event_id(number)}
-
-
 def finished(number: int, at: int) -> dict[str, Any]:
     status = "completed" if number % 1000 else "failed"
     return {"status": status, "created_at": at, "finished_at": at, "deadline_at": at + DAY_MS}

@@ -99,9 +99,9 @@ def python(module: str) -> list[str]:
 
 def load(order: Order, cpus: Sequence[int] = WORLD_CPU, server: Child | None = None) -> Result:
     """Run one order in a load generator of its own; what it costs the server is noted where that is given."""
-    order.server = server.pid if server else 0
     child = Child(python("bench.load"), cpus)
-    out, _ = child.process.communicate(json.dumps(asdict(order)).encode())
+    wanted = asdict(order) | {"server": server.pid if server else 0}
+    out, _ = child.process.communicate(json.dumps(wanted).encode())
     if child.process.returncode:
         raise RuntimeError("the load generator failed; its error is above")
     found: dict[str, Any] = json.loads(out)

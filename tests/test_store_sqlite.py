@@ -130,45 +130,6 @@ async def plan_of(store: SqliteStore, query: TaskQuery) -> list[str]:
     return [row[-1] for row in rows if row[-1].startswith(("SCAN ", "SEARCH ", "USE ")) and row[-1] not in own]
 
 
-@pytest.mark.parametrize("owner", [None, "alice"])
-async def test_a_search_takes_no_more_steps_when_there_are_ten_times_as_many_tasks(
-    store: SqliteStore, tmp_path: Path, owner: str | None
-) -> None:
-    await added(store, metadata={"all": 1, "first": 1}, provider="modelslab")
-    queries = [
-        TaskQuery(owner, limit=5, **terms)
-        for terms in (
-            {"metadata": {"none": "1"}},
-            {"metadata": {"all": "1"}},
-            {"metadata": {"first": "1"}},
-            {"metadata": {"all": "1", "first": "1"}},
-            {"metadata": {"first": "1", "all": "1"}},
-            {"metadata": {"all": "1"}, "provider": "modelslab"},
-            {"metadata": {"all": "1"}, "status": "failed"},
-            {"metadata": {"all": "1"}, "model": "none"},
-            {"provider": "modelslab"},
-            {"model": "none"},
-            {"status": "failed"},
-        )
-    ]
-    taken = []
-    for count in (100, 1000):
-        await asyncio.gather(*(added(store, metadata={"all": 1}) for _ in range(count)))
-        taken.append([steps(tmp_path / "test.db", query) for query in queries])
-    assert taken[0] == taken[1]
-
-
-def steps(file: Path, query: TaskQuery) -> int:
-    """Of SQLite's virtual machine."""
-    sql, values, _ = search.search(query)
-    taken: list[None] = []
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("SELECT * FROM tasks LIMIT 1")
-        db.set_progress_handler(lambda: taken.append(None), 1)
-        db.execute(sql, values).fetchall()
-    return len(taken)
-
-
 @pytest.mark.parametrize(
     ("terms", "expected"),
     [

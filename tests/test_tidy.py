@@ -39,7 +39,7 @@ async def test_all_that_is_old_is_removed_and_nothing_else(store: SqliteStore) -
     told: list[float] = []
 
     tidier = Tidier(store, DAYS, told.append)
-    await asyncio.gather(tidier.tasks(), tidier.leftovers())
+    await asyncio.gather(tidier.old_tasks(), tidier.leftovers())
 
     left = await store.tasks.find(TaskQuery(None))
     assert (len(left), young in left) == (3, True)

@@ -55,7 +55,7 @@ def one_round(run: Run, rate: int, seconds: float) -> Round:
 
 
 def held_and_read(one: World, rate: int, seconds: float, path: str) -> Round:
-    """And to one reader of the stream."""
+    """Callbacks at this rate to the one subscriber at this path and to one reader of the stream."""
     streams = one.open_streams(["/v1/events"])
     found = held(one, rate, seconds, path)
     told = one.close_streams(streams)

@@ -26,17 +26,17 @@ class Tidier:
         self.store = store
         self.kept_seconds = retention_days * DAY
         self.tidy_files = tidy_files
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Side by side: a history that takes hours holds up nothing, nor do calls that come faster than they go."""
-        parts = {"tasks": self.tasks, "leftovers": self.leftovers}
-        self._tasks = [asyncio.create_task(self._run(part), name=f"tidy {name}") for name, part in parts.items()]
+        parts = {"tasks": self.old_tasks, "leftovers": self.leftovers}
+        self._loops = [asyncio.create_task(self._run(part), name=f"tidy {name}") for name, part in parts.items()]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
 
     async def _run(self, part: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -48,7 +48,7 @@ class Tidier:
                 log.warning("old pictures stay for now: %s", error.strerror)
             await asyncio.sleep(min(ROUND, self.kept_seconds / 4 + 1))
 
-    async def tasks(self) -> None:
+    async def old_tasks(self) -> None:
         """Once through all that are old, and their pictures."""
         after: str | None = ""
         while after is not None:
