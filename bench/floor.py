@@ -14,9 +14,9 @@ import uvloop
 
 from bench.processes import free_port
 from service.server import calm_collector, create_server
-from service.store.batch import CALL, CHANGED, EVENT, MOVED
-from service.store.checkpoint import Checkpointer
-from service.store.sqlite import SqliteStore, open_store
+from service.store.sqlite.batch import CALL, CHANGED, EVENT, MOVED
+from service.store.sqlite.checkpoint import Checkpointer
+from service.store.sqlite.store import SqliteStore, open_store
 
 AT_ONCE = 64
 # As long as those of the benchmark's callbacks.

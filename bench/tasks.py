@@ -11,7 +11,7 @@ from bench.calls import ID, PROMPT, provider_id
 from service.core.ids import new_id
 from service.core.task import Status, Task
 from service.core.times import now_ms
-from service.store.sqlite import open_store
+from service.store.sqlite.store import open_store
 from service.wire.tokens import CallbackToken, Tokens
 
 SECRET_KEY = "the-secret-key-of-the-benchmark-32-characters"

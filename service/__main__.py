@@ -12,8 +12,8 @@ from dotenv import load_dotenv
 from service import __version__
 from service.main import serve
 from service.settings import Settings, SettingsError, load_settings
-from service.store.database import DatabaseInUse
-from service.store.migrate import SchemaFromTheFuture
+from service.store.sqlite.database import DatabaseInUse
+from service.store.sqlite.migrate import SchemaFromTheFuture
 
 
 def _log_to_stderr() -> None:
@@ -61,7 +61,7 @@ def run_server() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=9000, show_default=True)
 def sandbox(host: str, port: int) -> None:
-    from service.sandbox.app import run
+    from service.tools.sandbox.app import run
 
     _log_to_stderr()
     run(host, port)
@@ -71,7 +71,7 @@ def sandbox(host: str, port: int) -> None:
 @click.option("--keep", is_flag=True, help="Leave it running to look at, until Ctrl-C.")
 @click.pass_context
 def demo(context: click.Context, keep: bool) -> None:
-    from service.demo.run import main as run
+    from service.tools.demo.run import main as run
 
     context.exit(run(keep))
 
@@ -81,7 +81,7 @@ def demo(context: click.Context, keep: bool) -> None:
 @click.option("--seed", type=int, help="The same orders and moods again; else a new one, which is printed.")
 @click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
 def drill(random_kills: int, seed: int | None, points: str) -> None:
-    from service.drill.command import run_drill
+    from service.tools.drill.command import run_drill
 
     if not run_drill(random_kills, seed, points):
         sys.exit(1)

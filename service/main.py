@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -11,40 +12,41 @@ from service import __version__
 from service.core.delivery import Delivery
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import now_ms
+from service.core.transitions import Timing
+from service.files.folder import MediaFolder
 from service.flows.callbacks import Callbacks
-from service.flows.deliver import Dispatcher
-from service.flows.hold import Holder
 from service.flows.hub import Hub
-from service.flows.moves import Timing
 from service.flows.receive import Receiver
-from service.flows.recover import recover
 from service.flows.submit import Submitter
 from service.flows.subscribe import Subscriber
-from service.flows.sweep import Sweeper
-from service.flows.tidy import Tidier
-from service.outlets.http1 import Client
-from service.outlets.lookups import Lookups
+from service.net.http1 import Client
+from service.net.lookups import Lookups
+from service.net.provider_client import HttpSender
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider
 from service.providers.catalog import catalog
-from service.providers.http import HttpSender
-from service.providers.modelslab import ModelsLab
-from service.providers.piapi import PiAPI
+from service.providers.modelslab.provider import ModelsLab
+from service.providers.piapi.provider import PiAPI
 from service.providers.redact import audit
 from service.server import calm_collector, create_server, end_for_sure
 from service.settings import Settings
-from service.store.media import MediaFolder
-from service.store.sqlite import SqliteStore, open_store
+from service.store.sqlite.store import SqliteStore, open_store
+from service.web.api.deliveries import DeliveryRoutes
+from service.web.api.events import EventRoutes
+from service.web.api.public import PublicRoutes
+from service.web.api.stream import keep_alive
+from service.web.api.subscriptions import SubscriptionRoutes
+from service.web.api.tasks import TaskRoutes
 from service.web.app import create_app
 from service.web.auth import Keys
-from service.web.deliveries import DeliveryRoutes
 from service.web.door import Door
-from service.web.events import EventRoutes
-from service.web.public import PublicRoutes
-from service.web.stream import keep_alive
-from service.web.subscriptions import SubscriptionRoutes
-from service.web.tasks import TaskRoutes
 from service.wire.tokens import Tokens
+from service.workers.dispatch import Dispatcher
+from service.workers.hold import Holder
+from service.workers.rescue import recover
+from service.workers.retention import Tidier
+from service.workers.submit_queue import ProviderQueue, SubmitQueues
+from service.workers.sweep import Sweeper
 
 log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
@@ -79,7 +81,15 @@ class Bridge:
         self.dispatcher = Dispatcher(store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms)
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, self.sender, timing)
-        self.submitter = Submitter(store, self.providers, self.sender, callbacks, timing, holder)
+        self.submit_queues = SubmitQueues(
+            [
+                ProviderQueue(store, provider, self.sender, callbacks, timing, holder)
+                for provider in self.providers.values()
+            ]
+        )
+        self.submitter = Submitter(
+            store, self.providers, callbacks, timing, partial(self.submit_queues.wake, fresh=True)
+        )
         self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing)
         self.tidier = Tidier(store, settings.retention_days, self.media.tidy)
         keys = Keys(settings.api_keys, settings.rate_limit)
@@ -122,7 +132,7 @@ class Bridge:
         self.hub.publish(event)
         if event.type in FINISHING_EVENTS:
             for name in self.providers:
-                self.submitter.wake(name)
+                self.submit_queues.wake(name)
 
     def handed(self, delivery: Delivery) -> None:
         self.dispatcher.handed(delivery)
@@ -133,14 +143,14 @@ class Bridge:
         # First, so that what `recover` tells stands behind what waits since before the end.
         await self.dispatcher.start()
         await recover(self.store, self.providers, self.timing)
-        self.submitter.start()
+        self.submit_queues.start()
         self.sweeper.start()
         self.tidier.start()
         self._heart = asyncio.create_task(keep_alive(self.hub), name="heartbeat")
 
     def troubles(self) -> list[str]:
         parts = {
-            "submit": self.submitter.alive,
+            "submit": self.submit_queues.alive,
             "sweep": self.sweeper.alive,
             "store": self.store.database.writer.healthy,
             "stopping": not self.hub.closed,
@@ -151,7 +161,7 @@ class Bridge:
         self._heart.cancel()
         await self.tidier.stop()
         await self.sweeper.stop()
-        await asyncio.gather(self.submitter.stop(LAST_REQUESTS), self.dispatcher.stop(LAST_REQUESTS))
+        await asyncio.gather(self.submit_queues.stop(LAST_REQUESTS), self.dispatcher.stop(LAST_REQUESTS))
         await self.sender.close()
         await self.client.aclose()
         await self.store.close()

@@ -18,11 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.main import Bridge
-from service.sandbox.app import create_sandbox
-from service.sandbox.serving import serving
 from service.server import Server, create_server
 from service.settings import load_settings
-from service.store.sqlite import open_store
+from service.store.sqlite.store import open_store
+from service.tools.sandbox.app import create_sandbox
+from service.tools.sandbox.serving import serving
 
 PATIENCE = 20.0
 # Read once: it takes longer than starting a service.

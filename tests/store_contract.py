@@ -19,8 +19,8 @@ from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Status as S
 from service.core.task import Task, failure
-from service.flows.moves import given_back, tell
-from service.ports import Call, Decide, Decision, DeliveryQuery, EventQuery, Idempotency, Store, TaskQuery
+from service.core.transitions import Decide, Decision, given_back, tell
+from service.ports import Call, DeliveryQuery, EventQuery, Idempotency, Store, TaskQuery
 
 NOW = 1_770_000_000_000
 DAY = 86_400_000

@@ -15,9 +15,9 @@ from starlette.responses import RedirectResponse, Response
 
 from service import __version__
 from service.core.times import now_ms
-from service.flows import deliver
 from service.settings import load_settings
-from service.store.sqlite import open_store
+from service.store.sqlite.store import open_store
+from service.workers import dispatch as deliver
 from tests.conftest import TXT2IMG, Service, Subscriber, free_port, running, txt2img
 from tests.store_contract import a_subscription, sent
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from service.demo.processes import running
-from service.demo.run import main
-from service.demo.steps import TASKS
-from service.demo.story import DidNotHappen
-from service.demo.subscriber import verified
+from service.tools.demo.processes import running
+from service.tools.demo.run import main
+from service.tools.demo.steps import TASKS
+from service.tools.demo.story import DidNotHappen
+from service.tools.demo.subscriber import verified
 from service.wire.signature import Signer, new_secret
 
 ROOT = Path(__file__).parents[1]

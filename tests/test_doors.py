@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from service.store import writer
+from service.store.sqlite import writer
 from service.web import door
 from tests.conftest import Service, Subscriber, free_port, img2img, running, txt2img
 

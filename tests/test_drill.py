@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from service.__main__ import main
 from service.core.points import Point
-from service.drill.account import Books, make_account
-from service.drill.run import MOMENTS, SETTINGS, Drill
-from service.drill.scenes import SCENES
-from service.drill.subscriber import CountingSubscriber
-from service.drill.traffic import Order, Traffic
-from service.store.sqlite import open_store
+from service.store.sqlite.store import open_store
+from service.tools.drill.account import Books, make_account
+from service.tools.drill.run import MOMENTS, SETTINGS, Drill
+from service.tools.drill.scenes import SCENES
+from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.traffic import Order, Traffic
 from tests.conftest import Service, Subscriber, running
 from tests.store_contract import a_task
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.outlets.guard import Resolver, Target, TargetRefused, check_url, is_public, resolve
+from service.net.guard import Resolver, Target, TargetRefused, check_url, is_public, resolve
 
 PRIVATE_V4 = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.255 127.0.0.1 127.255.255.254

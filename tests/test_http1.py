@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from service.outlets import guard, http1
-from service.outlets.connection import Answer, Unreachable
-from service.outlets.guard import Resolver, Target, check_url
-from service.outlets.http1 import Client, Head, head_of
+from service.net import guard, http1
+from service.net.connection import Answer, Unreachable
+from service.net.guard import Resolver, Target, check_url
+from service.net.http1 import Client, Head, head_of
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

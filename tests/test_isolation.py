@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.responses import Response
 
-from service.flows.places import PER_HOST
+from service.workers.host_limiter import PER_HOST
 from tests.conftest import Service, Subscriber, txt2img
 
 

@@ -13,19 +13,20 @@ MAY_SEE = {
     "core": set(),
     "settings": set(),
     "server": set(),
-    "sandbox": set(),
     "wire": {"core"},
     "ports": {"core"},
+    "net": INNER,
     "flows": INNER,
+    "workers": {"flows"} | INNER,
     "store": INNER,
+    "files": INNER,
     "providers": INNER,
-    "outlets": INNER,
+    "outlets": {"net"} | INNER,
     "web": {"flows", "settings"} | INNER,
-    "main": {"web", "flows", "store", "providers", "outlets", "settings", "server"} | INNER,
-    # Applications of their own, which look at the service from outside.
-    "demo": {"sandbox"},
+    "main": {"web", "flows", "workers", "store", "files", "providers", "outlets", "net", "settings", "server"} | INNER,
 }
-ANYTHING = {"__main__", "__init__", "drill"}
+# `tools` are applications of their own; nothing in the service imports them (test below).
+ANYTHING = {"__main__", "__init__", "tools"}
 
 
 @cache
@@ -76,6 +77,11 @@ def test_a_module_sees_only_what_is_below_it(name: str) -> None:
 def test_nobody_below_main_sees_main() -> None:
     seen_by = {name for name, path in modules().items() if "service.main" in imported(name, path)}
     assert {part(name) for name in seen_by} <= ANYTHING
+
+
+def test_the_service_does_not_import_its_tools() -> None:
+    seen_by = {part(name) for name, path in modules().items() if any(part(o) == "tools" for o in imported(name, path))}
+    assert seen_by <= {"tools", "__main__"}
 
 
 def test_there_is_no_circle_of_imports() -> None:

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from service.core.errors import Conflict
 from service.core.task import FINISHED, RANK, Task, Update, failure
 from service.core.task import Status as S
+from service.core.transitions import NOTHING, Decide, Decision, Timing, apply, given_back, rejected, unconfirmed
 from service.flows.cancel import canceled
-from service.flows.moves import NOTHING, Timing, apply, given_back, rejected, unconfirmed
-from service.flows.sweep import Sweeper
-from service.ports import Decide, Decision
+from service.workers.sweep import Sweeper
 from tests.conftest import Service, img2img
 from tests.samples import TASK_ID, make_task, provider
 from tests.samples import modelslab as modelslab_room

@@ -11,8 +11,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import BaseRoute, Mount, Route
 
 from service import __version__
+from service.web.api.public import DOCS
 from service.web.openapi import openapi
-from service.web.public import DOCS
 from service.wire import schemas
 from tests.conftest import IMG2IMG, TXT2IMG, Service, Subscriber, txt2img
 

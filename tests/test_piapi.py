@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from service.core.task import Status, Update
 from service.ports import Accepted, Busy, CallbackRefused, Rejected, Unclear
 from service.providers import redact, statuses
-from service.providers.piapi import PiAPI
+from service.providers.piapi.provider import PiAPI
 from tests.samples import CALLBACK, KEY, TASK_ID, Media, differs, each, make_task, piapi, provider, reply
 
 KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Unclear}

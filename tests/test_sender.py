@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from service.core.task import Status, Task, Update
+from service.net import provider_client as http
+from service.net.provider_client import HttpSender
 from service.ports import ProviderRequest, SubmitNotSent, SubmitUnclear
-from service.providers import http
-from service.providers.http import HttpSender
 from tests.conftest import free_port
 
 

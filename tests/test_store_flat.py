@@ -16,9 +16,9 @@ import pytest
 from service.core.points import Point
 from service.core.task import Status as S
 from service.ports import Idempotency, TaskQuery
-from service.store import calls
-from service.store.database import READERS
-from service.store.sqlite import SqliteStore, open_store
+from service.store.sqlite import calls
+from service.store.sqlite.database import READERS
+from service.store.sqlite.store import SqliteStore, open_store
 from tests.store_contract import DAY, LEASE, NOW, a_subscription, a_task, added, finished, to
 
 # Few are more than what any of them takes at once.

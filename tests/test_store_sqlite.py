@@ -15,8 +15,8 @@ from service.core.errors import Unavailable
 from service.core.points import Point
 from service.core.task import Status
 from service.ports import TaskQuery
-from service.store import batch, calls, migrate, open_tasks, search, tasks
-from service.store.sqlite import SqliteStore, open_store
+from service.store.sqlite import batch, calls, migrate, open_tasks, search, tasks
+from service.store.sqlite.store import SqliteStore, open_store
 from tests.conftest import PATIENCE
 from tests.store_contract import DAY, NOW, TEXTS, AfterACrash, StoreContract, added, finished, sent, to
 

@@ -13,12 +13,12 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.flows import deliver
 from service.ports import DeliveryQuery
-from service.store import writer
-from service.store.database import DatabaseInUse
-from service.store.migrate import SchemaFromTheFuture
-from service.store.sqlite import open_store
+from service.store.sqlite import writer
+from service.store.sqlite.database import DatabaseInUse
+from service.store.sqlite.migrate import SchemaFromTheFuture
+from service.store.sqlite.store import open_store
+from service.workers import dispatch as deliver
 from tests.conftest import PATIENCE, Service, Subscriber, txt2img
 from tests.store_contract import a_task, deliveries, failed_attempt
 
@@ -178,7 +178,7 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
     """It was paid for: it is kept in memory and written as soon as that works again."""
     task = await service.submit(txt2img("delay=0.05 answer_delay=0.2 callback=none"))
     await service.event(task["id"], "task.queued")
-    await until(lambda: service.bridge.submitter._queues["piapi"]._sending)
+    await until(lambda: service.bridge.submit_queues._queues["piapi"]._sending)
     with read_only(service):
         await until(lambda: not service.bridge.store.database.writer.healthy)
     event = await service.event(task["id"], "task.submitted")

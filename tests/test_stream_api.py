@@ -13,7 +13,7 @@ import pytest
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
 from service.flows.hub import Hub, Listener
-from service.web import stream
+from service.web.api import stream
 from service.wire import tokens
 from tests.conftest import PATIENCE, TXT2IMG, Service, running, txt2img
 

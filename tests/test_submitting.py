@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.sandbox.app import create_sandbox
-from service.sandbox.serving import serving
+from service.tools.sandbox.app import create_sandbox
+from service.tools.sandbox.serving import serving
 from tests.conftest import Service, environment, free_port, img2img, running, txt2img
 
 
@@ -116,7 +116,7 @@ async def test_what_is_taken_at_the_moment_of_a_stop_goes_back_to_the_queue(env:
 
     def stop_there(point: str) -> None:
         if point == "before:claim_task" and not stops:
-            stops.append(asyncio.create_task(service.bridge.submitter.stop(1)))
+            stops.append(asyncio.create_task(service.bridge.submit_queues.stop(1)))
 
     async with running(env, stop_there) as service:
         task = await service.submit(txt2img("delay=0.05"))

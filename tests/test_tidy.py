@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.core.times import now_ms
-from service.flows.tidy import KEYS_KEPT_MS, STEP, Tidier
 from service.ports import Idempotency, TaskQuery
-from service.store import calls
-from service.store.sqlite import SqliteStore, open_store
+from service.store.sqlite import calls
+from service.store.sqlite.store import SqliteStore, open_store
+from service.workers.retention import KEYS_KEPT_MS, STEP, Tidier
 from tests.store_contract import DAY, a_task, finished
 
 DAYS = 30.0

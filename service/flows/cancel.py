@@ -7,8 +7,8 @@ from service.core.errors import Conflict, NotFound
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, failure
-from service.flows.moves import Timing, tell
-from service.ports import Decide, Decision, Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+from service.core.transitions import Decide, Decision, Timing, tell
+from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
 log = logging.getLogger("callbridge.cancel")
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from service.core.points import Point
 from service.core.task import Task
-from service.flows.moves import Timing, apply
-from service.ports import Call, CallbackRefused, Decision, Provider, Store
+from service.core.transitions import Decision, Timing, apply
+from service.ports import Call, CallbackRefused, Provider, Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
 
 LARGE = 64 * 1024

@@ -1,7 +1,6 @@
 """Accept a task, write it down, hand it to its provider's queue."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.core.errors import Conflict, NotFound, ProviderNotConfigured
@@ -9,17 +8,9 @@ from service.core.ids import new_id
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
+from service.core.transitions import Decision, Timing, tell
 from service.flows.callbacks import Callbacks
-from service.flows.hold import Holder
-from service.flows.moves import Timing, tell
-from service.flows.queue import ProviderQueue
-from service.ports import (
-    Decision,
-    Idempotency,
-    Provider,
-    Sender,
-    Store,
-)
+from service.ports import Idempotency, Provider, Store
 
 
 class Submitter:
@@ -27,19 +18,16 @@ class Submitter:
         self,
         store: Store,
         providers: Mapping[str, Provider],
-        sender: Sender,
         callbacks: Callbacks,
         timing: Timing,
-        holder: Holder,
+        wake: Callable[[str], None],
     ) -> None:
+        """`wake` is called with a provider's name when one of its tasks was stored as queued."""
         self.store = store
         self.providers = providers
         self.callbacks = callbacks
         self.timing = timing
-        self._queues = {
-            name: ProviderQueue(store, provider, sender, callbacks, timing, holder)
-            for name, provider in providers.items()
-        }
+        self._wake = wake
 
     async def accept(self, owner: str, body: dict[str, Any], idempotency: Idempotency | None) -> tuple[Task, bool]:
         """`body` has passed schemas/api/task.submit.json. Raises ValidationFailed, ProviderNotConfigured, …"""
@@ -71,7 +59,7 @@ class Submitter:
             links=self.callbacks.links(task_id),
         )
         stored, replayed = await self.store.tasks.add(task, idempotency)
-        self.wake(provider.name, fresh=True)
+        self._wake(provider.name)
         return stored, replayed
 
     async def resubmit(self, task: Task) -> Task:
@@ -89,21 +77,5 @@ class Submitter:
         changed = await self.store.tasks.change(Point.RESUBMIT, task.id, decide)
         if changed is None:
             raise NotFound("There is no such task.")
-        self.wake(task.provider, fresh=True)
+        self._wake(task.provider)
         return changed
-
-    def wake(self, provider: str, *, fresh: bool = False) -> None:
-        """Something came into the queue (`fresh`) or left the provider."""
-        if provider in self._queues:
-            self._queues[provider].wake(fresh)
-
-    @property
-    def alive(self) -> bool:
-        return all(queue.alive for queue in self._queues.values())
-
-    def start(self) -> None:
-        for queue in self._queues.values():
-            queue.start()
-
-    async def stop(self, patience: float) -> None:
-        await asyncio.gather(*(queue.stop(patience) for queue in self._queues.values()))

@@ -6,8 +6,7 @@ from dataclasses import replace
 from service.core.delivery import Delivery
 from service.core.subscription import Subscription
 from service.core.times import now_ms
-from service.flows.deliver import Dispatcher
-from service.ports import EventQuery, Store
+from service.ports import DeliveryWorker, EventQuery, Store
 from service.wire.signature import new_secret
 
 BOTH_SIGN_MS = 24 * 3600 * 1000
@@ -18,7 +17,7 @@ STEP = 200
 
 
 class Subscriber:
-    def __init__(self, store: Store, dispatcher: Dispatcher) -> None:
+    def __init__(self, store: Store, dispatcher: DeliveryWorker) -> None:
         self.store = store
         self.dispatcher = dispatcher
 

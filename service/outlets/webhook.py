@@ -10,9 +10,9 @@ from functools import lru_cache
 from service import __version__
 from service.core.delivery import Attempt
 from service.core.times import now_ms
-from service.outlets.connection import Unreachable
-from service.outlets.guard import TargetRefused, check_url
-from service.outlets.http1 import Client, Head, head_of
+from service.net.connection import Unreachable
+from service.net.guard import TargetRefused, check_url
+from service.net.http1 import Client, Head, head_of
 from service.ports import Outcome
 from service.wire.signature import Signer
 

@@ -1,6 +1,7 @@
 """What the flows need from the world, as Protocols. Rooms implement them; `main` joins the two."""
 
 from service.ports.outlets import (
+    DeliveryWorker,
     Outcome,
     Outlet,
 )
@@ -23,8 +24,6 @@ from service.ports.providers import (
 from service.ports.store import (
     Call,
     CallStore,
-    Decide,
-    Decision,
     DeliveryQuery,
     DeliveryStore,
     EventQuery,
@@ -32,7 +31,6 @@ from service.ports.store import (
     Idempotency,
     Listener,
     Media,
-    Step,
     Store,
     SubscriptionStore,
     TaskQuery,
@@ -47,10 +45,9 @@ __all__ = [
     "CallStore",
     "Callback",
     "CallbackRefused",
-    "Decide",
-    "Decision",
     "DeliveryQuery",
     "DeliveryStore",
+    "DeliveryWorker",
     "EventQuery",
     "EventStore",
     "Idempotency",
@@ -63,7 +60,6 @@ __all__ = [
     "ProviderRequest",
     "Rejected",
     "Sender",
-    "Step",
     "Store",
     "StreamReader",
     "SubmitNotSent",

@@ -1,11 +1,11 @@
 """Outlets: how one delivery leaves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-from service.core.delivery import Attempt
+from service.core.delivery import Attempt, Delivery
 
 
 class Outcome(Struct, frozen=True):
@@ -25,3 +25,17 @@ class Outlet(Protocol):
     def check(self, url: str) -> None:
         """Raise ValueError with a sentence when no delivery may ever go to `url`."""
         ...
+
+
+class DeliveryWorker(Protocol):
+    """What a request may ask of the deliveries that run in the background."""
+
+    def wake(self, lane: str) -> None:
+        """Something of this lane may be due."""
+        ...
+
+    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
+        """One attempt now; None when the subscription is gone."""
+        ...
+
+    def bury_if_removed(self, lane: str) -> None: ...

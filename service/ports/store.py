@@ -13,6 +13,7 @@ from service.core.event import Event
 from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Task
+from service.core.transitions import Decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,6 @@ class DeliveryQuery:
     status: str | None = None
     before: int | None = None
     limit: int = 50
-
-
-# A decision about a task, made inside the transaction: the moves it makes, each the task after it and the event to
-# tell (None: tell nobody). Empty leaves everything as it is. It must be pure; it may raise to refuse.
-Step = tuple[Task, str | None]
-Decision = Sequence[Step]
-Decide = Callable[[Task], Decision]
 
 
 class TaskStore(Protocol):

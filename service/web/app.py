@@ -8,10 +8,10 @@ from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError
-from service.web.answers import on_callbridge_error, on_http_exception, on_unknown_fault
 from service.web.auth import Authenticated, Keys
 from service.web.door import PREFIX, Door
 from service.web.requests import ClientGone, on_client_gone
+from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault
 
 
 class Application:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, NotFound, RateLimited, Unauthorized
 from service.settings import ApiKey
-from service.web.answers import problem
+from service.web.responses import problem
 
 # A key may do in a burst what its rate allows in this many seconds.
 BURST_SECONDS = 10.0

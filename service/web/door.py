@@ -20,9 +20,9 @@ from service.core.errors import (
 )
 from service.flows.receive import Receiver
 from service.ports import Call, CallbackRefused
-from service.web.answers import PROBLEM, problem_headers, send_raw
 from service.web.auth import Bucket
 from service.web.requests import ClientGone, read_body
+from service.web.responses import PROBLEM, problem_headers, send_raw
 from service.wire.tokens import CallbackToken
 
 log = logging.getLogger("callbridge.door")

@@ -12,8 +12,8 @@ import pytest
 from service.core.task import Task, Update
 from service.core.times import now_ms
 from service.ports import Callback, ProviderReply
-from service.providers.modelslab import ModelsLab
-from service.providers.piapi import PiAPI
+from service.providers.modelslab.provider import ModelsLab
+from service.providers.piapi.provider import PiAPI
 
 FOLDER = Path(__file__).parent
 KEY = "provider-key-0123456789"

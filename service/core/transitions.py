@@ -1,0 +1,127 @@
+"""What a provider's word does to a task: shared by the submit's answer, the callback, the sweep and the held stream."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from service.core.task import AT_PROVIDER, Task, Update, failure
+from service.core.task import Status as S
+
+# A decision about a task, made inside the transaction: the moves it makes, each the task after it and the event to
+# tell (None: tell nobody). Empty leaves everything as it is. It must be pure; it may raise to refuse.
+Step = tuple[Task, str | None]
+Decision = Sequence[Step]
+Decide = Callable[[Task], Decision]
+
+# Seconds until the first question when the provider dropped our callback address.
+SOON = 2.0
+LONGEST_GAP = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `now` gives milliseconds."""
+
+    sweep_after: float
+    task_deadline: float
+    now: Callable[[], int]
+
+
+NOTHING: Decision = ()
+
+
+def tell(before: Task, after: Task) -> Decision:
+    """The move and the event it makes; progress while processing is told too."""
+    if after.status is not before.status or (after.status is S.PROCESSING and after.progress != before.progress):
+        return ((after, f"task.{after.status.value}"),)
+    return ((after, None),)
+
+
+def apply(update: Update, timing: Timing, *, attempt: int | None = None) -> Decide:
+    """`attempt` is the one the update is about; None: the present one."""
+
+    def decide(task: Task) -> Decision:
+        # What waits to be sent again counts as the next attempt.
+        present = task.attempts + (task.status is S.QUEUED and task.sent_at is None)
+        if attempt is not None and attempt < present and update.status is not S.COMPLETED:
+            return NOTHING  # an earlier attempt: only a result still counts, because it was paid for
+        now = timing.now()
+        if task.status is S.QUEUED and update.status in (S.PROCESSING, S.COMPLETED):
+            # The callback was faster than the submit's answer, or the answer was the result: it was submitted first.
+            submitted = _move(task, replace(update, status=S.SUBMITTED, output=None, progress=None), timing, now)
+            return (*submitted, *_move(submitted[-1][0], update, timing, now))
+        return _move(task, update, timing, now)
+
+    return decide
+
+
+def _move(task: Task, update: Update, timing: Timing, now: int) -> Decision:
+    moved = task.updated(update, now)
+    if moved is None:
+        return NOTHING
+    if moved.status in AT_PROVIDER and task.status not in AT_PROVIDER:
+        wait = min(SOON, timing.sweep_after) if update.callback_dropped else timing.sweep_after
+        moved = replace(
+            moved, check_at=now + int(wait * 1000), checks=0, deadline_at=now + int(timing.task_deadline * 1000)
+        )
+    return tell(task, moved)
+
+
+def next_check(task: Task, timing: Timing) -> int:
+    """Growing gaps, capped at an hour."""
+    gap = min(timing.sweep_after * 2**task.checks, max(LONGEST_GAP, timing.sweep_after))
+    return timing.now() + int(gap * 1000)
+
+
+def fail(code: str, message: str, timing: Timing, *, by_us: bool) -> Decide:
+    """A failure that we state. `by_us`: our own guess, which gives way to a later result."""
+
+    def decide(task: Task) -> Decision:
+        if task.finished:
+            return NOTHING
+        return tell(
+            task,
+            task.moved(S.FAILED, timing.now(), error=failure(code, message), progress=None, finished_by_us=by_us),
+        )
+
+    return decide
+
+
+def unconfirmed(reason: str, timing: Timing) -> Decide:
+    """The request was perhaps sent: wait for the callback, look in the history, never send again."""
+
+    def decide(task: Task) -> Decision:
+        if task.status is not S.QUEUED:
+            return NOTHING
+        now = timing.now()
+        return tell(
+            task,
+            task.moved(
+                S.UNCONFIRMED,
+                now,
+                warnings=(*task.warnings, reason),
+                check_at=now + int(timing.sweep_after * 1000),
+                checks=0,
+                deadline_at=now + int(timing.task_deadline * 1000),
+            ),
+        )
+
+    return decide
+
+
+def given_back(task: Task) -> Decision:
+    if task.status is not S.QUEUED or task.sent_at is None:
+        return NOTHING
+    return ((replace(task, sent_at=None, attempts=task.attempts - 1), None),)
+
+
+def rejected(error: dict[str, Any], timing: Timing) -> Callable[[Task], Decision]:
+    def decide(task: Task) -> Decision:
+        if task.status is not S.QUEUED:
+            return NOTHING
+        # Ours to decide: a refusal may be wrong (a 500 that says "error"), and a result that comes later was paid for.
+        return tell(task, task.moved(S.FAILED, timing.now(), error=error, finished_by_us=True))
+
+    return decide

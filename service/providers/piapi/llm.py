@@ -1,0 +1,71 @@
+"""PiAPI's LLM routes. No callback and no task to ask for exists here: the service holds the answer's stream itself."""
+
+from typing import Any
+
+import orjson
+
+from service.core.task import Task, failure
+from service.ports import Accepted, Answer, ProviderReply, ProviderRequest, Rejected, StreamReader
+from service.providers import replies
+from service.providers.piapi.chat_stream import ChatReader
+from service.providers.piapi.image_stream import ImageReader
+from service.providers.pictures import Save
+from service.providers.redact import Cleaner
+
+CHAT, IMAGES = "chat-completions", "image-generations"
+PATHS = {CHAT: "/v1/chat/completions", IMAGES: "/v1/images/generations"}
+# Messages are not nested deeper than this where they hold addresses.
+MAX_DEPTH = 12
+# Chat models whose answer is a picture or a film, told by their names.
+_MEDIA_WORDS = ("image", "video", "sora", "veo")
+
+
+def makes_media(model: str) -> bool:
+    return any(word in model.lower() for word in _MEDIA_WORDS)
+
+
+def request(task: Task, key: str, base: str, llm_base: str) -> ProviderRequest:
+    """Completions go to the host without the 120 s limit; everything that is silent for long is streamed."""
+    body = {"model": task.model, **task.input}
+    if task.task_type == CHAT or (task.model == "gpt-image-1" and body.get("stream") is None):
+        body["stream"] = True
+    host = base if task.task_type == IMAGES or makes_media(task.model) else llm_base
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    return ProviderRequest("POST", host + PATHS[task.task_type], headers, orjson.dumps(body))
+
+
+def reader(task: Task, cleaner: Cleaner, save: Save) -> StreamReader:
+    if task.task_type == IMAGES:
+        return ImageReader(cleaner, save)
+    return ChatReader(cleaner, save, makes_media(task.model), frozenset(_addresses(task.input)))
+
+
+def read_answer(reply: ProviderReply, cleaner: Cleaner, stream: StreamReader) -> Answer:
+    """The answer when it is no stream: a refusal, or (status 200) everything at once."""
+    document = replies.json_object(reply.body)
+    if reply.status == 429:
+        return replies.busy(reply.headers, document)
+    if reply.status < 300:
+        stream.feed(reply.body)
+        return Accepted(stream.finish(complete=True))
+    message = replies.message_of(reply, cleaner)
+    if 400 <= reply.status < 500:
+        return replies.rejected("PiAPI", "PIAPI_API_KEY", reply.status, message, reply.status)
+    if document is not None and document.get("error"):
+        # The model's own error; a gateway that gave up waiting answers with a page, not with this.
+        sentence = f"The model answered with an error: {message}"
+        return Rejected(failure("provider_failed", sentence, reply.status, message))
+    return replies.unclear("PiAPI", reply.status)
+
+
+def _addresses(node: Any, depth: int = 0) -> list[str]:
+    """Addresses in the question: pictures that the user gave."""
+    if depth > MAX_DEPTH:
+        return []
+    if isinstance(node, str):
+        return [word for word in node.split() if word.startswith(("http://", "https://"))]
+    if isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, list):
+        return [address for item in node for address in _addresses(item, depth + 1)]
+    return []

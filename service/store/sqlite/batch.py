@@ -1,0 +1,146 @@
+"""What one transaction gathers, written with one statement for each kind of row.
+
+A statement of its own costs several times a row of an `executemany`, and a task that moves twice in a batch is written
+once. Whoever reads these tables inside a transaction asks for the connection by `written()`.
+"""
+
+import sqlite3
+from typing import Any
+
+from service.core.delivery import Delivery
+from service.core.event import Event
+from service.core.task import Task
+from service.store.sqlite.open_tasks import OpenTasks
+from service.store.sqlite.rows import (
+    event_to_row,
+    new_delivery_to_row,
+    task_from_row,
+    task_to_changed_row,
+    task_to_moved_row,
+)
+
+Rows = list[tuple[Any, ...]]
+# Most moves leave the times alone, and so every index: SQLite writes an index again when one of its columns is set.
+MOVED = "UPDATE tasks SET status = ?, state = ? WHERE n = ?"
+CHANGED = (
+    "UPDATE tasks SET status = ?, state = ?, finished_at = ?, sent_at = ?, check_at = ?, deadline_at = ? WHERE n = ?"
+)
+EVENT = "INSERT INTO events (seq, id, type, owner, task_id, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+DELIVERY = (
+    "INSERT INTO deliveries (n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url,"
+    " next_attempt_at, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+OUTCOME = "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, lease_until = 0 WHERE n = ?"
+CALL = "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+class Batch:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._open = OpenTasks()
+        # Grows with everything that is gathered: by it the writer sees whether a failed change had begun to write.
+        self.steps = 0
+        self._counted = self._counters()
+        self._start()
+
+    def _start(self) -> None:
+        self._moved: dict[int, tuple[Any, ...]] = {}
+        self._changed: dict[int, tuple[Any, ...]] = {}
+        self._events: Rows = []
+        self._deliveries: Rows = []
+        self._outcomes: Rows = []
+        self._calls: Rows = []
+        # For the listener, after the commit.
+        self.told: list[Event] = []
+        self.handed: list[Delivery] = []
+        self._seq, self._n = self._counted
+
+    def _counters(self) -> tuple[int, int]:
+        """The last seq and the last number of a delivery: neither is ever given twice, also after rows were removed."""
+        given = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        return given.get("events", 0), given.get("deliveries", 0)
+
+    def next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def next_delivery(self) -> int:
+        self._n += 1
+        return self._n
+
+    # --- gathering ---
+
+    def task(self, task_id: str) -> tuple[int, Task] | None:
+        """A task as this transaction leaves it so far, and the number of its row."""
+        known = self._open.get(task_id)
+        if known is not None:
+            return known
+        row = self._db.execute("SELECT n, state FROM tasks WHERE id = ?", (task_id,)).fetchone()
+        return None if row is None else (row[0], task_from_row(row[1:]))
+
+    def put_task(self, n: int, before: Task, after: Task) -> None:
+        self.steps += 1
+        if n in self._changed or not _same_times(before, after):
+            self._moved.pop(n, None)
+            row = self._changed[n] = task_to_changed_row(n, after)
+        else:
+            row = self._moved[n] = task_to_moved_row(n, after)
+        self._open.put(n, after, len(row[1]))
+
+    def put_event(self, event: Event) -> None:
+        self.steps += 1
+        self._events.append(event_to_row(event))
+        self.told.append(event)
+
+    def put_delivery(self, delivery: Delivery, now: int, lease_until: int) -> None:
+        self.steps += 1
+        self._deliveries.append(new_delivery_to_row(delivery, now, lease_until))
+
+    def put_outcomes(self, rows: Rows) -> None:
+        """Of deliveries that this process has in hand."""
+        self.steps += len(rows)
+        self._outcomes += rows
+
+    def put_call(self, row: tuple[Any, ...]) -> None:
+        """One row of the audit."""
+        self.steps += 1
+        self._calls.append(row)
+
+    # --- around the transaction ---
+
+    def written(self) -> sqlite3.Connection:
+        """The connection, with everything gathered so far in its tables."""
+        for statement, rows in (
+            (MOVED, list(self._moved.values())),
+            (CHANGED, list(self._changed.values())),
+            (EVENT, self._events),
+            (DELIVERY, self._deliveries),
+            (OUTCOME, self._outcomes),
+            (CALL, self._calls),
+        ):
+            if rows:
+                self._db.executemany(statement, rows)
+        self._moved, self._changed = {}, {}
+        self._events, self._deliveries, self._outcomes, self._calls = [], [], [], []
+        return self._db
+
+    def committed(self) -> tuple[list[Event], list[Delivery]]:
+        """What the listener must hear now."""
+        self._counted = self._seq, self._n
+        told, handed = self.told, self.handed
+        self._open.trim()
+        self._start()
+        return told, handed
+
+    def undone(self) -> None:
+        self._open.forget()
+        self._start()
+
+
+def _same_times(before: Task, after: Task) -> bool:
+    return (
+        before.check_at == after.check_at
+        and before.deadline_at == after.deadline_at
+        and before.sent_at == after.sent_at
+        and before.finished_at == after.finished_at
+    )

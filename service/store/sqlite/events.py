@@ -1,0 +1,48 @@
+"""Events on SQLite, read only: they are written with the move they tell about."""
+
+from typing import Any
+
+from service.core.event import Event
+from service.ports import EventQuery
+from service.store.sqlite.database import Database
+from service.store.sqlite.rows import EVENT_COLUMNS, event_from_row
+
+
+class SqliteEvents:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def after(self, query: EventQuery) -> list[Event]:
+        return await self._find(query, "ASC")
+
+    async def latest(self, query: EventQuery) -> list[Event]:
+        return await self._find(query, "DESC")
+
+    async def _find(self, query: EventQuery, order: str) -> list[Event]:
+        terms, values = ["seq > ?"], list[Any]([query.after])
+        if query.up_to is not None:
+            terms.append("seq <= ?")
+            values.append(query.up_to)
+        if query.owner is not None:
+            terms.append("owner = ?")
+            values.append(query.owner)
+        if query.task_id is not None:
+            terms.append("task_id = ?")
+            values.append(query.task_id)
+        if query.types is not None:
+            terms.append(f"type IN ({', '.join('?' * len(query.types))})")
+            values += query.types
+        rows = await self.database.rows(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT ?",
+            [*values, query.limit],
+        )
+        return [event_from_row(row) for row in rows]
+
+    async def last_seq(self) -> int:
+        rows = await self.database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(rows[0][0]) if rows else 0
+
+    async def seq_at(self, moment: int) -> int:
+        # Moments and seqs grow together, so the first event at or after the moment is found from the start of the tail.
+        rows = await self.database.rows("SELECT seq FROM events WHERE at < ? ORDER BY seq DESC LIMIT 1", (moment,))
+        return int(rows[0][0]) if rows else 0

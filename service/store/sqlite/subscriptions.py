@@ -1,0 +1,73 @@
+"""Subscriptions on SQLite."""
+
+from collections.abc import Callable
+
+from service.core.event import encode
+from service.core.points import Point
+from service.core.subscription import Subscription
+from service.store.sqlite.database import Database
+from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
+
+SELECT = f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions"
+REPLACE = (
+    f"INSERT OR REPLACE INTO subscriptions ({SUBSCRIPTION_COLUMNS}) VALUES"
+    f" ({', '.join('?' * len(SUBSCRIPTION_COLUMNS.split(',')))})"
+)
+
+
+class SqliteSubscriptions:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.db = database.db
+
+    async def add(self, subscription: Subscription) -> None:
+        def work() -> None:
+            self._save(subscription)
+
+        await self.database.write(Point.ADD_SUBSCRIPTION, work)
+
+    def _save(self, subscription: Subscription) -> None:
+        self.db.execute(REPLACE, subscription_to_row(subscription))
+        self.database.subscriptions_changed()
+
+    async def get(self, subscription_id: str) -> Subscription | None:
+        rows = await self.database.rows(f"{SELECT} WHERE id = ?", (subscription_id,))
+        return subscription_from_row(rows[0]) if rows else None
+
+    async def find(self, owner: str | None) -> list[Subscription]:
+        rows = await self.database.rows(f"{SELECT} WHERE ?1 IS NULL OR owner = ?1 ORDER BY id DESC", (owner,))
+        return [subscription_from_row(row) for row in rows]
+
+    async def change(
+        self, subscription_id: str, decide: Callable[[Subscription], tuple[Subscription, str | None] | None]
+    ) -> Subscription | None:
+        def work() -> Subscription | None:
+            row = self.db.execute(f"{SELECT} WHERE id = ?", (subscription_id,)).fetchone()
+            if row is None:
+                return None
+            subscription = subscription_from_row(row)
+            decision = decide(subscription)
+            if decision is None:
+                return subscription
+            subscription, event_type = decision
+            self._save(subscription)
+            if event_type is not None:
+                data = encode(subscription.document())
+                self.database.tell(
+                    event_type, subscription.owner, None, data, subscription.updated_at, skip=subscription.id
+                )
+            return subscription
+
+        return await self.database.write(Point.CHANGE_SUBSCRIPTION, work)
+
+    async def remove(self, subscription_id: str) -> bool:
+        def work() -> bool:
+            removed = self.db.execute("DELETE FROM subscriptions WHERE id = ?", (subscription_id,)).rowcount > 0
+            if removed:
+                self.database.subscriptions_changed()
+            return removed
+
+        return await self.database.write(Point.REMOVE_SUBSCRIPTION, work)
+
+    def known(self, subscription_id: str) -> Subscription | None:
+        return self.database.subscription_by_id.get(subscription_id)

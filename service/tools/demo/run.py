@@ -1,0 +1,69 @@
+"""`make demo`: an application of its own. It is the client and the subscriber, and sees the service over HTTP only."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.tools.demo.processes import Running, running
+from service.tools.demo.steps import TASKS, Demo
+from service.tools.demo.story import PATIENCE, DidNotHappen, Story
+from service.tools.demo.subscriber import Subscriber
+from service.tools.sandbox.serving import serving
+
+KEEP = """
+It goes on running until Ctrl-C:
+  the API, and its description   {url}/docs
+  its key (admin)                {key}
+  the pretend providers          {providers}
+Try:
+  curl -H 'X-API-Key: {key}' {url}/v1/tasks
+  curl -H 'X-API-Key: {key}' {url}/v1/events/latest
+  curl -N -H 'X-API-Key: {key}' -H 'Accept: text/event-stream' '{url}/v1/events?after=0'
+"""
+
+
+def main(keep: bool, tasks: Sequence[dict[str, Any]] = TASKS) -> int:
+    """The exit code: 0 when every step came."""
+    story = Story()
+    # Ends like Ctrl-C: the two processes are stopped, the folder is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="callbridge-demo-") as folder, running(Path(folder)) as parts:
+            try:
+                asyncio.run(_demo(story, parts, keep, tasks))
+            except (DidNotHappen, httpx.HTTPError) as error:
+                story.say(f"\nThe demo stops here. {error}\n\nThe end of the service's log:\n{parts.log('service')}")
+                return 1
+    except KeyboardInterrupt:
+        story.say("\nStopped.")
+        return 0 if keep else 130
+    return 0
+
+
+async def _demo(story: Story, parts: Running, keep: bool, tasks: Sequence[dict[str, Any]]) -> None:
+    await parts.ready()
+    subscriber = Subscriber()
+    headers = {"Authorization": f"Bearer {parts.key}"}
+    async with (
+        serving(subscriber.app) as hook,
+        httpx.AsyncClient(base_url=parts.service, headers=headers, timeout=PATIENCE, trust_env=False) as client,
+        httpx.AsyncClient(base_url=parts.service, timeout=PATIENCE, trust_env=False) as anybody,
+    ):
+        story.say("Callbridge between pretend providers and a subscriber. No key, and nothing leaves this machine.\n")
+        story.say(f"  pretend PiAPI and ModelsLab  {parts.providers}")
+        story.say(f"  Callbridge                   {parts.service}")
+        story.say(f"  a subscriber                 {hook}/hook")
+        demo = Demo(story, client, anybody, subscriber)
+        await demo.subscribe(f"{hook}/hook")
+        for body in tasks:
+            await demo.task(body)
+        await demo.locked_doors(parts.providers)
+        await demo.sum_up(len(tasks))
+        if keep:
+            story.say(KEEP.format(url=parts.service, key=parts.key, providers=parts.providers))
+            await asyncio.Event().wait()

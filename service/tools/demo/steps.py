@@ -1,0 +1,134 @@
+"""The main job, as a client sees it: submit, follow, be told, look at the result; and what is refused."""
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from service.tools.demo.story import DidNotHappen, Story, expect, within
+from service.tools.demo.subscriber import Subscriber
+
+TASKS: tuple[dict[str, Any], ...] = (
+    {
+        "provider": "piapi",
+        "model": "Qubico/flux1-schnell",
+        "task_type": "txt2img",
+        # As PiAPI sometimes does: it calls twice about the same end.
+        "input": {"prompt": "a little cat [sandbox: delay=0.8 callback=twice]", "width": 512, "height": 512},
+        "metadata": {"order": "A-17"},
+    },
+    {
+        "provider": "modelslab",
+        "model": "flux",
+        "task_type": "img2img",
+        "input": {
+            "prompt": "the cat in oil [sandbox: delay=0.8]",
+            "init_image": "https://example.com/cat.png",
+            "width": "512",
+            "height": "512",
+            "samples": "1",
+        },
+        "metadata": {"order": "A-18"},
+    },
+)
+LIE = {"timestamp": 1, "data": {"task_id": "x", "status": "completed", "output": {"image_url": "https://evil.example"}}}
+PROOF = {"piapi": "token and secret", "modelslab": "token and track_id"}
+
+
+class Demo:
+    """`client` has the API key, `anybody` has none."""
+
+    def __init__(
+        self, story: Story, client: httpx.AsyncClient, anybody: httpx.AsyncClient, subscriber: Subscriber
+    ) -> None:
+        self.story = story
+        self.client = client
+        self.anybody = anybody
+        self.subscriber = subscriber
+        self._telling = asyncio.Lock()
+        self._told: set[int] = set()
+
+    async def subscribe(self, url: str) -> None:
+        made = expect(await self.client.post("/v1/subscriptions", json={"url": url}), 201).json()
+        self.subscriber.secret = made["secret"]
+
+    async def task(self, body: dict[str, Any]) -> None:
+        self.story.chapter(f"{body['provider']}, {body['model']}, {body['task_type']}")
+        task = expect(await self.client.post("/v1/tasks", json=body), 202).json()
+        self.story.step("submit", f"202, {task['id']} is on disk")
+        streaming = asyncio.create_task(self._follow(task))
+        async with within("The webhook about the end of the task"):
+            event = await self.subscriber.events.get()
+        if event["data"]["id"] != task["id"] or event["type"] != "task.completed":
+            raise DidNotHappen(f"The webhook told {event['type']} of {event['data']['id']} instead.")
+        await self._tell_callbacks(task)
+        order = event["data"]["metadata"]["order"]
+        self.story.step("webhook", f"{event['type']} of order {order}, the signature is good")
+        async with within("The end of the stream"):
+            await streaming
+        url = event["data"]["output"]["urls"][0]
+        picture = expect(await self.client.get(url), 200)
+        self.story.step("result", f"{picture.headers['content-type']}, {len(picture.content)} bytes at {url}")
+        if "callback=twice" in body["input"]["prompt"]:
+            async with within("The second call about the same end"):
+                while "repeated" not in await self._tell_callbacks(task):
+                    await asyncio.sleep(0.02)
+
+    async def _follow(self, task: dict[str, Any]) -> None:
+        """The task's own stream, opened by its signed link; it ends with the task."""
+        async with self.anybody.stream("GET", task["links"]["stream"]) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("event:"):
+                    await self._tell_callbacks(task)
+                    self.story.step("stream", line.removeprefix("event:").strip())
+
+    async def _tell_callbacks(self, task: dict[str, Any]) -> set[str]:
+        """Tell of the provider's calls that were not told yet; the results of all of them."""
+        async with self._telling:
+            calls = expect(await self.client.get("/v1/callbacks", params={"task_id": task["id"]}), 200).json()["data"]
+            for call in reversed(calls):
+                if call["id"] not in self._told:
+                    self._told.add(call["id"])
+                    self.story.step("callback", _about(call))
+        return {call["result"] for call in calls}
+
+    async def locked_doors(self, pretend: str) -> None:
+        self.story.chapter("forged calls")
+        expect(await self.anybody.post("/webhooks/piapi/made-up-token", json=LIE), 404)
+        self.story.step("refused", "404 for a callback address that somebody made up")
+        heard = (await self.anybody.get(f"{pretend}/sandbox/requests")).json()["requests"]
+        expect(await self.anybody.post(_callback_address(heard), json=LIE), 401)
+        self.story.step("refused", "401 for the right address without its secret")
+        expect(await self.anybody.get("/v1/tasks", headers={"X-API-Key": "a-guess"}), 401)
+        self.story.step("refused", "401 for a guessed API key")
+
+    async def sum_up(self, wanted: int) -> None:
+        """Each of `wanted` tasks told once, and all of it kept."""
+        async with within("The end of every delivery"):
+            while (await self._deliveries("pending")) > 0:
+                await asyncio.sleep(0.02)
+        delivered = await self._deliveries("delivered")
+        if delivered != wanted:
+            raise DidNotHappen(f"{delivered} deliveries arrived, and {wanted} should have.")
+        events = expect(await self.client.get("/v1/events"), 200).json()["data"]
+        self.story.say(
+            f"\nAll of it happened: {wanted} tasks, {len(events)} events stored, {delivered} webhooks delivered."
+        )
+
+    async def _deliveries(self, status: str) -> int:
+        answer = expect(await self.client.get("/v1/deliveries", params={"status": status}), 200)
+        return len(answer.json()["data"])
+
+
+def _about(call: dict[str, Any]) -> str:
+    if call["result"] == "repeated":
+        return "the same once more: nothing changes, nobody is told twice"
+    return f"{call['result']}, {PROOF[call['provider']]} are right"
+
+
+def _callback_address(heard: list[dict[str, Any]]) -> str:
+    """Where PiAPI was told to call, from the books that the pretend PiAPI keeps."""
+    for request in heard:
+        if request["path"] == "/api/v1/task":
+            return str(request["body"]["config"]["webhook_config"]["endpoint"])
+    raise DidNotHappen("The pretend PiAPI has no task in its books.")

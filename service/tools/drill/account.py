@@ -1,0 +1,156 @@
+"""The account after the kills: the provider's ledger and the subscriber's count against what the service says."""
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.traffic import Order, Traffic
+
+FINISHED = ("completed", "failed", "canceled")
+FINISHING = tuple(f"task.{status}" for status in FINISHED)
+ORDER = re.compile(r"order (\d+)\.")
+
+
+@dataclass(slots=True)
+class Books:
+    """One order as each side has it."""
+
+    order: Order
+    task: dict[str, Any] | None
+    paid: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    # Rows of the audit that say 200: one for each call that was acknowledged.
+    calls_stored: int
+
+    @property
+    def calls_acknowledged(self) -> list[str]:
+        """The statuses that were told and answered with 200, as the provider counts."""
+        return [call["status"] for entry in self.paid for call in entry["callbacks"] if call["code"] == 200]
+
+    @property
+    def provider_finished(self) -> bool:
+        return any(entry["status"] in FINISHED for entry in self.paid)
+
+    @property
+    def told_finished(self) -> bool:
+        return any(status in ("completed", "failed", "success") for status in self.calls_acknowledged)
+
+    @property
+    def streamed(self) -> bool:
+        return self.order.kind.startswith("stream")
+
+    @property
+    def status(self) -> str:
+        return "gone" if self.task is None else str(self.task["status"])
+
+    @property
+    def findable(self) -> bool:
+        """Must it be finished here? PiAPI keeps a history; ModelsLab can only be asked for an id that we know."""
+        if self.task is None or not self.provider_finished or self.streamed:
+            return False
+        return self.task["provider"] == "piapi" or self.told_finished or bool(self.task["provider_task_id"])
+
+    @property
+    def settled(self) -> bool:
+        if self.status in FINISHED:
+            return True
+        return self.status == "unconfirmed" and not self.findable and not self.still_running
+
+    @property
+    def still_running(self) -> bool:
+        return any(entry["status"] not in FINISHED for entry in self.paid)
+
+    def losses(self, acknowledged: Counter[str]) -> list[str]:
+        """Sentences; empty when nothing is lost."""
+        found = []
+        if self.task is None:
+            return ["was acknowledged with 202 and is not there"]
+        if len(self.order.ids) > 1:
+            found.append(f"one Idempotency-Key made {len(self.order.ids)} tasks")
+        if not self.settled:
+            found.append(f"is {self.status}, at the provider {[entry['status'] for entry in self.paid]}")
+        elif self.told_finished and not self._result_is_here():
+            found.append(f"its result was called and acknowledged, but it is {self.status}")
+        if len(self.calls_acknowledged) > self.calls_stored:
+            found.append(f"{len(self.calls_acknowledged)} calls acknowledged, {self.calls_stored} stored")
+        untold = [event for event in self.events if not acknowledged[event["id"]]]
+        found += [f"{event['type']} never reached the subscriber" for event in untold]
+        if self.status in FINISHED and f"task.{self.status}" not in {event["type"] for event in self.events}:
+            found.append(f"is {self.status} and no event says so")
+        return found
+
+    def _result_is_here(self) -> bool:
+        first = next(status for status in self.calls_acknowledged if status in ("completed", "failed", "success"))
+        return self.status == ("failed" if first == "failed" else "completed") or "opposite" in self.order.kind
+
+    @property
+    def told_twice(self) -> bool:
+        """The same finish in two events; a finish of ours that gave way to a result is two by contract."""
+        return any(count > 1 for count in Counter(event["type"] for event in self.events).values())
+
+
+@dataclass(slots=True)
+class Account:
+    accepted: int = 0
+    submitted: int = 0
+    finished: Counter[str] = field(default_factory=Counter)
+    unconfirmed_paid: int = 0
+    unconfirmed_unpaid: int = 0
+    streams_cut: int = 0
+    events: int = 0
+    delivered: int = 0
+    delivered_again: int = 0
+    calls_acknowledged: int = 0
+    lost: dict[str, list[str]] = field(default_factory=dict)
+    paid_twice: list[str] = field(default_factory=list)
+    told_twice: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.paid_twice or self.told_twice)
+
+
+async def read_books(traffic: Traffic) -> list[Books]:
+    tasks = {task["id"]: task for task in await traffic.victim.pages("/v1/tasks")}
+    paid: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for entry in await traffic.ledger():
+        if found := ORDER.search(entry["prompt"]):
+            paid[int(found[1])].append(entry)
+    events: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in await traffic.victim.pages("/v1/events", types=",".join(FINISHING)):
+        events[event["data"]["id"]].append(event)
+    calls = Counter(row["task_id"] for row in await traffic.victim.pages("/v1/callbacks") if row["status_code"] == 200)
+    return [
+        Books(order, tasks.get(task_id), paid[order.number], events[task_id], calls[task_id])
+        for order in traffic.orders
+        for task_id in sorted(order.ids)[:1]
+    ]
+
+
+def make_account(books: list[Books], subscriber: CountingSubscriber) -> Account:
+    account = Account(accepted=len(books))
+    for one in books:
+        name = f"order {one.order.number} ({one.order.kind})"
+        account.submitted += bool(one.paid)
+        if one.status in FINISHED:
+            account.finished[one.status] += 1
+        elif one.status == "unconfirmed" and one.paid:
+            account.unconfirmed_paid += 1
+        elif one.status == "unconfirmed":
+            account.unconfirmed_unpaid += 1
+        error = (one.task or {}).get("error") or {}
+        account.streams_cut += error.get("code") == "stream_interrupted"
+        account.calls_acknowledged += len(one.calls_acknowledged)
+        ids = [event["id"] for event in one.events]
+        account.events += len(ids)
+        account.delivered += sum(subscriber.acknowledged[event_id] > 0 for event_id in ids)
+        account.delivered_again += sum(max(0, subscriber.acknowledged[event_id] - 1) for event_id in ids)
+        if losses := one.losses(subscriber.acknowledged):
+            account.lost[name] = losses
+        if len(one.paid) > 1:
+            account.paid_twice.append(name)
+        if one.told_twice:
+            account.told_twice.append(name)
+    return account

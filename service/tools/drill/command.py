@@ -1,0 +1,120 @@
+"""`python -m service drill`: run it, show it, end with 1 when something was lost."""
+
+import asyncio
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from service.core.points import Point
+from service.tools.drill.run import Drill, Result
+from service.tools.drill.scenes import SCENES
+
+
+def run_drill(random_kills: int, seed: int | None, points: str) -> bool:
+    chosen = chosen_points(points)
+    seed = random.randrange(10**6) if seed is None else seed  # noqa: S311 - a drill, not a secret
+    folder = Path(tempfile.mkdtemp(prefix="callbridge-drill-"))
+    click.echo(
+        "Kill drill: a real service with a file of its own, a pretend provider that misbehaves, a moody subscriber.\n"
+        f"SIGKILL before and after each of {len(chosen)} commit points and at {random_kills} random moments"
+        f" (seed {seed}).\n"
+    )
+    screen = Screen()
+    started = time.monotonic()
+    result = asyncio.run(Drill(folder, chosen, random_kills, seed, screen.kill).run())
+    screen.end()
+    show(result, time.monotonic() - started)
+    if result.passed:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        click.echo(f"\nThe database and the service's log are kept in {folder}")
+    return result.passed
+
+
+def chosen_points(text: str) -> list[Point]:
+    """Raises click.BadParameter."""
+    if text == "all":
+        return list(SCENES)
+    if text == "none":
+        return []
+    try:
+        return [Point(name.strip()) for name in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; the points are: {', '.join(SCENES)}") from None
+
+
+# Random moments on one line.
+ON_A_LINE = 7
+
+
+class Screen:
+    """One line for each commit point, and a few for the random moments."""
+
+    def __init__(self) -> None:
+        self._line = ""
+        self._on_line = 0
+
+    def kill(self, what: str, as_planned: bool) -> None:
+        moment, _, point = what.rpartition(":")
+        line = point if moment else "at random moments"
+        if line != self._line or self._on_line == ON_A_LINE:
+            click.echo(f"{chr(10) if self._line else ''}  {'' if line == self._line else line:<22}", nl=False)
+            self._line, self._on_line = line, 0
+        self._on_line += 1
+        shown = click.style(f"{moment} ✓", fg="green") if moment else f"{point:>6}"
+        click.echo(f"{shown}   " if as_planned else click.style(f"{moment} NOT REACHED   ", fg="red"), nl=False)
+
+    def end(self) -> None:
+        if self._line:
+            click.echo("\n")
+
+
+def show(result: Result, seconds: float) -> None:
+    account = result.account
+    finished = ", ".join(f"{count} {status}" for status, count in account.finished.most_common())
+    row("killed and started again", result.kills, f"in {seconds:.0f} s")
+    row("accepted with 202", account.accepted)
+    row("taken by the provider", account.submitted, "each of them costs money")
+    row("finished here", sum(account.finished.values()), finished)
+    if account.streams_cut:
+        row("  streams cut", account.streams_cut, "a held line ends with its process; told as stream_interrupted")
+    row("unconfirmed, not taken", account.unconfirmed_unpaid, "perhaps sent: told so, and never sent again by itself")
+    if account.unconfirmed_paid:
+        row(
+            "unconfirmed, taken",
+            account.unconfirmed_paid,
+            "its one call fell into a kill, and no history is kept",
+        )
+    row("callbacks acknowledged", account.calls_acknowledged)
+    row("finishes told", account.events)
+    row("delivered", account.delivered)
+    row("delivered again", account.delivered_again, "same webhook-id: the kill came between their 2xx and our commit")
+    verdict("told twice", len(account.told_twice))
+    verdict("paid twice", len(account.paid_twice))
+    verdict("lost", len(account.lost))
+    complain(result)
+
+
+def row(name: str, count: int, remark: str = "") -> None:
+    click.echo(f"  {name:<24}{count:>6}   {click.style(remark, dim=True)}".rstrip())
+
+
+def verdict(name: str, count: int) -> None:
+    click.echo(click.style(f"  {name:<24}{count:>6}", bold=True, fg="red" if count else "green"))
+
+
+def complain(result: Result) -> None:
+    for name, losses in result.account.lost.items():
+        click.echo(f"  lost: {name}: {'; '.join(losses)}")
+    for name in result.account.paid_twice:
+        click.echo(f"  paid twice: {name}")
+    for name in result.account.told_twice:
+        click.echo(f"  told twice: {name}")
+    for point in result.not_reached:
+        click.echo(f"  never reached: {point}")
+    if not result.settled:
+        click.echo("  the service did not come to rest in time")

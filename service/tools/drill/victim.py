@@ -1,0 +1,125 @@
+"""The service under the drill: a child process on one port and one file, started, killed and started again."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+import service
+
+KEY, ADMIN_KEY = "drill-key", "drill-admin-key"
+# A started service answers in this time, also on a busy machine; a kill point is reached in this time.
+PATIENCE = 20.0
+
+
+class NeverStarted(Exception):
+    """The service did not come up; its log says why."""
+
+
+class Victim:
+    """`settings` are on top of what every drill needs. Use it as a context manager."""
+
+    def __init__(self, folder: Path, provider_url: str, settings: dict[str, str]) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._env = {
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": str(Path(service.__file__).parents[1]),
+            "PORT": str(self.port),
+            "API_KEYS": f"drill:{KEY},boss:{ADMIN_KEY}:admin",
+            "SECRET_KEY": "only-for-this-drill-and-thrown-away-with-it",
+            "DATABASE_URL": f"sqlite:///{folder / 'drill.db'}",
+            "MEDIA_DIR": str(folder / "media"),
+            "PIAPI_API_KEY": "drill-piapi",
+            "MODELSLAB_API_KEY": "drill-modelslab",
+            "PIAPI_BASE_URL": provider_url,
+            "PIAPI_LLM_BASE_URL": provider_url,
+            "MODELSLAB_BASE_URL": provider_url,
+            "ALLOW_PRIVATE_TARGETS": "true",
+            "RATE_LIMIT": "0",
+            **settings,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+        self.client = httpx.AsyncClient(
+            base_url=self.url, headers={"X-API-Key": KEY}, timeout=PATIENCE, trust_env=False
+        )
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "service.log"
+
+    async def __aenter__(self) -> "Victim":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.kill()
+        await self.ended()
+        await self.client.aclose()
+
+    async def start(self, point: str = "", **settings: str) -> bool:
+        """True when it answers, False when its kill point came first."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "service.tools.drill.child", point,
+                env=self._env | settings, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        async with asyncio.timeout(PATIENCE):
+            while self._process.returncode is None:
+                try:
+                    if (await self.client.get("/healthz")).status_code == 200:
+                        return True
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)
+        if self._process.returncode != -signal.SIGKILL:
+            raise NeverStarted(self.log.read_text()[-2000:])
+        return False
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def ended(self) -> None:
+        if self._process is not None:
+            await self._process.wait()
+
+    async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The answer of whichever incarnation gives one: repeated while the service is dead or says 503."""
+        while True:
+            try:
+                answer = await self.client.request(method, path, **more)
+                if answer.status_code < 500 and answer.status_code != 409:
+                    return answer
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+
+    async def pages(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """Everything a listing holds, over all its pages, as the admin sees it."""
+        found: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            params = {"limit": "200", **query, **cursor}
+            page = (await self.ask("GET", path, params=params, headers={"X-API-Key": ADMIN_KEY})).json()
+            found += page["data"]
+            if "next_after" in page:
+                more, cursor = bool(page["data"]), {"after": str(page["next_after"])}
+            else:
+                more, cursor = page["next_cursor"] is not None, {"cursor": str(page["next_cursor"])}
+            if not more:
+                return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,62 @@
+"""Doors of the sandbox itself: its books, its pictures, and the strings a test can pull."""
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from .answers import Json
+from .modelslab import ModelsLab
+from .piapi import PiApi
+from .studio import Studio
+
+WELCOME = """A pretend PiAPI and a pretend ModelsLab. Any key will do, nothing is paid, pictures are coloured squares.
+
+PiAPI       POST /api/v1/task, /v1/chat/completions, /v1/images/generations
+ModelsLab   POST /api/v1/enterprise/flux/text2img, /img2img, /api/v6/images/text2img, /img2img
+The books   GET /sandbox/ledger, /sandbox/requests   POST /sandbox/reset, /sandbox/release/NAME
+Misbehave   write [sandbox: delay=0.2 callback=twice] into the prompt; all words: service/tools/sandbox/behaviour.py
+"""
+
+
+class Control:
+    def __init__(self, studio: Studio, piapi: PiApi, modelslab: ModelsLab) -> None:
+        self._studio, self._piapi, self._modelslab = studio, piapi, modelslab
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.welcome, methods=["GET"]),
+            Route("/pictures/{name}", self.picture, methods=["GET"]),
+            Route("/sandbox/ledger", self.ledger, methods=["GET"]),
+            Route("/sandbox/requests", self.requests, methods=["GET"]),
+            Route("/sandbox/reset", self.reset, methods=["POST"]),
+            Route("/sandbox/release/{name}", self.release, methods=["POST"]),
+        ]
+
+    async def welcome(self, request: Request) -> Response:
+        return PlainTextResponse(WELCOME)
+
+    async def picture(self, request: Request) -> Response:
+        found = self._studio.gallery.read(request.path_params["name"])
+        if found is None:
+            return PlainTextResponse("not found", 404)
+        media_type, content = found
+        return Response(content, media_type=media_type)
+
+    async def ledger(self, request: Request) -> Response:
+        return Json(self._studio.ledger.report())
+
+    async def requests(self, request: Request) -> Response:
+        return Json({"requests": self._studio.ledger.requests()})
+
+    async def reset(self, request: Request) -> Response:
+        await self._studio.stop_work()
+        self._studio.forget_releases()
+        self._studio.ledger.clear()
+        self._studio.gallery.clear()
+        self._piapi.clear()
+        self._modelslab.clear()
+        return Response(status_code=204)
+
+    async def release(self, request: Request) -> Response:
+        self._studio.release(request.path_params["name"])
+        return Response(status_code=204)

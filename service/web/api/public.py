@@ -1,0 +1,83 @@
+"""Open to all: health, the catalogue's schemas, the API's description, inline pictures by signed address."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
+
+from service.core.errors import NotFound, Unavailable
+from service.ports import Media, Store
+from service.web.openapi import openapi
+from service.web.responses import Json
+from service.wire import schemas
+
+DOCS = (Path(__file__).parent / "docs.html").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRoutes:
+    store: Store
+    media: Media
+    catalog: dict[str, Any]
+    version: str
+    # Names of what does not run as it should.
+    troubles: Callable[[], list[str]]
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/healthz", self.health, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+            Route("/openapi.json", self.description, methods=["GET"]),
+            Route("/docs", self.docs, methods=["GET"]),
+            Route("/schemas/{name:path}", self.schema, methods=["GET"]),
+            Route("/media/{token}", self.picture, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+        ]
+
+    def keyed_routes(self) -> list[Route]:
+        return [Route("/catalog", self.show_catalog, methods=["GET"])]
+
+    async def health(self, request: Request) -> Response:
+        return Json({"status": "ok", "version": self.version})
+
+    async def ready(self, request: Request) -> Response:
+        unwritten = []
+        try:
+            await self.store.ping()
+        except Unavailable:
+            unwritten = ["store"]
+        # Asked after the write above: that is how a store that is well again finds out.
+        wrong = list(dict.fromkeys([*self.troubles(), *unwritten]))
+        if wrong:
+            raise Unavailable(f"Not ready: {', '.join(wrong)}.", retry_after=5)
+        return Json({"status": "ready"})
+
+    async def description(self, request: Request) -> Response:
+        return Json(openapi(self.version))
+
+    async def docs(self, request: Request) -> Response:
+        return HTMLResponse(DOCS)
+
+    async def schema(self, request: Request) -> Response:
+        name = request.path_params["name"].removesuffix(".json")
+        if name not in schemas.names():
+            raise NotFound("There is no such schema; GET /v1/catalog names them.")
+        return Response((schemas.FOLDER / f"{name}.json").read_bytes(), media_type="application/schema+json")
+
+    async def picture(self, request: Request) -> Response:
+        found = self.media.find(request.path_params["token"])
+        if found is None:
+            raise NotFound("There is no such picture; it may be older than RETENTION_DAYS.")
+        path, kind = found
+        headers = {"cache-control": "private, max-age=86400", "x-content-type-options": "nosniff"}
+        return FileResponse(path, media_type=kind, headers=headers)
+
+    async def metrics(self, request: Request) -> Response:
+        raise NotFound("Metrics are not part of this version yet.")
+
+    async def show_catalog(self, request: Request) -> Response:
+        return Json(self.catalog)

@@ -1,0 +1,226 @@
+"""Tell everybody who asked: lanes of deliveries, their outcomes, and the health of each subscription."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from service.core.delivery import GONE, Delivery
+from service.core.errors import Unavailable
+from service.core.subscription import LANE_OF_URL, Subscription
+from service.ports import Outcome, Outlet, Store
+from service.wire.tokens import Tokens
+from service.workers.host_limiter import Places, host_of
+from service.workers.lane import Lane
+
+log = logging.getLogger("callbridge.deliver")
+
+# Over all lanes: bytes of deliveries in memory, and outcomes that are not on disk yet.
+MOST_IN_MEMORY = 32 * 1024 * 1024
+MOST_UNRECORDED = 512
+RECORD_AGAIN = 1.0
+BURY_STEP = 500
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        store: Store,
+        outlet: Outlet,
+        tokens: Tokens,
+        schedule: tuple[float, ...],
+        disable_after: float,
+        now: Callable[[], int],
+    ) -> None:
+        self.store = store
+        self.outlet = outlet
+        self.tokens = tokens
+        self.schedule = schedule
+        self.disable_after = disable_after
+        self._now = now
+        self.stopping = False
+        self._lanes: dict[str, Lane] = {}
+        self._places = Places()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.in_memory = 0
+        self._unrecorded = 0
+
+    # --- what comes in ---
+
+    def wants(self, lane: str) -> bool:
+        return self._lane(lane).wants()
+
+    def handed(self, delivery: Delivery) -> None:
+        self._lane(delivery.lane).offer(delivery)
+
+    async def start(self) -> None:
+        for name in await self.store.deliveries.lanes():
+            self._lane(name).look_on_disk()
+            self.bury_if_removed(name)
+
+    def wake(self, lane: str) -> None:
+        self._lane(lane).look_on_disk()
+
+    async def stop(self, patience: float) -> None:
+        """Attempts in hand may end; what is not done stays on disk and is given back by the next start."""
+        self.stopping = True
+        for lane in self._lanes.values():
+            lane.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        for task in self._tasks:
+            task.cancel()
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name, host_of(name), self)
+        return lane
+
+    def forget_if_idle(self, lane: Lane) -> None:
+        # Lanes of callback addresses come and go with the tasks.
+        if lane.idle and lane.name.startswith(LANE_OF_URL):
+            self._lanes.pop(lane.name, None)
+
+    # --- what lanes ask ---
+
+    def now(self) -> int:
+        return self._now()
+
+    @property
+    def full(self) -> bool:
+        return self.in_memory >= MOST_IN_MEMORY
+
+    def has_place(self, lane: Lane) -> bool:
+        return self._places.free_for(lane)
+
+    def take_place(self, lane: Lane) -> None:
+        self._places.take(lane)
+
+    def leave_place(self, lane: Lane) -> None:
+        self._places.leave(lane)
+
+    @property
+    def lagging(self) -> bool:
+        """The store does not keep up with the outcomes: no new attempts until it does."""
+        return self._unrecorded >= MOST_UNRECORDED
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def enabled(self, lane: str) -> bool:
+        if lane.startswith(LANE_OF_URL):
+            return True
+        subscription = self.store.subscriptions.known(lane)
+        return subscription is not None and subscription.enabled
+
+    async def claim(self, lane: str, limit: int, lease: int) -> list[Delivery]:
+        return await self.store.deliveries.claim(lane, self.now(), limit, lease)
+
+    async def next_due(self, lane: str) -> int | None:
+        return await self.store.deliveries.next_due(lane)
+
+    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
+        """None when the subscription is gone."""
+        if delivery.subscription_id is None:
+            secrets = self.tokens.owner_secrets(delivery.owner)
+            return self.outlet.post(delivery.url, delivery.event_id, delivery.body, secrets, {})
+        subscription = self.store.subscriptions.known(delivery.subscription_id)
+        if subscription is None:
+            return None
+        return self.outlet.post(
+            subscription.url, delivery.event_id, delivery.body, subscription.secrets(self.now()), subscription.headers
+        )
+
+    def record(self, delivery: Delivery, then: Callable[[], None]) -> None:
+        """Kept in memory until it is on disk, then `then` is called; until then the store shows it as pending."""
+        self._unrecorded += 1
+        self._record(delivery, then)
+
+    def _record(self, delivery: Delivery, then: Callable[[], None]) -> None:
+        self.store.deliveries.record(delivery).add_done_callback(partial(self._recorded, delivery, then))
+
+    def _recorded(self, delivery: Delivery, then: Callable[[], None], done: "asyncio.Future[None]") -> None:
+        if done.cancelled() or (done.exception() is not None and self.stopping):
+            return
+        if done.exception() is not None:
+            asyncio.get_running_loop().call_later(RECORD_AGAIN, self._record, delivery, then)
+            return
+        was_lagging = self.lagging
+        self._unrecorded -= 1
+        then()
+        if was_lagging and not self.lagging:
+            for lane in list(self._lanes.values()):
+                lane.pump()
+
+    # --- the health of a subscription ---
+
+    def note_health(self, delivery: Delivery, outcome: Outcome) -> None:
+        name = delivery.subscription_id
+        if name is None:
+            return
+        subscription = self.store.subscriptions.known(name)
+        if not outcome.attempt.succeeded:
+            self.spawn(self._note_failure(name, outcome.attempt.status_code == GONE))
+        elif subscription is not None and subscription.failing_since is not None:
+            self.spawn(self._change(name, lambda item: (replace(item, failing_since=None), None)))
+
+    async def _note_failure(self, subscription_id: str, gone: bool) -> None:
+        if gone:
+            await self._disable(subscription_id, "The receiver answered 410 Gone.")
+            return
+        subscription = self.store.subscriptions.known(subscription_id)
+        if subscription is None:
+            # Removed while the attempt ran: what it left pending is buried too.
+            self.bury_if_removed(subscription_id)
+            return
+        if not subscription.enabled:
+            return
+        now = self.now()
+        if subscription.failing_since is None:
+            await self._change(
+                subscription_id,
+                lambda item: (replace(item, failing_since=now), None) if item.failing_since is None else None,
+            )
+        elif now - subscription.failing_since >= self.disable_after * 1000:
+            days = self.disable_after / 86_400
+            await self._disable(subscription_id, f"Every delivery failed for {days:g} days.")
+
+    async def _disable(self, subscription_id: str, reason: str) -> None:
+        now = self.now()
+
+        def decide(item: Subscription) -> tuple[Subscription, str | None] | None:
+            if not item.enabled:
+                return None
+            disabled = replace(item, enabled=False, disabled_reason=reason, updated_at=now)
+            return disabled, "subscription.disabled"
+
+        await self._change(subscription_id, decide)
+
+    async def _change(
+        self,
+        subscription_id: str,
+        decide: Callable[[Subscription], tuple[Subscription, str | None] | None],
+    ) -> None:
+        try:
+            await self.store.subscriptions.change(subscription_id, decide)
+        except Unavailable as error:
+            log.warning("subscription %s: its health is not recorded: %s", subscription_id, error.detail)
+
+    # --- removed subscriptions ---
+
+    def bury_if_removed(self, lane: str) -> None:
+        if not lane.startswith(LANE_OF_URL) and self.store.subscriptions.known(lane) is None:
+            self.spawn(self._bury(lane))
+
+    async def _bury(self, lane: str) -> None:
+        """In steps: a million waiting deliveries must not hold the writer."""
+        while await self.store.deliveries.bury(lane, BURY_STEP) and not self.stopping:
+            await asyncio.sleep(0)
+        gone = self._lanes.pop(lane, None)
+        if gone is not None:
+            self.in_memory -= gone.weight

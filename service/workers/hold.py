@@ -1,0 +1,93 @@
+"""Hold the stream of a provider that never calls back, and make the events that it does not send."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from service.core.points import Point
+from service.core.task import Status as S
+from service.core.task import Task, Update, failure
+from service.core.transitions import Timing, apply, unconfirmed
+from service.ports import (
+    Accepted,
+    Busy,
+    Callback,
+    Provider,
+    ProviderReply,
+    Rejected,
+    Sender,
+    Store,
+    SubmitNotSent,
+    SubmitUnclear,
+)
+from service.workers.retry import stubborn
+
+log = logging.getLogger("callbridge.hold")
+NO_CALLBACK = Callback("", "")
+# Subscribers hear of progress at most once a second.
+PROGRESS_GAP = 1.0
+GiveBack = Callable[[Task, float | None, str], Awaitable[None]]
+
+
+class Holder:
+    def __init__(self, store: Store, sender: Sender, timing: Timing) -> None:
+        self.store = store
+        self.sender = sender
+        self.timing = timing
+
+    async def hold(self, provider: Provider, task: Task, give_back: GiveBack) -> None:
+        """From the request to the finishing event. Never sent again by itself."""
+        chunks = self.sender.stream(provider.submit_request(task, NO_CALLBACK))
+        try:
+            reply = await anext(chunks)
+            assert isinstance(reply, ProviderReply)
+        except SubmitNotSent as error:
+            await give_back(task, None, str(error))
+            return
+        except SubmitUnclear as error:
+            await self._change(task, Update(S.FAILED, error=interrupted(str(error))))
+            return
+        if reply.status != 200:
+            await self._refused(provider, task, reply, give_back)
+            return
+        await self._change(task, Update(S.SUBMITTED))
+        await self._follow(provider, task, chunks)
+
+    async def _refused(self, provider: Provider, task: Task, reply: ProviderReply, give_back: GiveBack) -> None:
+        match provider.read_answer(task, NO_CALLBACK, reply):
+            case Busy(retry_after):
+                await give_back(task, retry_after, "busy")
+            case Rejected(error):
+                await self._change(task, Update(S.FAILED, error=error))
+            case Accepted(update):
+                await self._change(task, update)
+            case answer:
+                await self.store.tasks.change(Point.HOLD, task.id, unconfirmed(answer.reason, self.timing))
+
+    async def _follow(self, provider: Provider, task: Task, chunks: object) -> None:
+        reader = provider.stream_reader(task)
+        loop = asyncio.get_running_loop()
+        told_at = 0.0
+        complete = True
+        try:
+            async with asyncio.timeout(self.timing.task_deadline):
+                async for chunk in chunks:  # type: ignore[attr-defined]
+                    progress = reader.feed(chunk)
+                    if progress is not None and loop.time() - told_at >= PROGRESS_GAP:
+                        told_at = loop.time()
+                        await self._change(task, progress)
+        except (SubmitUnclear, SubmitNotSent, TimeoutError) as error:
+            log.warning("task %s: its stream broke: %s", task.id, str(error) or "deadline")
+            complete = False
+        # Pictures of several megabytes are decoded and written: not in the loop.
+        finish = await stubborn(lambda: asyncio.to_thread(reader.finish, complete))
+        await self._change(task, finish)
+
+    async def _change(self, task: Task, update: Update) -> None:
+        await stubborn(lambda: self.store.tasks.change(Point.HOLD, task.id, apply(update, self.timing)))
+
+
+def interrupted(reason: str) -> dict[str, object]:
+    return failure(
+        "stream_interrupted", f"The provider's stream broke ({reason}); it may have charged. Resubmit to try again."
+    )

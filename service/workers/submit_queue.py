@@ -1,0 +1,221 @@
+"""What waits for one provider account: taken in turn, sent once, and recorded whatever the answer is."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from service.core.errors import CallbridgeError, Unavailable
+from service.core.points import Point
+from service.core.task import Task
+from service.core.transitions import Timing, apply, given_back, rejected, unconfirmed
+from service.flows.callbacks import Callbacks
+from service.flows.receive import LARGE
+from service.ports import (
+    Accepted,
+    Answer,
+    Busy,
+    Callback,
+    Provider,
+    ProviderReply,
+    Rejected,
+    Sender,
+    Store,
+    SubmitNotSent,
+    SubmitUnclear,
+    Unclear,
+)
+from service.workers.hold import Holder
+from service.workers.retry import stubborn
+
+log = logging.getLogger("callbridge.submit")
+
+BUSY_PAUSE = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
+
+class ProviderQueue:
+    """What waits for one provider account. The rows are the queue; this only takes them in turn."""
+
+    def __init__(
+        self,
+        store: Store,
+        provider: Provider,
+        sender: Sender,
+        callbacks: Callbacks,
+        timing: Timing,
+        holder: Holder,
+    ) -> None:
+        self.store = store
+        self.provider = provider
+        self.sender = sender
+        self.callbacks = callbacks
+        self.timing = timing
+        self.holder = holder
+        self._wake = asyncio.Event()
+        self._nothing_waits = False
+        self._paused_until = 0.0
+        self._pause = FIRST_PAUSE
+        self._last_owner = ""
+        self._sending: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.create_task(self._run(), name=f"submit {self.provider.name}")
+
+    @property
+    def alive(self) -> bool:
+        return self._loop is not None and not self._loop.done()
+
+    def wake(self, fresh: bool) -> None:
+        if fresh:
+            self._nothing_waits = False
+        if not self._nothing_waits:
+            self._wake.set()
+
+    async def stop(self, patience: float) -> None:
+        """Requests in hand may end; what is cut counts as perhaps sent at the next start."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait({self._loop, *self._sending}, timeout=patience)
+        for sending in self._sending:
+            sending.cancel()
+
+    async def _run(self) -> None:
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._sleep_while_paused()
+            try:
+                await self._take_turns()
+            except CallbridgeError as error:
+                log.warning("%s: the queue stands still: %s", self.provider.name, error.detail)
+                await asyncio.sleep(1)
+                self._wake.set()
+
+    async def _sleep_while_paused(self) -> None:
+        loop = asyncio.get_running_loop()
+        while (rest := self._paused_until - loop.time()) > 0:
+            await asyncio.sleep(rest)
+
+    async def _take_turns(self) -> None:
+        """One task of each owner in turn, so that a large batch of one delays nobody else."""
+        while True:
+            self._nothing_waits = True
+            owners = await self.store.tasks.queued_owners(self.provider.name)
+            if not owners:
+                return
+            self._nothing_waits = False
+            room = await self._room()
+            if room <= 0 or self._paused_until > asyncio.get_running_loop().time():
+                return
+            owner = next((name for name in owners if name > self._last_owner), owners[0])
+            self._last_owner = owner
+            share = max(1, room // len(owners)) if len(owners) > 1 else room
+            for task in await self._claim(owner, share):
+                sending = asyncio.create_task(self._send(task))
+                self._sending.add(sending)
+                sending.add_done_callback(self._sending.discard)
+
+    async def _room(self) -> int:
+        most = self.provider.max_inflight
+        return most - await self.store.tasks.at_provider(self.provider.name, most)
+
+    async def _claim(self, owner: str, limit: int) -> list[Task]:
+        taking = asyncio.ensure_future(
+            self.store.tasks.claim_queued(self.provider.name, owner, limit, self.timing.now())
+        )
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The service stops: what was just taken is not sent, and must not count as perhaps sent.
+            with suppress(CallbridgeError):
+                for task in await taking:
+                    await self.store.tasks.change(Point.GIVE_BACK, task.id, given_back)
+            raise
+
+    async def _send(self, task: Task) -> None:
+        try:
+            if self.provider.streams(task):
+                await self.holder.hold(self.provider, task, self._give_back)
+            else:
+                await self._submit(task)
+        except (Unavailable, OSError) as error:
+            # The store does not take the answer: after a restart the task counts as perhaps sent, which is true.
+            log.error("task %s: its submit could not be recorded: %s", task.id, error)
+        except Exception:
+            log.exception("task %s: its submit met an unknown fault", task.id)
+            # It must not hold a place at the provider until its deadline.
+            with suppress(Unavailable):
+                await self._record(task, Unclear("The service met a fault while it sent this task."))
+        self.wake(fresh=False)
+
+    async def _submit(self, task: Task) -> None:
+        callback = self.callbacks.of(task)
+        answer: Answer
+        try:
+            reply = await self.sender.send(self.provider.submit_request(task, callback))
+            answer = await self._read(task, callback, reply)
+        except SubmitNotSent as error:
+            await self._give_back(task, None, str(error))
+            return
+        except SubmitUnclear as error:
+            answer = Unclear(str(error))
+        await self._record(task, answer)
+
+    async def _read(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
+        async def read() -> Answer:
+            if len(reply.body) > LARGE:
+                return await asyncio.to_thread(self.provider.read_answer, task, callback, reply)
+            return self.provider.read_answer(task, callback, reply)
+
+        # An answer may hold a picture inline, which goes to the disk.
+        return await stubborn(read)
+
+    async def _record(self, task: Task, answer: Answer) -> None:
+        name = Point.SUBMIT_ANSWER
+        match answer:
+            case Accepted(update):
+                self._pause = FIRST_PAUSE
+                await stubborn(lambda: self.store.tasks.change(name, task.id, apply(update, self.timing)))
+            case Busy(retry_after):
+                await self._give_back(task, retry_after if retry_after is not None else BUSY_PAUSE, "busy")
+            case Rejected(error):
+                await stubborn(lambda: self.store.tasks.change(name, task.id, rejected(error, self.timing)))
+            case Unclear(reason):
+                log.warning("task %s: no clear answer to its submit: %s", task.id, reason)
+                await stubborn(lambda: self.store.tasks.change(name, task.id, unconfirmed(reason, self.timing)))
+
+    async def _give_back(self, task: Task, pause: float | None, why: str) -> None:
+        """The provider surely does not have it: back to the queue, which pauses. No failure."""
+        if pause is None:
+            pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        log.info("%s does not take tasks (%s): next try in %.1f s", self.provider.name, why, pause)
+        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause)
+        await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back))
+        self._nothing_waits = False
+        self._wake.set()
+
+
+class SubmitQueues:
+    """One queue for each provider account."""
+
+    def __init__(self, queues: Sequence[ProviderQueue]) -> None:
+        self._queues = {queue.provider.name: queue for queue in queues}
+
+    def wake(self, provider: str, *, fresh: bool = False) -> None:
+        """Something came into the queue (`fresh`) or left the provider."""
+        if provider in self._queues:
+            self._queues[provider].wake(fresh)
+
+    @property
+    def alive(self) -> bool:
+        return all(queue.alive for queue in self._queues.values())
+
+    def start(self) -> None:
+        for queue in self._queues.values():
+            queue.start()
+
+    async def stop(self, patience: float) -> None:
+        await asyncio.gather(*(queue.stop(patience) for queue in self._queues.values()))

@@ -1,0 +1,148 @@
+"""Ask the provider about open tasks without news: the one place that polls, once for all subscribers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+
+from msgspec.structs import replace
+
+from service.core.errors import CallbridgeError, Unavailable
+from service.core.points import Point
+from service.core.task import Status as S
+from service.core.task import Task, Update
+from service.core.transitions import NOTHING, SOON, Decision, Timing, apply, fail, next_check
+from service.flows.callbacks import Callbacks
+from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+
+log = logging.getLogger("callbridge.sweep")
+# Questions to one provider account: five a second leave room for the submits.
+BUDGET_GAP = 0.2
+ROUND = 50
+HISTORY_PAGES = 3
+
+
+class Sweeper:
+    def __init__(
+        self,
+        store: Store,
+        providers: Mapping[str, Provider],
+        sender: Sender,
+        callbacks: Callbacks,
+        timing: Timing,
+    ) -> None:
+        self.store = store
+        self.providers = providers
+        self.sender = sender
+        self.callbacks = callbacks
+        self.timing = timing
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._sweep(name), name=f"sweep {name}") for name in self.providers]
+        self._tasks.append(asyncio.create_task(self._give_up(), name="deadlines"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        return not any(task.done() for task in self._tasks)
+
+    async def _sweep(self, name: str) -> None:
+        while True:
+            try:
+                due = await self.store.tasks.due_checks(name, self.timing.now(), ROUND)
+                await self._round(self.providers[name], due)
+            except CallbridgeError as error:
+                log.warning("the sweep waits: %s", error.detail)
+                due = []
+            if not due:
+                await self._rest(self.store.tasks.next_check(name))
+
+    async def _round(self, provider: Provider, due: list[Task]) -> None:
+        """Paced, but side by side: a question without an answer holds up nobody."""
+        async with asyncio.TaskGroup() as asking:
+            for task in due:
+                asking.create_task(self._ask(provider, task))
+                await asyncio.sleep(BUDGET_GAP)
+
+    async def _rest(self, moment: Awaitable[int | None]) -> None:
+        """Until the next one is due, and never longer than until a task that came meanwhile may be."""
+        longest = min(self.timing.sweep_after / 4, self.timing.task_deadline / 4, SOON)
+        try:
+            wake = await moment
+        except CallbridgeError:
+            wake = None
+        rest = longest if wake is None else (wake - self.timing.now()) / 1000
+        # A moment that has passed came between the two questions; it can wait as what is new can.
+        await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
+
+    async def _ask(self, provider: Provider, task: Task) -> None:
+        try:
+            found = await self._news(provider, task)
+            if found is not None:
+                await self.store.tasks.change(Point.SWEEP, task.id, apply(found, self.timing, attempt=task.attempts))
+            await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, self._later)
+        except Unavailable as error:
+            log.warning("task %s: its sweep could not be recorded: %s", task.id, error.detail)
+        except Exception:
+            log.exception("task %s: asking the provider met an unknown fault", task.id)
+
+    async def _news(self, provider: Provider, task: Task) -> Update | None:
+        try:
+            if task.provider_task_id:
+                return await self._fetch(provider, task)
+            return await self._search_history(provider, task)
+        except (SubmitNotSent, SubmitUnclear) as error:
+            log.info("task %s: the provider could not be asked: %s", task.id, error)
+            return None
+
+    def _later(self, task: Task) -> Decision:
+        if task.finished:
+            return NOTHING
+        return ((replace(task, check_at=next_check(task, self.timing), checks=task.checks + 1), None),)
+
+    async def _fetch(self, provider: Provider, task: Task) -> Update | None:
+        request = provider.fetch_request(task)
+        if request is None:
+            return None
+        return provider.read_fetch(task, await self.sender.send(request))
+
+    async def _search_history(self, provider: Provider, task: Task) -> Update | None:
+        """For a task whose submit answer was lost: our callback address in the account's history names it."""
+        callback = self.callbacks.of(task)
+        for page in range(1, HISTORY_PAGES + 1):
+            request = provider.history_request(task, page)
+            if request is None:
+                return None
+            found = provider.find_in_history(task, callback, await self.sender.send(request))
+            if found is not None:
+                return found
+            await asyncio.sleep(BUDGET_GAP)
+        return None
+
+    async def _give_up(self) -> None:
+        while True:
+            try:
+                late = await self.store.tasks.overdue(self.timing.now(), ROUND)
+                for task in late:
+                    await self.store.tasks.change(Point.DEADLINE, task.id, self._too_late)
+            except CallbridgeError as error:
+                log.warning("deadlines wait: %s", error.detail)
+                late = []
+            if not late:
+                await self._rest(self.store.tasks.next_deadline())
+
+    def _too_late(self, task: Task) -> Decision:
+        if task.finished or task.deadline_at > self.timing.now():
+            return NOTHING
+        if task.status is S.UNCONFIRMED:
+            code = "submission_unconfirmed"
+            text = "No answer to the submit came, and no callback; the provider may have charged for it."
+        elif task.status is S.QUEUED:
+            code, text = "deadline_exceeded", "The provider did not take the task in time."
+        else:
+            code, text = "deadline_exceeded", "The provider did not finish the task in time."
+        return fail(code, text, self.timing, by_us=True)(task)
