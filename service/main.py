@@ -13,6 +13,7 @@ from service.core.delivery import Delivery
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import now_ms
 from service.core.transitions import Timing
+from service.environment import SettingsError, WrongSetting
 from service.files.folder import MediaFolder
 from service.flows.callbacks import Callbacks
 from service.flows.hub import Hub
@@ -67,14 +68,14 @@ class Bridge:
         self.providers = build_providers(settings, self.media)
         self.sender = HttpSender()
         self.client = Client(
-            allow_private=settings.allow_private_targets,
+            allow_private=settings.private_targets.everything,
             connect_timeout=CONNECT_SECONDS,
             # Lanes of many subscriptions may share a host: their connections are kept too.
             max_idle_per_origin=512,
             resolver=Lookups(),
         )
         outlet = WebhookOutlet(
-            self.client, allow_private=settings.allow_private_targets, timeout=settings.delivery_timeout
+            self.client, allow_private=settings.private_targets.everything, timeout=settings.delivery_timeout
         )
         self.hub = Hub()
         self.timing = timing
@@ -191,7 +192,9 @@ def build_providers(settings: Settings, media: MediaFolder) -> dict[str, Provide
 
 async def serve(settings: Settings, kill_point: Callable[[str], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
-    store = await open_store(settings.database_path, kill_point)
+    if settings.sqlite_path is None:
+        raise SettingsError([WrongSetting("DATABASE_URL", "PostgreSQL is not part of this version yet")])
+    store = await open_store(settings.sqlite_path, kill_point)
     bridge = Bridge(settings, store)
     await bridge.start()
     calm_collector()

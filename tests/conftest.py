@@ -185,7 +185,8 @@ def environment(sandbox: str, folder: Path, port: int) -> dict[str, str]:
 async def running(env: dict[str, str], kill_point: Callable[[str], None] | None = None) -> AsyncIterator[Service]:
     """The service in this loop, on a real socket and a real file; stopped as SIGTERM stops it."""
     settings = load_settings(env)
-    store = await open_store(settings.database_path, kill_point)
+    assert settings.sqlite_path
+    store = await open_store(settings.sqlite_path, kill_point)
     bridge = Bridge(settings, store)
     await bridge.start()
     server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close, stop_seconds=3)

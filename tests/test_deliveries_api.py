@@ -260,7 +260,7 @@ async def test_what_was_not_delivered_is_delivered_after_a_restart(env: dict, su
 
 async def test_what_a_restart_tells_stands_behind_what_waited_before(env: dict, subscriber: Subscriber) -> None:
     moves = ("task.queued", "task.unconfirmed")
-    store = await open_store(load_settings(env).database_path)
+    store = await open_store(load_settings(env).sqlite_path or "")
     await store.subscriptions.add(a_subscription(url=subscriber.url, events=moves))
     await sent(store, created_at=now_ms(), deadline_at=now_ms() + 60_000)
     await store.close()

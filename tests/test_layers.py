@@ -8,10 +8,13 @@ import pytest
 
 SERVICE = Path(__file__).parents[1] / "service"
 INNER = {"ports", "wire", "core"}
+SETTINGS = {"environment", "settings"}
 # What each part may see of the others. A part is a folder or a file of service/.
 MAY_SEE = {
     "core": set(),
-    "settings": set(),
+    "environment": {"core"},
+    "settings": {"environment", "core"},
+    "command": SETTINGS,
     "server": set(),
     "wire": {"core"},
     "ports": {"core"},
@@ -23,7 +26,20 @@ MAY_SEE = {
     "providers": INNER,
     "outlets": {"net"} | INNER,
     "web": {"flows", "settings"} | INNER,
-    "main": {"web", "flows", "workers", "store", "files", "providers", "outlets", "net", "settings", "server"} | INNER,
+    "main": {
+        "web",
+        "flows",
+        "workers",
+        "store",
+        "files",
+        "providers",
+        "outlets",
+        "net",
+        "environment",
+        "settings",
+        "server",
+    }
+    | INNER,
 }
 # `tools` are applications of their own; nothing in the service imports them (test below).
 ANYTHING = {"__main__", "__init__", "tools"}

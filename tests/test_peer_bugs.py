@@ -22,7 +22,8 @@ from starlette.responses import Response
 from service import server
 from service.core.delivery import KEPT_ATTEMPTS, Attempt
 from service.core.errors import Unauthorized
-from service.settings import ApiKey, SettingsError, load_settings
+from service.environment import SettingsError
+from service.settings import ApiKey, load_settings
 from service.web.auth import Keys
 from tests.conftest import PATIENCE, Service, Subscriber, running, txt2img
 from tests.store_contract import NOW, a_subscription, deliveries

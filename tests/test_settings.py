@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from service.settings import Settings, SettingsError, load_settings
+from service.core.targets import PrivateTargets
+from service.environment import SettingsError
+from service.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 KEY = "0123456789abcdef0123456789abcdef"
-OPEN = {"HOST": "0.0.0.0", "SECRET_KEY": KEY, "API_KEYS": "alice:alice-key"}
+ALICE_KEY = "alice-key-of-20-chars"
+OPEN = {"HOST": "0.0.0.0", "SECRET_KEY": KEY, "API_KEYS": f"alice:{ALICE_KEY}"}
 # What the platforms set, not the person.
 PLATFORM = {"DYNO", "HEROKU_APP_DEFAULT_DOMAIN_NAME", "HEROKU_APP_NAME", "FLY_APP_NAME"}
 
@@ -73,6 +76,9 @@ def test_the_readme_lists_the_same_settings_with_the_same_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("HOST", "0.0.0.0:8000"),
+        ("HOST", "::1:80:x"),
+        ("HOST", "http://0.0.0.0"),
         ("PORT", "eighty"),
         ("PORT", "70000"),
         ("PUBLIC_URL", "bridge.example.com"),
@@ -83,15 +89,23 @@ def test_the_readme_lists_the_same_settings_with_the_same_defaults() -> None:
         ("API_KEYS", "alice:key:root"),
         ("API_KEYS", "alice:same,bob:same"),
         ("API_KEYS", ","),
+        ("API_KEYS", "alice:schlüssel"),
+        ("API_KEYS", "alice:two words"),
+        ("API_KEYS", f"alice:{'a' * 600}"),
+        ("PIAPI_API_KEY", "two words"),
+        ("MODELSLAB_API_KEY", "schlüssel"),
         ("DATABASE_URL", "mysql://host/db"),
-        ("DATABASE_URL", "postgres://host/db"),
+        ("DATABASE_URL", "postgres://host:port/db"),
+        ("DATABASE_URL", "postgres://host"),
         ("DATABASE_URL", "sqlite:///:memory:"),
         ("PIAPI_BASE_URL", "ftp://example.com"),
         ("PIAPI_LLM_BASE_URL", "https://example.com?a=b"),
         ("MODELSLAB_BASE_URL", "nothing"),
         ("PIAPI_MAX_INFLIGHT", "0"),
         ("MODELSLAB_MAX_INFLIGHT", "1.5"),
-        ("ALLOW_PRIVATE_TARGETS", "perhaps"),
+        ("ALLOW_PRIVATE_TARGETS", "10.0.0.1/8"),
+        ("ALLOW_PRIVATE_TARGETS", "n8n,true"),
+        ("ALLOW_PRIVATE_TARGETS", "http://n8n"),
         ("RETRY_SCHEDULE", "5,soon"),
         ("RETRY_SCHEDULE", "5,-1"),
         ("DELIVERY_TIMEOUT", "0"),
@@ -102,12 +116,32 @@ def test_the_readme_lists_the_same_settings_with_the_same_defaults() -> None:
         ("RETENTION_DAYS", "0"),
         ("RATE_LIMIT", "-1"),
         ("DISABLE_AFTER", "0"),
+        ("MAX_SUBSCRIPTIONS", "0"),
+        ("WEB_CONCURRENCY", "two"),
+        ("ALLOW_EPHEMERAL_DISK", "perhaps"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "loud"),
+        ("RESULTS_URL", "ftp://host/folder"),
+        ("RESULTS_URL", "s3:///prefix"),
+        ("RESULTS_URL", "file://"),
+        ("RESULTS_URL", "s3://key:secret@bucket"),
+        ("MAX_RESULT_BYTES", "1.5"),
+        ("COPY_RETRY_SCHEDULE", "1;2"),
     ],
 )
 def test_a_wrong_value_stops_the_start_by_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: ") as refused:
         load_settings({name: value})
-    assert refused.value.name == name
+    assert [wrong.name for wrong in refused.value.wrong] == [name]
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    given = {"PORT": "x", "API_KEYS": "y", "RETRY_SCHEDULE": "z", "HOST": "0.0.0.0:80", "DYNO": "web.1"}
+    with pytest.raises(SettingsError) as refused:
+        load_settings(given)
+    named = [wrong.name for wrong in refused.value.wrong]
+    assert sorted(named) == ["API_KEYS", "DATABASE_URL", "HOST", "PORT", "RETRY_SCHEDULE"]
+    assert len(str(refused.value).splitlines()) == len(named)
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "API_KEYS"])
@@ -125,9 +159,13 @@ def test_on_loopback_a_key_is_made_for_the_run() -> None:
 
 
 def test_no_secret_is_in_the_repr_of_the_settings() -> None:
-    secrets = {"PIAPI_API_KEY": "piapi-secret", "MODELSLAB_API_KEY": "modelslab-secret"}
+    secrets = {
+        "PIAPI_API_KEY": "piapi-secret",
+        "MODELSLAB_API_KEY": "modelslab-secret",
+        "DATABASE_URL": "postgres://me:pg-secret@host/db",
+    }
     shown = repr(load_settings(OPEN | secrets)) + repr(load_settings({}))
-    for secret in (KEY, "alice-key", "piapi-secret", "modelslab-secret", str(load_settings({}).made_key)):
+    for secret in (KEY, ALICE_KEY, "piapi-secret", "modelslab-secret", "pg-secret", str(load_settings({}).made_key)):
         assert secret not in shown
     assert "made_key" not in shown
 
@@ -164,3 +202,48 @@ def test_blanks_around_names_and_keys_are_no_part_of_them() -> None:
     # No client could send a key that starts with a blank.
     keys = load_settings({"API_KEYS": " alice : alice-key , ops:ops-key: admin "}).api_keys
     assert [(key.name, key.key, key.admin) for key in keys] == [("alice", "alice-key", False), ("ops", "ops-key", True)]
+
+
+def test_off_loopback_a_short_key_is_refused() -> None:
+    load_settings({"API_KEYS": "a:b"})
+    with pytest.raises(SettingsError, match=r"^API_KEYS: the key of 'a' must have 16"):
+        load_settings(OPEN | {"API_KEYS": "a:b"})
+
+
+def test_a_dyno_with_sqlite_is_refused_unless_its_disk_may_be_lost() -> None:
+    dyno = {"DYNO": "web.1"}
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: .*ALLOW_EPHEMERAL_DISK"):
+        load_settings(dyno)
+    load_settings(dyno | {"ALLOW_EPHEMERAL_DISK": "true"})
+    load_settings(dyno | {"DATABASE_URL": "postgres://me:secret@host:5432/db"})
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///callbridge.db", "callbridge.db"),
+        ("sqlite:////data/a b.db", "/data/a b.db"),
+        ("postgres://host/db", None),
+        ("postgresql://me:p%40ss@host:5432/db?sslmode=require", None),
+        ("postgresql:///db?host=/run/postgresql", None),
+    ],
+)
+def test_a_database_is_a_file_or_a_postgresql_server(url: str, path: str | None) -> None:
+    assert load_settings({"DATABASE_URL": url}).sqlite_path == path
+
+
+def test_private_targets_are_all_none_or_those_that_are_listed() -> None:
+    def targets(value: str) -> PrivateTargets:
+        return load_settings({"ALLOW_PRIVATE_TARGETS": value}).private_targets
+
+    assert targets("") == targets("false") == PrivateTargets()
+    assert targets("true").allows_host("anything")
+    assert targets("true").allows_address("10.0.0.1")
+    listed = targets("N8N, hooks.example.internal,10.0.0.0/8,192.168.1.7,fd00::/8")
+    assert listed.allows_host("n8n")
+    assert listed.allows_host("Hooks.example.internal.")
+    assert not listed.allows_host("other")
+    for address in ("10.1.2.3", "::ffff:10.1.2.3", "192.168.1.7", "fd00::1"):
+        assert listed.allows_address(address)
+    for address in ("192.168.1.8", "127.0.0.1", "fe80::1", "n8n"):
+        assert not listed.allows_address(address)

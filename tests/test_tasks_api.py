@@ -203,7 +203,7 @@ async def test_a_preference_that_cannot_be_applied_is_ignored(service: Service, 
 
 
 async def test_a_longer_wait_is_cut_to_120_and_on_heroku_to_25(env: dict) -> None:
-    for platform, applied in (({}, "wait=120"), ({"DYNO": "web.1"}, "wait=25")):
+    for platform, applied in (({}, "wait=120"), ({"DYNO": "web.1", "ALLOW_EPHEMERAL_DISK": "true"}, "wait=25")):
         async with running(env | platform) as service:
             answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": "wait=500"})
             assert answer.headers["preference-applied"] == applied

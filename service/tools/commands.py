@@ -1,0 +1,37 @@
+"""The verbs of `python -m service` that are not the service itself."""
+
+import sys
+
+import click
+
+from service.command import log_to_stderr
+
+
+@click.command(help="Be the pretend PiAPI and ModelsLab, for trying without a key.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=9000, show_default=True)
+def sandbox(host: str, port: int) -> None:
+    from service.tools.sandbox.app import run
+
+    log_to_stderr()
+    run(host, port)
+
+
+@click.command(help="Show the main job, step by step, with pretend providers.")
+@click.option("--keep", is_flag=True, help="Leave it running to look at, until Ctrl-C.")
+@click.pass_context
+def demo(context: click.Context, keep: bool) -> None:
+    from service.tools.demo.run import main as run
+
+    context.exit(run(keep))
+
+
+@click.command(help="Kill the service at every commit point: is anything lost?")
+@click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
+@click.option("--seed", type=int, help="The same orders and moods again; else a new one, which is printed.")
+@click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
+def drill(random_kills: int, seed: int | None, points: str) -> None:
+    from service.tools.drill.command import run_drill
+
+    if not run_drill(random_kills, seed, points):
+        sys.exit(1)
