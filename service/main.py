@@ -15,11 +15,15 @@ from service.core.times import now_ms
 from service.core.transitions import Timing
 from service.environment import SettingsError, WrongSetting
 from service.files.folder import MediaFolder
+from service.flows.browse import Browser
 from service.flows.callbacks import Callbacks
+from service.flows.cancel import Canceler
+from service.flows.check import TaskChecker
 from service.flows.hub import Hub
 from service.flows.receive import Receiver
 from service.flows.submit import Submitter
 from service.flows.subscribe import Subscriber
+from service.flows.wait import FinishWaiter
 from service.net.http1 import Client
 from service.net.lookups import Lookups
 from service.net.provider_client import HttpSender
@@ -53,6 +57,8 @@ log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
 LAST_REQUESTS = 8.0
 CONNECT_SECONDS = 10.0
+# Seconds for `Prefer: wait`; Heroku's router ends a request without a byte for 30 s.
+LONGEST_WAIT, HEROKU_WAIT = 120, 25
 # A disk or a name server that hangs must not keep the process: what is not acknowledged is done at the next start.
 STOP_SECONDS = 24.0
 
@@ -89,38 +95,29 @@ class Bridge:
             ]
         )
         self.submitter = Submitter(
-            store, self.providers, callbacks, timing, partial(self.submit_queues.wake, fresh=True)
+            store,
+            TaskChecker(self.providers, outlet),
+            callbacks,
+            timing,
+            partial(self.submit_queues.wake, fresh=True),
         )
         self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing)
         self.tidier = Tidier(store, settings.retention_days, self.media.tidy)
         keys = Keys(settings.api_keys, settings.rate_limit)
-        events = EventRoutes(store, self.hub, keys, tokens)
-        public = PublicRoutes(store, self.media, catalog(), __version__, self.troubles)
-        tasks = TaskRoutes(
-            store,
-            self.submitter,
-            self.providers,
-            self.sender,
-            outlet,
-            self.hub,
-            timing,
-            settings.max_body_bytes,
-            settings.on_heroku,
-            set(),
-        )
+        browser = Browser(store)
+        waiter = FinishWaiter(store, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
+        canceler = Canceler(store, self.providers, self.sender, timing)
         subscriber = Subscriber(store, self.dispatcher)
-        subscriptions = SubscriptionRoutes(store, subscriber, outlet, tokens, settings.max_body_bytes)
-        deliveries = DeliveryRoutes(store, self.dispatcher)
+        max_body = settings.max_body_bytes
         self.app: ASGIApp = create_app(
             Door(Receiver(store, self.providers, tokens, timing), settings.max_webhook_bytes, audit),
             keys,
-            [*events.open_routes(), *public.routes()],
             [
-                *tasks.routes(),
-                *events.routes(),
-                *subscriptions.routes(),
-                *deliveries.routes(),
-                *public.keyed_routes(),
+                *TaskRoutes(browser, self.submitter, canceler, waiter, max_body).endpoints(),
+                *EventRoutes(store, browser, self.hub, keys, tokens).endpoints(),
+                *SubscriptionRoutes(store, browser, subscriber, outlet, tokens, max_body).endpoints(),
+                *DeliveryRoutes(store, browser, self.dispatcher).endpoints(),
+                *PublicRoutes(store, self.media, catalog(), __version__, self.troubles).endpoints(),
             ],
         )
 

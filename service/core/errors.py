@@ -63,6 +63,10 @@ class Conflict(CallbridgeError):
     code, status, title = "conflict", 409, "In conflict with the present state"
 
 
+class UnknownCursor(CallbridgeError):
+    code, status, title = "unknown_cursor", 409, "The cursor is not known"
+
+
 class PayloadTooLarge(CallbridgeError):
     code, status, title = "payload_too_large", 413, "The request is too large"
 
@@ -89,3 +93,8 @@ class RateLimited(CallbridgeError):
 
 class Unavailable(CallbridgeError):
     code, status, title = "unavailable", 503, "Not available at the moment"
+
+
+def bad_query(name: str, detail: str) -> ValidationFailed:
+    """A query parameter that cannot be used; `detail` goes on from its name: "must be …"."""
+    return ValidationFailed(f"The query is invalid: {name} {detail}.", faults=(Fault(f"?{name}", detail),))

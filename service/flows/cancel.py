@@ -1,6 +1,7 @@
 """Cancel a task: here at once, at the provider where it can be asked."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from service.core.errors import Conflict, NotFound
@@ -13,22 +14,28 @@ from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 log = logging.getLogger("callbridge.cancel")
 
 
-async def cancel(store: Store, provider: Provider | None, sender: Sender, timing: Timing, task: Task) -> Task:
-    """Raises Conflict when it is finished. A result that arrives later still counts: it was paid for."""
-    if task.finished:
-        raise Conflict(f"The task is {task.status} already.")
-    warning = await _ask(provider, sender, task)
+class Canceler:
+    def __init__(self, store: Store, providers: Mapping[str, Provider], sender: Sender, timing: Timing) -> None:
+        self.store = store
+        self.providers = providers
+        self.sender = sender
+        self.timing = timing
 
-    changed = await store.tasks.change(Point.CANCEL, task.id, canceled(warning, timing))
-    if changed is None:
-        raise NotFound("There is no such task.")
-    return changed
+    async def cancel(self, task: Task) -> Task:
+        """Raises Conflict when it is finished. A result that arrives later still counts: it was paid for."""
+        if task.finished:
+            raise Conflict(f"The task is already {task.status}.")
+        warning = await _ask(self.providers.get(task.provider), self.sender, task)
+        changed = await self.store.tasks.change(Point.CANCEL, task.id, canceled(warning, self.timing))
+        if changed is None:
+            raise NotFound("There is no such task.")
+        return changed
 
 
 def canceled(warning: str | None, timing: Timing) -> Decide:
     def decide(task: Task) -> Decision:
         if task.finished:
-            raise Conflict(f"The task is {task.status} already.")
+            raise Conflict(f"The task is already {task.status}.")
         told = warning
         if told is None and task.status is S.QUEUED and task.sent_at is not None:
             told = f"The task was just being sent to {task.provider}; it may run to its end and be charged."

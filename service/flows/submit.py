@@ -1,65 +1,76 @@
 """Accept a task, write it down, hand it to its provider's queue."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from service.core.errors import Conflict, NotFound, ProviderNotConfigured
+from service.core.errors import Conflict, NotFound
 from service.core.ids import new_id
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import Decision, Timing, tell
 from service.flows.callbacks import Callbacks
-from service.ports import Idempotency, Provider, Store
+from service.flows.check import TaskChecker, not_configured
+from service.ports import Idempotency, Store
 
 
 class Submitter:
     def __init__(
         self,
         store: Store,
-        providers: Mapping[str, Provider],
+        checker: TaskChecker,
         callbacks: Callbacks,
         timing: Timing,
         wake: Callable[[str], None],
     ) -> None:
         """`wake` is called with a provider's name when one of its tasks was stored as queued."""
         self.store = store
-        self.providers = providers
+        self.checker = checker
         self.callbacks = callbacks
         self.timing = timing
         self._wake = wake
+        self._storing: set[tuple[str, str]] = set()
 
-    async def accept(self, owner: str, body: dict[str, Any], idempotency: Idempotency | None) -> tuple[Task, bool]:
-        """`body` has passed schemas/api/task.submit.json. Raises ValidationFailed, ProviderNotConfigured, …"""
-        provider = self.providers.get(body["provider"])
-        if provider is None:
-            raise ProviderNotConfigured(
-                f"This installation has no key for {body['provider']}; set {body['provider'].upper()}_API_KEY."
-            )
-        config = body.get("config") or {}
-        warnings = provider.check(body["task_type"], body["model"], body["input"], config)
-        given, config = provider.without_ours(body["input"], config)
+    async def accept(self, owner: str, body: Any, idempotency: Idempotency | None) -> tuple[Task, bool]:
+        """Check and store a task; True: it is that of an earlier request with the same idempotency key.
+
+        Raises ValidationFailed, ProviderNotConfigured, IdempotencyMismatch, Conflict, Unavailable.
+        """
+        if idempotency is None:
+            return await self._store(owner, body, None)
+        in_use = owner, idempotency.key
+        if in_use in self._storing:
+            raise Conflict("A request with this Idempotency-Key is being stored; repeat it in a moment.", retry_after=1)
+        self._storing.add(in_use)
+        try:
+            return await self._store(owner, body, idempotency)
+        finally:
+            self._storing.discard(in_use)
+
+    async def _store(self, owner: str, body: Any, idempotency: Idempotency | None) -> tuple[Task, bool]:
+        checked = self.checker.check(body)
+        provider = checked.provider.name
         now = self.timing.now()
         task_id = new_id("tsk")
         task = Task(
             id=task_id,
             owner=owner,
-            provider=provider.name,
+            provider=provider,
             model=body["model"],
             task_type=body["task_type"],
-            input=given,
-            config=config,
+            input=checked.input,
+            config=checked.config,
             metadata=body.get("metadata") or {},
             callback_url=body.get("callback_url"),
             callback_events=tuple(body["callback_events"]) if body.get("callback_events") else None,
-            warnings=tuple(warnings),
+            warnings=tuple(checked.warnings),
             created_at=now,
             updated_at=now,
             deadline_at=now + int(self.timing.task_deadline * 1000),
             links=self.callbacks.links(task_id),
         )
         stored, replayed = await self.store.tasks.add(task, idempotency)
-        self._wake(provider.name)
+        self._wake(provider)
         return stored, replayed
 
     async def resubmit(self, task: Task) -> Task:
@@ -72,8 +83,8 @@ class Submitter:
             again = present.resubmitted(now, now + int(self.timing.task_deadline * 1000))
             return tell(present, again)
 
-        if task.provider not in self.providers:
-            raise ProviderNotConfigured(f"This installation has no key for {task.provider} any more.")
+        if task.provider not in self.checker.providers:
+            raise not_configured(task.provider)
         changed = await self.store.tasks.change(Point.RESUBMIT, task.id, decide)
         if changed is None:
             raise NotFound("There is no such task.")

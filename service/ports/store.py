@@ -4,7 +4,7 @@ from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -35,8 +35,19 @@ class Call(Struct, frozen=True):
     body: str | None = None
 
 
+T = TypeVar("T")
+
+
+class Rows(list[T]):
+    """The rows of one page; `more`: the page ended by the query's limit or bytes, and further rows exist."""
+
+    more = False
+
+
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
+    """`max_bytes`: the page ends after the row with which its stored bytes pass this, whatever the limit says."""
+
     owner: str | None
     status: str | None = None
     provider: str | None = None
@@ -44,11 +55,12 @@ class TaskQuery:
     metadata: Mapping[str, str] = field(default_factory=dict)
     before: str | None = None
     limit: int = 50
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """`after` and `up_to` bound the seq: after < seq <= up_to."""
+    """`after` and `up_to` bound the seq: after < seq <= up_to. `max_bytes` as in TaskQuery."""
 
     owner: str | None
     after: int = 0
@@ -56,6 +68,7 @@ class EventQuery:
     types: tuple[str, ...] | None = None
     task_id: str | None = None
     limit: int = 100
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,7 @@ class TaskStore(Protocol):
 
     async def get(self, task_id: str) -> Task | None: ...
 
-    async def find(self, query: TaskQuery) -> list[Task]:
+    async def find(self, query: TaskQuery) -> Rows[Task]:
         """Newest first."""
         ...
 

@@ -1,21 +1,27 @@
-"""The route table and what wraps it."""
+"""The ASGI application: callback doors first, then the route table built from the operations."""
 
 from collections.abc import Awaitable, Sequence
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Mount, Route, Router
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from service.core.errors import CallbridgeError
-from service.web.auth import Authenticated, Keys
+from service.core.errors import CallbridgeError, NotFound, bad_query
+from service.web.auth import Keys
 from service.web.door import PREFIX, Door
+from service.web.operations.operation import Endpoint, Handler, Operation
 from service.web.requests import ClientGone, on_client_gone
 from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault
 
+KEYED_PREFIX = "/v1/"
+
 
 class Application:
-    """Callbacks pass no middleware and no route table: each of those costs more than reading the call."""
+    """Callbacks pass no middleware and no route table: each of those costs more than reading the callback."""
 
     def __init__(self, door: Door, site: Starlette) -> None:
         self.door = door
@@ -27,28 +33,9 @@ class Application:
         return self.site(scope, receive, send)
 
 
-class Table(Router):
-    """A path with several routes: who comes with another method is told the methods of all of them."""
-
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().app(scope, receive, send)
-        except HTTPException as error:
-            if error.status_code == 405:
-                fitting = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
-                methods = {method for route in fitting if isinstance(route, Route) for method in route.methods or ()}
-                error.headers = {"Allow": ", ".join(sorted(methods))}
-            raise
-
-
-def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_routes: Sequence[Route]) -> Application:
-    """`keyed_routes` stand under /v1 and need an API key."""
-    routes: list[BaseRoute] = [
-        *open_routes,
-        Mount("/v1", app=Authenticated(Table(list(keyed_routes), redirect_slashes=False), keys)),
-    ]
+def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Sequence[BaseRoute] = ()) -> Application:
+    """`pages` come after the API's routes and check their callers themselves."""
     site = Starlette(
-        routes=routes,
         exception_handlers={
             CallbridgeError: on_callbridge_error,
             ClientGone: on_client_gone,
@@ -56,7 +43,49 @@ def create_app(door: Door, keys: Keys, open_routes: Sequence[Route], keyed_route
             Exception: on_unknown_fault,
         },
     )
-    # A trailing slash is another address, not a redirect that drops the body.
-    site.router.redirect_slashes = False
-
+    site.router = RouteTable([*(_route(*endpoint, keys) for endpoint in endpoints), *pages], keys)
     return Application(door, site)
+
+
+class RouteTable(Router):
+    """405 lists the methods of every route on the path, and nothing under /v1 is answered without a key."""
+
+    def __init__(self, routes: Sequence[BaseRoute], keys: Keys) -> None:
+        # A trailing slash is another address, not a redirect that drops the body.
+        super().__init__(routes, redirect_slashes=False)
+        self.keys = keys
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().app(scope, receive, send)
+        except HTTPException as error:
+            if f"{scope['path']}/".startswith(KEYED_PREFIX):
+                self.keys.caller(Headers(scope=scope))
+            if error.status_code == 405:
+                on_path = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+                methods = {method for route in on_path if isinstance(route, Route) for method in route.methods or ()}
+                error.headers = {"Allow": ", ".join(sorted(methods))}
+            raise
+
+
+def _route(operation: Operation, handler: Handler, keys: Keys) -> Route:
+    names = {item.name for item in operation.parameters if item.place == "query"}
+    prefixes = tuple(name.removesuffix("KEY") for name in names if name.endswith(".KEY"))
+    if operation.access == "link":
+        names.add("token")
+
+    async def endpoint(request: Request) -> Response:
+        """Check key and query before anything else of the request is read."""
+        if operation.access in ("key", "admin"):
+            caller = request.scope["caller"] = keys.caller(request.headers)
+            if operation.access == "admin" and not caller.admin:
+                # Like somebody else's object: what a key may not see does not exist for it.
+                raise NotFound("This address is for admin keys.")
+        if operation.access != "open":
+            for name in request.query_params:
+                if name not in names and not (prefixes and name.startswith(prefixes)):
+                    known = ", ".join(sorted(names)) or "none"
+                    raise bad_query(name[:60], f"is not a parameter of this operation (known: {known})")
+        return await handler(request)
+
+    return Route(operation.path, endpoint, methods=[operation.method.upper()])

@@ -1,45 +1,31 @@
-"""Who calls: API keys, compared as hashes in constant time, and a limit for each."""
+"""API keys: compared as hashes in constant time, each with a rate limit."""
 
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.core.errors import CallbridgeError, NotFound, RateLimited, Unauthorized
+from service.core.caller import Caller
+from service.core.errors import RateLimited, Unauthorized
 from service.settings import ApiKey
-from service.web.responses import problem
 
-# A key may do in a burst what its rate allows in this many seconds.
+# A burst may hold as many requests as the rate allows in this many seconds.
 BURST_SECONDS = 10.0
 LONGEST_KEY = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    name: str
-    admin: bool
-
-    @property
-    def owner(self) -> str | None:
-        """What the store is asked for: None sees all."""
-        return None if self.admin else self.name
-
-    def may_see(self, owner: str) -> bool:
-        return self.admin or self.name == owner
-
-
 class Bucket:
+    """A token bucket; `rate` is tokens per second."""
+
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self._level = rate * BURST_SECONDS
         self._at = time.monotonic()
 
     def take(self) -> float:
-        """0 when allowed, else the seconds until one more is."""
+        """0 when allowed, else the seconds to wait."""
         now = time.monotonic()
         self._level = min(self.rate * BURST_SECONDS, self._level + (now - self._at) * self.rate)
         self._at = now
@@ -50,7 +36,7 @@ class Bucket:
 
 
 class Keys:
-    """`rate` is requests per second and key, 0 for no limit."""
+    """`rate` is requests per second for each key, 0 for no limit."""
 
     def __init__(self, api_keys: tuple[ApiKey, ...], rate: float) -> None:
         self._rows = [
@@ -66,14 +52,14 @@ class Keys:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
         found: tuple[Caller, Bucket | None] | None = None
         for known, caller, bucket in self._rows:
-            # All are compared, so the time tells nothing about which one was near.
+            # All are compared, so the time taken does not depend on which one matched.
             if hmac.compare_digest(known, digest):
                 found = caller, bucket
         if found is None:
-            raise Unauthorized("This API key is not known here.")
+            raise Unauthorized("This API key is not valid here.")
         caller, bucket = found
         if bucket is not None and (wait := bucket.take()):
-            raise RateLimited(f"More than {bucket.rate:g} requests a second; wait a little.", retry_after=wait)
+            raise RateLimited(f"More than {bucket.rate:g} requests per second; slow down.", retry_after=wait)
         return caller
 
 
@@ -86,31 +72,8 @@ def _key(headers: Headers) -> str | None:
     return headers.get("x-api-key") or None
 
 
-class Authenticated:
-    """Wraps what is under /v1: nothing is read of a request before its key is known."""
-
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        self.app = app
-        self.keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            scope["caller"] = self.keys.caller(Headers(scope=scope))
-        except CallbridgeError as error:
-            await problem(error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-
 def caller_of(request: Request) -> Caller:
+    """Set when the route table checked the key."""
     caller = request.scope["caller"]
     assert isinstance(caller, Caller)
-    return caller
-
-
-def admin_of(request: Request) -> Caller:
-    caller = caller_of(request)
-    if not caller.admin:
-        # Like somebody else's object: what a key may not see is not there.
-        raise NotFound("This address is for admin keys.")
     return caller

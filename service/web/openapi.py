@@ -1,4 +1,4 @@
-"""The API's own description (OpenAPI 3.1), written from the table in `operations.py` and the files in `schemas/`."""
+"""The API's own description (OpenAPI 3.1), written from the table of operations and the files in `schemas/`."""
 
 import re
 from functools import cache
@@ -6,22 +6,25 @@ from typing import Any
 
 from service.core.errors import CallbridgeError
 from service.core.event import EVENT_TYPES
-from service.web.operations import JSON, OPERATIONS, STREAM, Operation, Parameter
+from service.web.operations.operation import JSON, STREAM, Operation, Parameter
+from service.web.operations.table import OPERATIONS
 from service.wire import schemas
 
 PROBLEM = "application/problem+json"
-ABOUT = """Submit a task to PiAPI or ModelsLab and be told what becomes of it: signed webhooks \
+ABOUT = """Submit a task to PiAPI or ModelsLab and learn its result: signed webhooks \
 (https://www.standardwebhooks.com), server-sent events, or `Prefer: wait`. Errors are RFC 9457 problem documents."""
 HEADERS = {
-    "Location": "Where the made or changed thing is read",
-    "Preference-Applied": "wait=N: for how long the answer may have waited",
-    "Idempotent-Replayed": "true: the task of an earlier request with this key",
+    "Location": "The address of what was made or changed",
+    "Preference-Applied": "wait=N: the time to wait that was applied",
+    "Idempotent-Replayed": "true: this is the task of an earlier request with this key",
     "Retry-After": "Seconds to wait before the next try",
     "WWW-Authenticate": "Bearer",
 }
+KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 SECURITY: dict[str, list[dict[str, list[str]]]] = {
-    "key": [{"bearer": []}, {"apiKey": []}],
-    "link": [{"bearer": []}, {"apiKey": []}, {"streamLink": []}],
+    "key": KEY,
+    "admin": KEY,
+    "link": [*KEY, {"streamLink": []}],
     "open": [],
 }
 SCHEMES = {
@@ -35,7 +38,7 @@ SCHEMES = {
 def openapi(version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+        paths.setdefault(_path(operation), {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Callbridge", "version": version, "description": ABOUT, "license": {"name": "MIT"}},
@@ -49,7 +52,7 @@ def openapi(version: str) -> dict[str, Any]:
 def _operation(one: Operation) -> dict[str, Any]:
     path_parameters = [
         Parameter(name, {"type": "string"}, f"The {name} of the address", "path")
-        for name in re.findall(r"{(\w+)}", one.path)
+        for name in re.findall(r"{(\w+)}", _path(one))
     ]
     described: dict[str, Any] = {
         "operationId": _name(one),
@@ -57,16 +60,21 @@ def _operation(one: Operation) -> dict[str, Any]:
         "description": one.about or f"{one.summary}.",
         "security": SECURITY[one.access],
         "parameters": [_parameter(item) for item in (*path_parameters, *one.parameters)],
-        "responses": {str(status): answer for status, answer in sorted(_answers(one).items())},
+        "responses": {str(status): answer for status, answer in sorted(_responses(one).items())},
     }
     if one.body:
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": _ref(one.body)}}}
     return described
 
 
+def _path(one: Operation) -> str:
+    """Without the converters of the route: {name:path}."""
+    return re.sub(r":\w+}", "}", one.path)
+
+
 def _name(one: Operation) -> str:
-    """get_v1_tasks_id and the like: what generators call a function."""
-    return re.sub(r"\W+", "_", f"{one.method}{one.path}").strip("_")
+    """get_v1_tasks_id and the like: generators name functions so."""
+    return re.sub(r"\W+", "_", f"{one.method}{_path(one)}").strip("_")
 
 
 def _parameter(one: Parameter) -> dict[str, Any]:
@@ -78,10 +86,10 @@ def _parameter(one: Parameter) -> dict[str, Any]:
     return shown
 
 
-def _answers(one: Operation) -> dict[int, dict[str, Any]]:
+def _responses(one: Operation) -> dict[int, dict[str, Any]]:
     found = {status: _problem(status) for status in one.problems}
-    for status, schema in one.answers.items():
-        answer: dict[str, Any] = {"description": "As asked" if status < 300 else "See the problem"}
+    for status, schema in one.responses.items():
+        answer: dict[str, Any] = {"description": "Success" if status < 300 else "See the problem"}
         if status != 204:
             answer["content"] = {media: _content(media, schema) for media in one.media}
         if names := (one.headers or {}).get(status):

@@ -1,7 +1,8 @@
 """Reading requests: bounded while reading, and every fault of the sender a clear 4xx."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from service.core.errors import (
     RequestTimeout,
     UnsupportedMediaType,
     ValidationFailed,
+    bad_query,
 )
 from service.wire import schemas
 
@@ -22,10 +24,12 @@ from service.wire import schemas
 BODY_SECONDS = 30.0
 DEEPEST = 64
 LARGEST_PAGE = 200
+BAD_BODY = "The request body is invalid; see errors."
+T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client left before its body was whole."""
+    """The client left before the request was answered."""
 
 
 async def read_body(receive: Receive, declared: str | bytes | None, limit: int) -> bytes:
@@ -54,8 +58,8 @@ def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body may have at most {limit} bytes.")
 
 
-async def read_json(request: Request, limit: int, schema: str) -> dict[str, Any]:
-    """The body as an object that agrees with `schema`. Raises 400, 408, 413, 415, 422."""
+async def read_document(request: Request, limit: int) -> Any:
+    """The body as JSON. Raises 400, 408, 413, 415, 422."""
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("Send the body as application/json.")
@@ -64,10 +68,15 @@ async def read_json(request: Request, limit: int, schema: str) -> dict[str, Any]
             body = await read_body(request.receive, request.headers.get("content-length"), limit)
     except TimeoutError:
         raise RequestTimeout(f"The body was not complete after {BODY_SECONDS:g} seconds.") from None
-    document = parse(body)
+    return parse(body)
+
+
+async def read_json(request: Request, limit: int, schema: str) -> dict[str, Any]:
+    """The body as an object that agrees with `schema`. Raises 400, 408, 413, 415, 422."""
+    document = await read_document(request, limit)
     found = schemas.faults(schema, document)
     if found:
-        raise ValidationFailed("The body has faults; see errors.", faults=tuple(found))
+        raise ValidationFailed(BAD_BODY, faults=tuple(found))
     assert isinstance(document, dict)
     return document
 
@@ -76,10 +85,10 @@ def parse(body: bytes) -> Any:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is no JSON: {error.msg}.") from None
+        raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
     found = list(_odd_values(document, "", 0))
     if found:
-        raise ValidationFailed("The body has faults; see errors.", faults=tuple(found[:20]))
+        raise ValidationFailed(BAD_BODY, faults=tuple(found[: schemas.MAX_FAULTS]))
     return document
 
 
@@ -104,10 +113,6 @@ def _odd_values(value: Any, pointer: str, depth: int) -> list[Fault]:
 
 
 # --- queries ---
-
-
-def bad_query(name: str, detail: str) -> ValidationFailed:
-    return ValidationFailed(f"The query has a fault: {name} {detail}.", faults=(Fault(f"?{name}", detail),))
 
 
 def whole_number(request: Request, name: str, default: int | None, low: int, high: int) -> int | None:
@@ -147,6 +152,25 @@ def types_of(request: Request, allowed: tuple[str, ...]) -> tuple[str, ...] | No
     if not found or any(name not in allowed for name in found):
         raise bad_query("types", f"must be a comma-separated list of {', '.join(allowed)}")
     return found
+
+
+async def until_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is canceled when the client leaves (ClientGone). The body must have been read."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request.receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -19,7 +19,7 @@ from service.core.ids import new_id
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription, recipients
 from service.core.task import Task
-from service.ports import Listener
+from service.ports import Listener, Rows
 from service.store.sqlite.batch import Batch
 from service.store.sqlite.checkpoint import LAST_RESORT, Checkpointer
 from service.store.sqlite.migrate import migrate
@@ -28,7 +28,9 @@ from service.store.sqlite.writer import Writer
 
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
+Values = Sequence[Any] | Mapping[str, Any]
 READERS = 2
+READ_AHEAD = 8
 # A lease outlives any attempt; in one process it only says "somebody has this in hand".
 LEASE_MS = 15 * 60 * 1000
 # Every lane with something pending. One step in the index for each: a million rows of one lane cost nothing here.
@@ -110,14 +112,33 @@ class Database:
         finally:
             self._free.put_nowait(connection)
 
-    async def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+    async def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
         async with self.reader() as connection:
             return [tuple(row) for row in await connection.execute_fetchall(sql, values)]
 
-    async def scanned_rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """For a question that may look at the whole history: one at a time, so that a reader is left for the others."""
-        async with self._scan:
-            return await self.rows(sql, values)
+    async def page(
+        self, sql: str, values: Values, limit: int, max_bytes: int | None, slow: bool = False
+    ) -> Rows[tuple[Any, ...]]:
+        """At most `limit` rows, ending with the one that takes their bytes over `max_bytes`.
+
+        `slow`: the query may look at the whole history. One such at a time, so that a reader is left for the others.
+        """
+        found = Rows[tuple[Any, ...]]()
+        size = 0
+        async with (
+            self._scan if slow else nullcontext(),
+            self.reader() as connection,
+            connection.execute(sql, values) as cursor,
+        ):
+            # A few at a time: rows that the page has no room for must not be read into memory.
+            while rows := list(await cursor.fetchmany(limit + 1 if max_bytes is None else READ_AHEAD)):
+                for row in rows:
+                    if len(found) == limit or (max_bytes is not None and size > max_bytes):
+                        found.more = True
+                        return found
+                    found.append(tuple(row))
+                    size += sum(len(value) for value in row if isinstance(value, bytes))
+        return found
 
     # --- inside a transaction ---
 

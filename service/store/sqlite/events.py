@@ -32,9 +32,11 @@ class SqliteEvents:
         if query.types is not None:
             terms.append(f"type IN ({', '.join('?' * len(query.types))})")
             values += query.types
-        rows = await self.database.rows(
+        rows = await self.database.page(
             f"SELECT {EVENT_COLUMNS} FROM events WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT ?",
             [*values, query.limit],
+            query.limit,
+            query.max_bytes,
         )
         return [event_from_row(row) for row in rows]
 

@@ -1,5 +1,6 @@
 """Tasks on SQLite: a move, its event and what must be delivered are one transaction."""
 
+import dataclasses
 from asyncio import Future
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from service.core.event import encode
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decide, Step
-from service.ports import Call, Idempotency, TaskQuery
+from service.ports import Call, Idempotency, Rows, TaskQuery
 from service.store.sqlite.calls import write_call
 from service.store.sqlite.database import Database
 from service.store.sqlite.metadata import write_metadata
@@ -104,10 +105,13 @@ class SqliteTasks:
         rows = await self.database.rows(f"{SELECT} WHERE id = ?", (task_id,))
         return task_from_row(rows[0]) if rows else None
 
-    async def find(self, query: TaskQuery) -> list[Task]:
-        found = search(query)
-        read = self.database.scanned_rows if found.may_be_long else self.database.rows
-        return [task_from_row(row) for row in await read(found.sql, found.values)]
+    async def find(self, query: TaskQuery) -> Rows[Task]:
+        # One more than the page, or it could not be told whether it is the last one.
+        found = search(dataclasses.replace(query, limit=query.limit + 1))
+        rows = await self.database.page(found.sql, found.values, query.limit, query.max_bytes, slow=found.may_be_long)
+        tasks = Rows(map(task_from_row, rows))
+        tasks.more = rows.more
+        return tasks
 
     async def _tasks(self, where: str, values: Sequence[str | int]) -> list[Task]:
         return [task_from_row(row) for row in await self.database.rows(f"{SELECT} WHERE {where}", values)]

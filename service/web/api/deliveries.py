@@ -1,17 +1,19 @@
-"""Deliveries and the audit of the provider doors over HTTP."""
+"""Deliveries and the log of received callbacks over HTTP."""
 
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from service.core.delivery import DeliveryStatus, delivery_number
+from service.core.delivery import DeliveryStatus
 from service.core.errors import Conflict, NotFound
 from service.core.times import now_ms
-from service.ports import DeliveryQuery, DeliveryWorker, Store
-from service.web.auth import admin_of, caller_of
-from service.web.requests import bad_query, limit_of, one_of, plain, whole_number
+from service.flows.browse import Browser
+from service.ports import DeliveryWorker, Store
+from service.web.auth import caller_of
+from service.web.operations import deliveries as operations
+from service.web.operations.operation import Endpoint
+from service.web.requests import limit_of, one_of, plain
 from service.web.responses import Json
 
 STATUSES = tuple(status.value for status in DeliveryStatus)
@@ -20,56 +22,43 @@ STATUSES = tuple(status.value for status in DeliveryStatus)
 @dataclass(frozen=True, slots=True)
 class DeliveryRoutes:
     store: Store
+    browser: Browser
     dispatcher: DeliveryWorker
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         return [
-            Route("/deliveries", self.list, methods=["GET"]),
-            Route("/deliveries/{id}/retry", self.retry, methods=["POST"]),
-            Route("/callbacks", self.calls, methods=["GET"]),
+            (operations.LIST, self.list),
+            (operations.RETRY, self.retry),
+            (operations.CALLBACKS, self.callbacks),
         ]
 
     async def list(self, request: Request) -> Response:
-        cursor = request.query_params.get("cursor")
-        before = delivery_number(cursor) if cursor is not None else None
-        if cursor is not None and before is None:
-            raise bad_query("cursor", "must be the next_cursor of an earlier page")
-        limit = limit_of(request)
-        query = DeliveryQuery(
-            owner=caller_of(request).owner,
-            subscription_id=plain(request, "subscription_id"),
-            task_id=plain(request, "task_id"),
-            status=one_of(request, "status", STATUSES),
-            before=before,
-            limit=limit + 1,
+        page = await self.browser.deliveries(
+            caller_of(request),
+            plain(request, "subscription_id"),
+            plain(request, "task_id"),
+            one_of(request, "status", STATUSES),
+            plain(request, "cursor"),
+            limit_of(request),
         )
-        found = await self.store.deliveries.find(query)
-        page = found[:limit]
-        more = len(found) > limit
-        return Json({"data": [item.document() for item in page], "next_cursor": page[-1].id if more else None})
+        return Json({"data": [item.document() for item in page.items], "next_cursor": page.next_cursor})
 
     async def retry(self, request: Request) -> Response:
-        n = delivery_number(request.path_params["id"])
-        found = await self.store.deliveries.get(n) if n is not None else None
-        if n is None or found is None or not caller_of(request).may_see(found.owner):
-            raise NotFound("There is no such delivery.")
+        found = await self.browser.delivery(caller_of(request), request.path_params["id"])
         if found.subscription_id is not None and self.store.subscriptions.known(found.subscription_id) is None:
             raise Conflict("Its subscription was removed: there is nobody to deliver it to.")
-        again = await self.store.deliveries.retry(n, now_ms())
+        again = await self.store.deliveries.retry(found.n, now_ms())
         if again is None:
             raise NotFound("There is no such delivery.")
         self.dispatcher.wake(again.lane)
         return Json(again.document(), status_code=202)
 
-    async def calls(self, request: Request) -> Response:
-        admin_of(request)
-        limit = limit_of(request)
-        found = await self.store.calls.find(
+    async def callbacks(self, request: Request) -> Response:
+        page = await self.browser.callbacks(
+            caller_of(request),
             plain(request, "result"),
             plain(request, "task_id"),
-            whole_number(request, "cursor", None, 0, 2**53),
-            limit + 1,
+            plain(request, "cursor"),
+            limit_of(request),
         )
-        page = found[:limit]
-        more = len(found) > limit
-        return Json({"data": page, "next_cursor": str(page[-1]["id"]) if more else None})
+        return Json({"data": page.items, "next_cursor": page.next_cursor})

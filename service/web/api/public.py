@@ -7,11 +7,12 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
-from starlette.routing import Route
 
 from service.core.errors import NotFound, Unavailable
 from service.ports import Media, Store
 from service.web.openapi import openapi
+from service.web.operations import public as operations
+from service.web.operations.operation import Endpoint
 from service.web.responses import Json
 from service.wire import schemas
 
@@ -27,19 +28,17 @@ class PublicRoutes:
     # Names of what does not run as it should.
     troubles: Callable[[], list[str]]
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         return [
-            Route("/healthz", self.health, methods=["GET"]),
-            Route("/readyz", self.ready, methods=["GET"]),
-            Route("/openapi.json", self.description, methods=["GET"]),
-            Route("/docs", self.docs, methods=["GET"]),
-            Route("/schemas/{name:path}", self.schema, methods=["GET"]),
-            Route("/media/{token}", self.picture, methods=["GET"]),
-            Route("/metrics", self.metrics, methods=["GET"]),
+            (operations.CATALOG, self.show_catalog),
+            (operations.HEALTH, self.health),
+            (operations.READY, self.ready),
+            (operations.OPENAPI, self.description),
+            (operations.DOCS, self.docs),
+            (operations.SCHEMA, self.schema),
+            (operations.MEDIA, self.picture),
+            (operations.METRICS, self.metrics),
         ]
-
-    def keyed_routes(self) -> list[Route]:
-        return [Route("/catalog", self.show_catalog, methods=["GET"])]
 
     async def health(self, request: Request) -> Response:
         return Json({"status": "ok", "version": self.version})

@@ -6,18 +6,20 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from service.core.errors import Fault, NotFound, ValidationFailed
 from service.core.event import FINISHING_EVENTS
 from service.core.ids import new_id
 from service.core.subscription import Subscription
 from service.core.times import from_iso, now_ms
+from service.flows.browse import Browser
+from service.flows.check import target_faults
 from service.flows.subscribe import Subscriber
 from service.ports import Outlet, Store
-from service.web.api.tasks import check_target
 from service.web.auth import caller_of
-from service.web.requests import read_json
+from service.web.operations import subscriptions as operations
+from service.web.operations.operation import Endpoint
+from service.web.requests import LARGEST_PAGE, limit_of, plain, read_json
 from service.web.responses import Json
 from service.wire.signature import new_secret, secret_bytes
 from service.wire.tokens import Tokens
@@ -26,27 +28,28 @@ from service.wire.tokens import Tokens
 @dataclass(frozen=True, slots=True)
 class SubscriptionRoutes:
     store: Store
+    browser: Browser
     subscriber: Subscriber
     outlet: Outlet
     tokens: Tokens
     max_body: int
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         return [
-            Route("/subscriptions", self.create, methods=["POST"]),
-            Route("/subscriptions", self.list, methods=["GET"]),
-            Route("/subscriptions/{id}", self.read, methods=["GET"]),
-            Route("/subscriptions/{id}", self.change, methods=["PATCH"]),
-            Route("/subscriptions/{id}", self.remove, methods=["DELETE"]),
-            Route("/subscriptions/{id}/ping", self.ping, methods=["POST"]),
-            Route("/subscriptions/{id}/rotate-secret", self.rotate, methods=["POST"]),
-            Route("/subscriptions/{id}/replay", self.replay, methods=["POST"]),
-            Route("/webhook-secret", self.owner_secret, methods=["GET"]),
+            (operations.CREATE, self.create),
+            (operations.LIST, self.list),
+            (operations.READ, self.read),
+            (operations.CHANGE, self.change),
+            (operations.REMOVE, self.remove),
+            (operations.PING, self.ping),
+            (operations.ROTATE_SECRET, self.rotate),
+            (operations.REPLAY, self.replay),
+            (operations.OWNER_SECRET, self.owner_secret),
         ]
 
     async def create(self, request: Request) -> Response:
         body = await read_json(request, self.max_body, "api/subscription.create")
-        check_target(self.outlet, body["url"], "/url")
+        _check_target(self.outlet, body["url"])
         secret = body.get("secret")
         if secret is not None:
             _check_secret(secret)
@@ -68,8 +71,10 @@ class SubscriptionRoutes:
         return Json(shown, status_code=201, headers={"location": f"/v1/subscriptions/{subscription.id}"})
 
     async def list(self, request: Request) -> Response:
-        found = await self.store.subscriptions.find(caller_of(request).owner)
-        return Json({"data": [item.document() for item in found], "next_cursor": None})
+        page = await self.browser.subscriptions(
+            caller_of(request), plain(request, "cursor"), limit_of(request, LARGEST_PAGE)
+        )
+        return Json({"data": [item.document() for item in page.items], "next_cursor": page.next_cursor})
 
     async def read(self, request: Request) -> Response:
         return Json((await self._owned(request)).document())
@@ -78,7 +83,7 @@ class SubscriptionRoutes:
         subscription = await self._owned(request)
         body = await read_json(request, self.max_body, "api/subscription.change")
         if "url" in body:
-            check_target(self.outlet, body["url"], "/url")
+            _check_target(self.outlet, body["url"])
         changed = await self._change(subscription.id, lambda item: changed_by(item, body))
         self.subscriber.wake(changed)
         return Json(changed.document())
@@ -115,10 +120,7 @@ class SubscriptionRoutes:
         return Json({"secret": self.tokens.owner_secrets(caller_of(request).name)[0]})
 
     async def _owned(self, request: Request) -> Subscription:
-        found = await self.store.subscriptions.get(request.path_params["id"])
-        if found is None or not caller_of(request).may_see(found.owner):
-            raise NotFound("There is no such subscription.")
-        return found
+        return await self.browser.subscription(caller_of(request), request.path_params["id"])
 
     async def _change(self, subscription_id: str, decide: Callable[[Subscription], Subscription]) -> Subscription:
         changed = await self.store.subscriptions.change(subscription_id, lambda item: (decide(item), None))
@@ -148,3 +150,8 @@ def _check_secret(secret: str) -> None:
         secret_bytes(secret)
     except ValueError as fault:
         raise ValidationFailed("The secret cannot be used.", faults=(Fault("/secret", str(fault)),)) from None
+
+
+def _check_target(outlet: Outlet, url: str) -> None:
+    if faults := target_faults(outlet, url, "/url"):
+        raise ValidationFailed(f"Deliveries cannot go to this address: {faults[0].detail}", faults=tuple(faults))

@@ -1,0 +1,158 @@
+"""What a caller may see, in pages bounded by rows and bytes: for the API and the pages for people alike."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from service.core.caller import Caller
+from service.core.delivery import Delivery, delivery_number
+from service.core.errors import NotFound, UnknownCursor, ValidationFailed, bad_query
+from service.core.event import Event
+from service.core.subscription import Subscription
+from service.core.task import Task
+from service.ports import DeliveryQuery, EventQuery, Store, TaskQuery
+
+T = TypeVar("T")
+# Stored bytes in one page: with large tasks a page has fewer rows than asked for, and a cursor as always.
+PAGE_BYTES = 2 * 1024 * 1024
+HIGHEST_ID = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """`next_cursor` None: this is the last page."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    status: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Browser:
+    """Reads for a caller. Somebody else's object is NotFound; a cursor that no page gave is ValidationFailed."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def task(self, caller: Caller, task_id: str) -> Task:
+        task = await self.store.tasks.get(task_id)
+        if task is None or not caller.may_see(task.owner):
+            raise NotFound("There is no such task.")
+        return task
+
+    async def tasks(self, caller: Caller, wanted: TaskFilter, cursor: str | None = None, limit: int = 50) -> Page[Task]:
+        """Newest first."""
+        if cursor is not None and not re.fullmatch(r"tsk_[0-9a-f]{32}", cursor):
+            raise _bad_cursor()
+        query = TaskQuery(
+            owner=caller.owner,
+            status=wanted.status,
+            provider=wanted.provider,
+            model=wanted.model,
+            metadata=wanted.metadata,
+            before=cursor,
+            limit=limit,
+            max_bytes=PAGE_BYTES,
+        )
+        found = await self.store.tasks.find(query)
+        return Page(found, found[-1].id if found.more else None)
+
+    async def events(
+        self,
+        caller: Caller,
+        types: tuple[str, ...] | None = None,
+        task_id: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> list[Event]:
+        """Oldest first. Raises UnknownCursor for a seq that this database never gave out."""
+        query = EventQuery(caller.owner, after, None, types, task_id, limit, PAGE_BYTES)
+        found = await self.store.events.after(query)
+        if not found and after:
+            await self.check_seq(after)
+        return found
+
+    async def check_seq(self, seq: int) -> None:
+        """Raises UnknownCursor."""
+        if seq > await self.store.events.last_seq():
+            raise UnknownCursor(
+                f"The seq {seq} was never given out by this database, which may have been restored from a backup."
+                " Start again from 0, or without a cursor."
+            )
+
+    async def latest_events(
+        self, caller: Caller, types: tuple[str, ...] | None = None, task_id: str | None = None, limit: int = 50
+    ) -> list[Event]:
+        """Newest first."""
+        return await self.store.events.latest(EventQuery(caller.owner, 0, None, types, task_id, limit, PAGE_BYTES))
+
+    async def subscription(self, caller: Caller, subscription_id: str) -> Subscription:
+        found = await self.store.subscriptions.get(subscription_id)
+        if found is None or not caller.may_see(found.owner):
+            raise NotFound("There is no such subscription.")
+        return found
+
+    async def subscriptions(self, caller: Caller, cursor: str | None = None, limit: int = 200) -> Page[Subscription]:
+        """Oldest first."""
+        found = await self.store.subscriptions.find(caller.owner)
+        rest = [item for item in found if cursor is None or item.id > cursor]
+        return _page(rest[: limit + 1], limit, [item.id for item in rest[: limit + 1]])
+
+    async def delivery(self, caller: Caller, delivery_id: str) -> Delivery:
+        n = delivery_number(delivery_id)
+        found = await self.store.deliveries.get(n) if n is not None else None
+        if found is None or not caller.may_see(found.owner):
+            raise NotFound("There is no such delivery.")
+        return found
+
+    async def deliveries(
+        self,
+        caller: Caller,
+        subscription_id: str | None = None,
+        task_id: str | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Delivery]:
+        """Newest first."""
+        before = delivery_number(cursor) if cursor is not None else None
+        if cursor is not None and before is None:
+            raise _bad_cursor()
+        query = DeliveryQuery(caller.owner, subscription_id, task_id, status, before, limit + 1)
+        found = await self.store.deliveries.find(query)
+        return _page(found, limit, [item.id for item in found])
+
+    async def callbacks(
+        self,
+        caller: Caller,
+        result: str | None = None,
+        task_id: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[dict[str, Any]]:
+        """Newest first. Only an admin sees those of all tasks; an owner names a task of its own."""
+        if not caller.admin:
+            await self.task(caller, task_id or "")
+        before = None
+        if cursor is not None:
+            if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > 19 or int(cursor) > HIGHEST_ID:
+                raise _bad_cursor()
+            before = int(cursor)
+        found = await self.store.calls.find(result, task_id, before, limit + 1)
+        return _page(found, limit, [str(row["id"]) for row in found])
+
+
+def _page(found: list[T], limit: int, cursors: list[str]) -> Page[T]:
+    items = found[:limit]
+    return Page(items, cursors[len(items) - 1] if len(found) > limit else None)
+
+
+def _bad_cursor() -> ValidationFailed:
+    return bad_query("cursor", "must be the next_cursor of an earlier page")

@@ -1,0 +1,72 @@
+"""Is a submitted task one that can be sent? Every fault of it at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.core.errors import Fault, ProviderNotConfigured, ValidationFailed
+from service.ports import Outlet, Provider
+from service.wire import schemas
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`input` and `config` are without the fields that the service fills."""
+
+    provider: Provider
+    input: dict[str, Any]
+    config: dict[str, Any]
+    warnings: list[str]
+
+
+class TaskChecker:
+    def __init__(self, providers: Mapping[str, Provider], outlet: Outlet) -> None:
+        self.providers = providers
+        self.outlet = outlet
+
+    def check(self, body: Any) -> Checked:
+        """Raises ValidationFailed with the faults of the form, the addresses and the input; ProviderNotConfigured."""
+        faults = schemas.faults("api/task.submit", body)
+        if isinstance(body, dict) and isinstance(url := body.get("callback_url"), str):
+            faults += target_faults(self.outlet, url, "/callback_url")
+        if faults and not _has_input(body):
+            raise ValidationFailed("The request body is invalid; see errors.", faults=tuple(faults))
+        provider = self.providers.get(body["provider"])
+        if provider is None and not faults:
+            raise not_configured(body["provider"])
+        warnings: list[str] = []
+        config = body.get("config") or {}
+        if provider is not None:
+            try:
+                warnings = provider.check(body["task_type"], body["model"], body["input"], config)
+            except ValidationFailed as error:
+                if not faults:
+                    raise
+                faults += error.faults
+        if faults or provider is None:
+            kept = tuple(dict.fromkeys(faults))[: schemas.MAX_FAULTS]
+            raise ValidationFailed("The request body is invalid; see errors.", faults=kept)
+        return Checked(provider, *provider.without_ours(body["input"], config), warnings)
+
+
+def _has_input(body: Any) -> bool:
+    """Enough of the form is right for the provider's own check to make sense."""
+    return (
+        isinstance(body, dict)
+        and all(isinstance(body.get(name), str) for name in ("provider", "model", "task_type"))
+        and isinstance(body.get("input"), dict)
+        and isinstance(body.get("config") or {}, dict)
+    )
+
+
+def not_configured(provider: str) -> ProviderNotConfigured:
+    return ProviderNotConfigured(f"This installation has no key for {provider}; set {provider.upper()}_API_KEY.")
+
+
+def target_faults(outlet: Outlet, url: str, pointer: str) -> list[Fault]:
+    """Why no delivery may go to this address."""
+    try:
+        outlet.check(url)
+    except ValueError as refused:
+        return [Fault(pointer, str(refused))]
+    return []

@@ -1,0 +1,58 @@
+"""What is open to all (apart from the catalog): health, descriptions, inline pictures, and the callback doors."""
+
+from service.web.operations.operation import KEYED, TEXT, Operation, Parameter
+
+CATALOG = Operation(
+    "get", "/v1/catalog", "Providers, models, task types and their input schemas", {200: "catalog"}, KEYED
+)
+HEALTH = Operation("get", "/healthz", "Is the process alive", {200: "health"}, access="open")
+READY = Operation("get", "/readyz", "Can the service do its work", {200: "ready"}, (503,), access="open")
+OPENAPI = Operation("get", "/openapi.json", "This description", {200: None}, access="open")
+DOCS = Operation("get", "/docs", "This description, for people", {200: None}, access="open", media=("text/html",))
+SCHEMA = Operation(
+    "get",
+    "/schemas/{name:path}",
+    "A JSON Schema, such as api/task.json",
+    {200: None},
+    (404,),
+    access="open",
+    media=("application/schema+json",),
+)
+MEDIA = Operation(
+    "get",
+    "/media/{token}",
+    "A picture that a provider sent inline, by its signed address",
+    {200: None},
+    (404,),
+    access="open",
+    media=("image/*",),
+)
+METRICS = Operation("get", "/metrics", "Not part of this version yet", {}, (404,), access="open")
+ALL = (CATALOG, HEALTH, READY, OPENAPI, DOCS, SCHEMA, MEDIA, METRICS)
+
+DOOR_PROBLEMS = (400, 401, 404, 408, 409, 413, 503)
+SECRET = Parameter("x-webhook-secret", TEXT, "The secret of this task, as submitted with the address", "header")
+# Served by door.py ahead of the route table.
+DOORS = (
+    Operation(
+        "post",
+        "/webhooks/piapi/{token}",
+        "Where PiAPI reports about a task",
+        {200: None},
+        DOOR_PROBLEMS,
+        about="The token is signed and names one task. 503 asks PiAPI to call again.",
+        body="callbacks/piapi",
+        parameters=(SECRET,),
+        access="open",
+    ),
+    Operation(
+        "post",
+        "/webhooks/modelslab/{token}",
+        "Where ModelsLab reports about a task",
+        {200: None},
+        DOOR_PROBLEMS,
+        about="The token is signed and names one task, and track_id must be that task's id.",
+        body="callbacks/modelslab",
+        access="open",
+    ),
+)

@@ -1,0 +1,60 @@
+"""Operations on subscriptions."""
+
+from service.web.operations.operation import BODY, CURSOR, KEYED, LIMIT, Operation
+
+CREATE = Operation(
+    "post",
+    "/v1/subscriptions",
+    "Subscribe an address",
+    {201: "subscription.made"},
+    (*KEYED, *BODY, 409),
+    body="subscription.create",
+    headers={201: ("Location",)},
+)
+LIST = Operation(
+    "get",
+    "/v1/subscriptions",
+    "List subscriptions",
+    {200: "subscription.list"},
+    KEYED,
+    parameters=(LIMIT, CURSOR),
+)
+READ = Operation("get", "/v1/subscriptions/{id}", "Get a subscription", {200: "subscription"}, (*KEYED, 404))
+CHANGE = Operation(
+    "patch",
+    "/v1/subscriptions/{id}",
+    "Change a subscription",
+    {200: "subscription"},
+    (*KEYED, *BODY, 404),
+    about="enabled: true re-enables one that was disabled.",
+    body="subscription.change",
+)
+REMOVE = Operation("delete", "/v1/subscriptions/{id}", "Delete a subscription", {204: None}, (*KEYED, 404))
+PING = Operation(
+    "post",
+    "/v1/subscriptions/{id}/ping",
+    "Send a ping now",
+    {200: "delivery"},
+    (*KEYED, 404),
+    about="One attempt; the response says how it went.",
+)
+ROTATE_SECRET = Operation(
+    "post",
+    "/v1/subscriptions/{id}/rotate-secret",
+    "Make a new secret",
+    {200: "subscription.made"},
+    (*KEYED, 404),
+    about="Old and new both sign for 24 hours.",
+)
+REPLAY = Operation(
+    "post",
+    "/v1/subscriptions/{id}/replay",
+    "Deliver stored events again",
+    {202: "replay.queued"},
+    (*KEYED, *BODY, 404, 409),
+    body="replay",
+)
+OWNER_SECRET = Operation(
+    "get", "/v1/webhook-secret", "The secret that signs deliveries to a task's callback_url", {200: "secret"}, KEYED
+)
+ALL = (CREATE, LIST, READ, CHANGE, REMOVE, PING, ROTATE_SECRET, REPLAY, OWNER_SECRET)
