@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from service.core.points import Point
 from service.ports import CallStore, DeliveryStore, EventStore, Listener, SubscriptionStore, TaskStore
+from service.ports.insight import InsightStore
 from service.store.sqlite.calls import SqliteCalls, remove_calls
 from service.store.sqlite.database import Database
 from service.store.sqlite.deliveries import SqliteDeliveries
 from service.store.sqlite.events import SqliteEvents
+from service.store.sqlite.insight import SqliteInsight
 from service.store.sqlite.subscriptions import SqliteSubscriptions
 from service.store.sqlite.tasks import SqliteTasks
 
@@ -26,6 +28,7 @@ class SqliteStore:
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(database)
         self.deliveries: DeliveryStore = SqliteDeliveries(database)
         self.calls: CallStore = SqliteCalls(database)
+        self.insight: InsightStore = SqliteInsight(database)
 
     def listen(self, listener: Listener) -> None:
         self.database.listener = listener

@@ -1,0 +1,80 @@
+"""Counts for the pages, each down an index and no further than `NEWEST` rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.core.delivery import Delivery
+from service.ports.insight import HourCount, ModelTime
+from service.store.sqlite.database import Database
+from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
+
+NEWEST = 20_000
+HOUR = 3_600_000
+# Of one subscription; and tasks of one model, completed or not.
+NEWEST_DELIVERIES = 1000
+NEWEST_OF_MODEL = 500
+OF_MODEL = 100
+
+
+class SqliteInsight:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def tasks_by_hour(self, owner: str | None, since: int) -> list[HourCount]:
+        rows = await self.database.rows(
+            f"SELECT created_at / {HOUR} * {HOUR}, status, count(*) FROM ({_newest(owner)}) GROUP BY 1, 2",
+            _values(owner, since),
+        )
+        return [HourCount(*row) for row in rows]
+
+    async def times_to_result(self, owner: str | None, since: int) -> list[ModelTime]:
+        rows = await self.database.rows(
+            f"SELECT model, finished_at - created_at FROM ({_newest(owner)}) WHERE status = 'completed'",
+            _values(owner, since),
+        )
+        return [ModelTime(*row) for row in rows]
+
+    async def times_of_model(self, owner: str, model: str) -> list[int]:
+        rows = await self.database.rows(
+            "SELECT finished_at - created_at FROM (SELECT status, created_at, finished_at FROM tasks"
+            f" WHERE owner = ? AND model = ? ORDER BY id DESC LIMIT {NEWEST_OF_MODEL})"
+            f" WHERE status = 'completed' LIMIT {OF_MODEL}",
+            (owner, model),
+        )
+        return [row[0] for row in rows]
+
+    async def deliveries_by_status(self, subscription_ids: Sequence[str], since: int) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for name in subscription_ids:
+            rows = await self.database.rows(
+                "SELECT status, count(*) FROM (SELECT d.status, e.at FROM deliveries d JOIN events e ON e.seq = d.seq"
+                f" WHERE d.subscription_id = ? ORDER BY d.n DESC LIMIT {NEWEST_DELIVERIES})"
+                " WHERE at >= ? GROUP BY status",
+                (name, since),
+            )
+            if rows:
+                found[name] = dict(rows)
+        return found
+
+    async def dead_deliveries(self, owner: str | None, limit: int) -> list[Delivery]:
+        columns = f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.status = 'dead'"
+        if owner is not None:
+            rows = await self.database.rows(f"{columns} AND d.owner = ? ORDER BY d.n DESC LIMIT ?", (owner, limit))
+        else:
+            # Without the hint SQLite walks all deliveries from the newest on.
+            hinted = columns.replace("deliveries d", "deliveries d INDEXED BY deliveries_dead")
+            rows = await self.database.rows(f"{hinted} ORDER BY d.n DESC LIMIT ?", (limit,))
+        return [delivery_from_row(row) for row in rows]
+
+
+def _newest(owner: str | None) -> str:
+    """Ids begin with the moment they were made, so those since a moment are a range of an index."""
+    of_owner = "owner = :owner AND " if owner is not None else ""
+    return (
+        f"SELECT model, status, created_at, finished_at FROM tasks WHERE {of_owner}id >= :first"
+        f" ORDER BY id DESC LIMIT {NEWEST}"
+    )
+
+
+def _values(owner: str | None, since: int) -> dict[str, Any]:
+    return {"owner": owner, "first": f"tsk_{max(since, 0):012x}"}
