@@ -45,6 +45,7 @@ from service.web.api.tasks import TaskRoutes
 from service.web.app import create_app
 from service.web.auth import Keys
 from service.web.door import Door
+from service.web.page.site import Site, gate_of
 from service.wire.tokens import Tokens
 from service.workers.dispatch import Dispatcher
 from service.workers.hold import Holder
@@ -68,7 +69,8 @@ class Bridge:
 
     def __init__(self, settings: Settings, store: SqliteStore) -> None:
         self.store = store
-        tokens = Tokens(settings.secret_keys or (store.local_secret(lambda: secrets.token_urlsafe(48)),))
+        secret_keys = settings.secret_keys or (store.local_secret(lambda: secrets.token_urlsafe(48)),)
+        tokens = Tokens(secret_keys)
         timing = Timing(settings.sweep_after, settings.task_deadline, now_ms)
         self.media = MediaFolder(settings.media_dir, settings.public_url, tokens)
         self.providers = build_providers(settings, self.media)
@@ -109,6 +111,7 @@ class Bridge:
         canceler = Canceler(store, self.providers, self.sender, timing)
         subscriber = Subscriber(store, self.dispatcher)
         max_body = settings.max_body_bytes
+        self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
         self.app: ASGIApp = create_app(
             Door(Receiver(store, self.providers, tokens, timing), settings.max_webhook_bytes, audit),
             keys,
@@ -119,6 +122,7 @@ class Bridge:
                 *DeliveryRoutes(store, browser, self.dispatcher).endpoints(),
                 *PublicRoutes(store, self.media, catalog(), __version__, self.troubles).endpoints(),
             ],
+            self.site.routes,
         )
 
     # The store tells these three after each commit.

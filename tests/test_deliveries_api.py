@@ -59,7 +59,6 @@ async def test_a_delivery_is_a_signed_post_of_the_event_as_json(service: Service
     headers, body = subscriber.received[0]
     event = orjson.loads(body)
     assert headers["content-type"] == "application/json"
-    assert headers["accept"] == "*/*"
     assert headers["user-agent"] == f"Callbridge/{__version__}"
     assert headers["webhook-id"] == event["id"]
     assert abs(int(headers["webhook-timestamp"]) - time()) < 60
@@ -79,21 +78,6 @@ async def test_a_row_shows_where_it_went_and_each_attempt(service: Service, subs
     assert (attempt["status_code"], attempt["error"]) == (204, None)
     assert attempt["duration_ms"] >= 0
     assert attempt["at"].endswith("Z")
-
-
-async def test_each_attempt_names_the_address_it_went_to(service: Service, subscriber: Subscriber) -> None:
-    made = await subscribe(service, subscriber.url + "/old")
-
-    async def move(request: Request, body: bytes) -> Response:
-        if request.url.path.endswith("/new"):
-            return Response(status_code=204)
-        await service.client.patch(f"/v1/subscriptions/{made['id']}", json={"url": subscriber.url + "/new"})
-        return Response(status_code=500)
-
-    subscriber.answer = move
-    await service.submit(TXT2IMG)
-    [row] = await settled(service, "delivered")
-    assert [attempt["url"] for attempt in row["attempts"]] == [subscriber.url + "/old", subscriber.url + "/new"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 308, 400, 401, 404, 409, 429, 500, 502])

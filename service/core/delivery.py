@@ -21,15 +21,13 @@ class DeliveryStatus(StrEnum):
 
 
 class Attempt(Struct, frozen=True):
-    """One try. `status_code` None: no response came, `error` says why. `response` is capped at 1 KiB."""
+    """One try. `status_code` None: no answer came, `error` says why. `response` is capped at 1 KiB."""
 
     at: int
     status_code: int | None
     error: str | None
     duration_ms: int
     response: str | None = None
-    # Where it went: the address of a subscription may change between two attempts.
-    url: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -38,7 +36,6 @@ class Attempt(Struct, frozen=True):
     def document(self) -> dict[str, Any]:
         return {
             "at": to_iso(self.at),
-            "url": self.url,
             "status_code": self.status_code,
             "error": self.error,
             "duration_ms": self.duration_ms,

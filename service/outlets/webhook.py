@@ -17,12 +17,7 @@ from service.ports import Outcome
 from service.wire.signature import Signer
 
 log = logging.getLogger("callbridge.deliver")
-HEADERS = [
-    (b"content-type", b"application/json"),
-    # Firewalls in front of receivers refuse requests without one.
-    (b"accept", b"*/*"),
-    (b"user-agent", f"Callbridge/{__version__}".encode()),
-]
+HEADERS = [(b"content-type", b"application/json"), (b"user-agent", f"Callbridge/{__version__}".encode())]
 
 
 class WebhookOutlet:
@@ -53,11 +48,11 @@ class WebhookOutlet:
         try:
             head, signer = self._letter(url, tuple(secrets), tuple(headers.items()))
             lines = _signed(signer, event_id, at // 1000, body)
-            response = await self.client.post(head, lines, body, self.timeout)
-            status, text = response.status, response.text or None
-            retry_after = seconds_of(response.retry_after)
+            answer = await self.client.post(head, lines, body, self.timeout)
+            status, text = answer.status, answer.text or None
+            retry_after = seconds_of(answer.retry_after)
             if 300 <= status < 400:
-                error = f"redirect to {_shown(response.location)} refused: use the final address"
+                error = f"redirect to {_shown(answer.location)} refused: use the final address"
         except TargetRefused as refused:
             error = f"refused_target: {refused}"
         except Unreachable as trouble:
@@ -67,7 +62,7 @@ class WebhookOutlet:
             log.exception("an attempt of %s met an unknown fault", event_id)
             error = "internal: see the log"
         duration = int((time.perf_counter() - started) * 1000)
-        return Outcome(Attempt(at, status, error, duration, text, url), retry_after)
+        return Outcome(Attempt(at, status, error, duration, text), retry_after)
 
 
 def _signed(signer: Signer, event_id: str, timestamp: int, body: bytes) -> bytes:

@@ -1,0 +1,59 @@
+"""Forms as browsers send them, bounded while they are read."""
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from service.core.errors import InvalidRequest, UnsupportedMediaType
+from service.web.requests import read_body
+
+MOST_FIELDS = 1000
+
+
+class Form(Mapping[str, str]):
+    """Fields by name; of several with one name the mapping gives the first, `all` gives each."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+        self._first = dict(reversed(pairs))
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def all(self, name: str) -> list[str]:
+        return [value for field, value in self._pairs if field == name]
+
+    def text(self, name: str) -> str:
+        """Without blanks around it; empty when the field is absent."""
+        return self._first.get(name, "").strip()
+
+
+def query_form(request: Request) -> Form:
+    return Form(_checked(request.query_params.multi_items()))
+
+
+async def read_form(request: Request, limit: int) -> Form:
+    """Raises 400, 413, 415."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    body = await read_body(request.receive, request.headers.get("content-length"), limit)
+    if body and kind != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise InvalidRequest("The form cannot be read.") from None
+    return Form(_checked(pairs))
+
+
+def _checked(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if any("\x00" in name + value for name, value in pairs):
+        raise InvalidRequest("The form holds a NUL character.")
+    # Browsers send line ends of a text area as CRLF.
+    return [(name, value.replace("\r\n", "\n")) for name, value in pairs]

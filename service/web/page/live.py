@@ -1,0 +1,130 @@
+"""Tells an open page that something changed; the page then asks for itself again and takes over what is new.
+
+The stream carries no data: what a browser may see is decided in one place, where pages are rendered.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from service.core.caller import Caller
+from service.core.delivery import Delivery
+from service.core.errors import RateLimited
+from service.flows.browse import Browser
+from service.flows.hub import Hub, Listener
+from service.web.page.gate import Gate, Visit
+from service.wire.sse import FAREWELL, HEARTBEAT
+
+CHANGE = b"event: change\ndata:\n\n"
+# What comes within this time is one change.
+GAP = 0.15
+# Open pages of one caller.
+MOST_STREAMS = 100
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+@dataclass(eq=False, slots=True)
+class Watch:
+    """One open page: `task_id` None watches everything that the caller may see."""
+
+    caller: Caller
+    task_id: str | None
+    changed: asyncio.Event
+    touched: bool = True
+    beat: bool = False
+
+    def touch(self) -> None:
+        self.touched = True
+        self.changed.set()
+
+    def heartbeat(self) -> None:
+        self.beat = True
+        self.changed.set()
+
+    def concerns(self, delivery: Delivery) -> bool:
+        if self.task_id is not None:
+            return delivery.task_id == self.task_id
+        return self.caller.may_see(delivery.owner)
+
+
+class LiveDoor:
+    def __init__(self, gate: Gate, browser: Browser, hub: Hub) -> None:
+        self.gate = gate
+        self.browser = browser
+        self.hub = hub
+        self.watches: set[Watch] = set()
+        self._open: Counter[Caller] = Counter()
+
+    def routes(self) -> list[Route]:
+        return [self.gate.get("/live", self.open)]
+
+    def attempted(self, delivery: Delivery) -> None:
+        """Called after the outcome of an attempt is stored: no event tells of it."""
+        for watch in self.watches:
+            if watch.concerns(delivery):
+                watch.touch()
+
+    async def open(self, visit: Visit) -> Response:
+        task_id = visit.form.get("task")
+        if task_id is not None:
+            await self.browser.task(visit.caller, task_id)
+        if self._open[visit.caller] >= MOST_STREAMS:
+            raise RateLimited(f"{MOST_STREAMS} pages are open with this key already.", retry_after=30)
+        return ChangeStream(self, Watch(visit.caller, task_id, asyncio.Event()))
+
+    def enter(self, watch: Watch) -> Listener:
+        owner = None if watch.task_id is not None else watch.caller.owner
+        listener = Listener(owner, watch.task_id, None, watch.touch, watch.heartbeat)
+        self.hub.add(listener)
+        self.watches.add(watch)
+        self._open[watch.caller] += 1
+        return listener
+
+    def leave(self, watch: Watch, listener: Listener) -> None:
+        self.hub.drop(listener)
+        self.watches.discard(watch)
+        self._open[watch.caller] -= 1
+
+
+class ChangeStream(Response):
+    """Begins with a change, so that a page that comes back after a restart catches up."""
+
+    def __init__(self, door: LiveDoor, watch: Watch) -> None:
+        super().__init__()
+        self.door = door
+        self.watch = watch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        listener = self.door.enter(self.watch)
+        pump = asyncio.create_task(self._pump(listener, send))
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            pump.cancel()
+            self.door.leave(self.watch, listener)
+
+    async def _pump(self, listener: Listener, send: Send) -> None:
+        await send({"type": "http.response.body", "body": b"retry: 1000\n\n", "more_body": True})
+        while not (listener.ended or self.door.hub.closed):
+            if self.watch.touched:
+                self.watch.touched = listener.lost = False
+                listener.take()
+                await send({"type": "http.response.body", "body": CHANGE, "more_body": True})
+            elif self.watch.beat:
+                await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+            self.watch.beat = False
+            await self.watch.changed.wait()
+            await asyncio.sleep(GAP)
+            self.watch.changed.clear()
+        await send({"type": "http.response.body", "body": FAREWELL})

@@ -1,0 +1,66 @@
+"""What a task shows of itself: its files and text, and how long it runs beside others of its model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.core.task import Task
+from service.web.page.words import percentile
+
+# With fewer results the usual time of a model says nothing.
+ENOUGH = 3
+PLAYED = ("image", "video", "audio")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`since`, in ms, is when it was accepted; `usual` and `slow` (median and p90) are durations in ms."""
+
+    since: int
+    usual: float | None
+    slow: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    url: str
+    kind: str
+    expires_at: str | None
+
+
+def run_of(task: Task, times: Sequence[int]) -> Run:
+    if len(times) < ENOUGH:
+        return Run(task.created_at, None, None)
+    return Run(task.created_at, percentile(times, 0.5), percentile(times, 0.9))
+
+
+def files_of(task: Task) -> list[File]:
+    """Of a finished task its output, of a running one the pictures so far. Only web addresses."""
+    document = task.document()
+    output: dict[str, Any] = document["output"] or document["progress"] or {}
+    listed = output.get("files") or [{"url": url, "kind": "image"} for url in output.get("urls") or ()]
+    files = []
+    for item in listed:
+        # Our own copy stays when the provider's file is gone.
+        copy = item.get("copy") or {}
+        url = web_address(copy.get("url") if copy.get("status") == "stored" else item.get("url"))
+        if url is not None:
+            kind = item.get("kind")
+            files.append(File(url, kind if kind in PLAYED else "other", item.get("expires_at")))
+    return files
+
+
+def first_file(task: Task) -> File | None:
+    return next(iter(files_of(task)), None)
+
+
+def text_of(task: Task) -> str | None:
+    document = task.document()
+    output: dict[str, Any] = document["output"] or document["progress"] or {}
+    text = output.get("text")
+    return text if isinstance(text, str) and text else None
+
+
+def web_address(text: Any) -> str | None:
+    """Only http and https become links and pictures: what a provider says may be any text."""
+    return text if isinstance(text, str) and text.lower().startswith(("http://", "https://")) else None
