@@ -22,7 +22,7 @@ MAY_SEE = {
     "flows": INNER,
     "workers": {"flows"} | INNER,
     "store": INNER,
-    "files": INNER,
+    "files": {"net"} | INNER,
     "providers": INNER,
     "outlets": {"net"} | INNER,
     "web": {"flows", "settings"} | INNER,

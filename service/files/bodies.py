@@ -1,0 +1,76 @@
+"""Steps that the body of a response passes: its pace, its decoding, its largest size."""
+
+import zlib
+from collections.abc import AsyncIterator
+from time import monotonic
+
+from service.ports.copies import DownloadFailed
+
+# A response of a few kilobytes may unpack to gigabytes: never more than this at once.
+UNPACKED = 256 * 1024
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+
+
+async def paced(chunks: AsyncIterator[bytes], window: float, slowest: int, whole: float) -> AsyncIterator[bytes]:
+    """Raises DownloadFailed unless `slowest` bytes come in each `window` seconds, and everything in `whole` seconds.
+
+    Only waiting for the sender counts: a slow reader of this iterator costs the sender nothing.
+    """
+    waited = in_window = 0.0
+    received = 0
+    while True:
+        began = monotonic()
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        took = monotonic() - began
+        waited, in_window, received = waited + took, in_window + took, received + len(chunk)
+        if waited > whole:
+            raise DownloadFailed("The download took too long.")
+        if in_window > window:
+            if received < slowest:
+                raise DownloadFailed("The file comes too slowly.")
+            in_window, received = 0.0, 0
+        yield chunk
+
+
+async def decoded(chunks: AsyncIterator[bytes], encoding: str | None) -> AsyncIterator[bytes]:
+    """Without the Content-Encoding. Raises DownloadFailed for one that is unknown, broken or cut."""
+    name = (encoding or "identity").strip().lower()
+    if name in ("identity", ""):
+        async for chunk in chunks:
+            yield chunk
+        return
+    if name not in ("gzip", "x-gzip", "deflate"):
+        raise DownloadFailed("The response has an encoding that is not known here.")
+    unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
+    try:
+        async for chunk in chunks:
+            while chunk:
+                if unpacker.eof:
+                    # A gzip file may have several members.
+                    unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
+                piece = unpacker.decompress(chunk, UNPACKED)
+                chunk = unpacker.unconsumed_tail or unpacker.unused_data
+                if piece:
+                    yield piece
+        if piece := unpacker.flush():
+            yield piece
+    except zlib.error:
+        raise DownloadFailed("The response cannot be unpacked.") from None
+    if not unpacker.eof:
+        raise DownloadFailed("The response was cut off.")
+
+
+async def within(chunks: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
+    """Raises DownloadFailed when more comes."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        yield chunk
+
+
+def too_large(max_bytes: int) -> DownloadFailed:
+    return DownloadFailed(f"The file is larger than MAX_RESULT_BYTES ({max_bytes}).", final=True)

@@ -1,0 +1,150 @@
+"""Copies in a folder of this machine, such as a mounted volume."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, ParamSpec, TypeVar
+
+from service.ports.copies import CopyMissing, StoreTrouble
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# Small writes are gathered: each crosses to a thread.
+GATHERED = 1024 * 1024
+READ_BYTES = 256 * 1024
+THREADS = 4
+PROBE = ".callbridge-probe"
+
+
+class ResultFolder:
+    """The folder is made when it is first used; one that vanishes later (an unmounted volume) is not made again."""
+
+    def __init__(self, folder: str) -> None:
+        self._root = Path(folder)
+        self._found = False
+        # A disk that hangs must not take the threads of the event loop.
+        self._threads = ThreadPoolExecutor(THREADS, "results")
+
+    async def put(self, name: str, chunks: AsyncIterator[bytes], media_type: str, *, download: bool) -> None:
+        path = self._root / name
+        part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+        file = await self._do(self._create, part)
+        try:
+            gathered = bytearray()
+            async for chunk in chunks:
+                gathered += chunk
+                if len(gathered) >= GATHERED:
+                    await self._do(file.write, gathered)
+                    gathered = bytearray()
+            await self._do(_finish, file, gathered, part, path)
+        except BaseException:
+            await asyncio.shield(self._do(_discard, file, part))
+            raise
+
+    async def read(self, name: str, start: int, end: int) -> AsyncIterator[bytes]:
+        path = self._root / name
+        if not self._root.is_dir():
+            raise StoreTrouble("The folder of RESULTS_URL is not there.")
+        if not path.is_file():
+            raise CopyMissing
+        return self._chunks(path, start, end)
+
+    async def link(self, method: str, name: str, seconds: int) -> str | None:
+        return None
+
+    async def delete(self, folder: str) -> None:
+        await self._do(self._delete, self._root / folder)
+
+    async def probe(self) -> None:
+        await self._do(self._probe)
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))
+        except OSError as error:
+            cause = os.strerror(error.errno) if error.errno else "it failed"
+            raise StoreTrouble(f"The folder of RESULTS_URL cannot be used: {cause}.") from None
+
+    async def _chunks(self, path: Path, start: int, end: int) -> AsyncIterator[bytes]:
+        file = await self._do(path.open, "rb")
+        try:
+            await self._do(file.seek, start)
+            while start < end:
+                chunk = await self._do(file.read, min(READ_BYTES, end - start))
+                if not chunk:
+                    raise StoreTrouble("The file is shorter than it was when it was stored.")
+                start += len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    # --- in a thread ---
+
+    def _ensure_root(self) -> None:
+        if not self._found:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._found = True
+        elif not self._root.is_dir():
+            raise FileNotFoundError(2, "")
+
+    def _create(self, part: Path) -> IO[bytes]:
+        self._ensure_root()
+        above = part.parent
+        fresh = []
+        while not above.exists():
+            fresh.append(above)
+            above = above.parent
+        part.parent.mkdir(parents=True, exist_ok=True)
+        for folder in fresh:
+            _sync(folder.parent)
+        return part.open("xb")
+
+    def _delete(self, folder: Path) -> None:
+        self._ensure_root()
+        if folder.exists():
+            shutil.rmtree(folder)
+        for above in folder.relative_to(self._root).parents:
+            if above == Path():
+                return
+            try:
+                (self._root / above).rmdir()
+            except OSError:
+                return  # other tasks of that day
+
+    def _probe(self) -> None:
+        self._ensure_root()
+        path = self._root / f"{PROBE}-{token_hex(4)}"
+        try:
+            path.write_bytes(PROBE.encode())
+            if path.read_bytes() != PROBE.encode():
+                raise OSError(5, "")
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _finish(file: IO[bytes], rest: bytearray, part: Path, path: Path) -> None:
+    file.write(rest)
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    part.replace(path)
+    _sync(path.parent)
+
+
+def _discard(file: IO[bytes], part: Path) -> None:
+    file.close()
+    part.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """What was made or renamed in the folder survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
