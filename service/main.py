@@ -20,6 +20,7 @@ from service.flows.callbacks import Callbacks
 from service.flows.cancel import Canceler
 from service.flows.check import TaskChecker
 from service.flows.hub import Hub
+from service.flows.inline import InlineKeeper
 from service.flows.receive import Receiver
 from service.flows.submit import Submitter
 from service.flows.subscribe import Subscriber
@@ -46,6 +47,7 @@ from service.web.app import create_app
 from service.web.auth import Keys
 from service.web.door import Door
 from service.web.page.site import Site, gate_of
+from service.wire.media import MediaAddresses
 from service.wire.tokens import Tokens
 from service.workers.dispatch import Dispatcher
 from service.workers.hold import Holder
@@ -69,11 +71,14 @@ class Bridge:
 
     def __init__(self, settings: Settings, store: SqliteStore) -> None:
         self.store = store
-        secret_keys = settings.secret_keys or (store.local_secret(lambda: secrets.token_urlsafe(48)),)
+        local_secret = store.local_secret(lambda: secrets.token_urlsafe(48))
+        secret_keys = settings.secret_keys or (local_secret,)
         tokens = Tokens(secret_keys)
         timing = Timing(settings.sweep_after, settings.task_deadline, now_ms)
-        self.media = MediaFolder(settings.media_dir, settings.public_url, tokens)
-        self.providers = build_providers(settings, self.media)
+        files = MediaFolder(settings.media_dir)
+        addresses = MediaAddresses(settings.public_url, (local_secret, *settings.secret_keys))
+        keeper = InlineKeeper(files, addresses.of)
+        self.providers = build_providers(settings)
         self.sender = HttpSender()
         self.client = Client(
             allow_private=settings.private_targets.everything,
@@ -89,7 +94,7 @@ class Bridge:
         self.timing = timing
         self.dispatcher = Dispatcher(store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms)
         callbacks = Callbacks(settings.public_url, tokens)
-        holder = Holder(store, self.sender, timing)
+        holder = Holder(store, self.sender, timing, keeper)
         self.submit_queues = SubmitQueues(
             [
                 ProviderQueue(store, provider, self.sender, callbacks, timing, holder)
@@ -103,8 +108,8 @@ class Bridge:
             timing,
             partial(self.submit_queues.wake, fresh=True),
         )
-        self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing)
-        self.tidier = Tidier(store, settings.retention_days, self.media.tidy)
+        self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper)
+        self.tidier = Tidier(store, settings.retention_days, files.remove_older)
         keys = Keys(settings.api_keys, settings.rate_limit)
         browser = Browser(store)
         waiter = FinishWaiter(store, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
@@ -113,14 +118,14 @@ class Bridge:
         max_body = settings.max_body_bytes
         self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
         self.app: ASGIApp = create_app(
-            Door(Receiver(store, self.providers, tokens, timing), settings.max_webhook_bytes, audit),
+            Door(Receiver(store, self.providers, tokens, timing, keeper), settings.max_webhook_bytes, audit),
             keys,
             [
                 *TaskRoutes(browser, self.submitter, canceler, waiter, max_body).endpoints(),
                 *EventRoutes(store, browser, self.hub, keys, tokens).endpoints(),
                 *SubscriptionRoutes(store, browser, subscriber, outlet, tokens, max_body).endpoints(),
                 *DeliveryRoutes(store, browser, self.dispatcher).endpoints(),
-                *PublicRoutes(store, self.media, catalog(), __version__, self.troubles).endpoints(),
+                *PublicRoutes(store, files, addresses, catalog(), __version__, self.troubles).endpoints(),
             ],
             self.site.routes,
         )
@@ -169,7 +174,7 @@ class Bridge:
         await self.store.close()
 
 
-def build_providers(settings: Settings, media: MediaFolder) -> dict[str, Provider]:
+def build_providers(settings: Settings) -> dict[str, Provider]:
     """A provider without a key is not there: its tasks are refused with `provider_not_configured`."""
     found: list[Provider] = []
     if settings.piapi_api_key:
@@ -179,14 +184,11 @@ def build_providers(settings: Settings, media: MediaFolder) -> dict[str, Provide
                 settings.piapi_base_url,
                 settings.piapi_llm_base_url,
                 settings.piapi_max_inflight,
-                media.save,
             )
         )
     if settings.modelslab_api_key:
         found.append(
-            ModelsLab(
-                settings.modelslab_api_key, settings.modelslab_base_url, settings.modelslab_max_inflight, media.save
-            )
+            ModelsLab(settings.modelslab_api_key, settings.modelslab_base_url, settings.modelslab_max_inflight)
         )
     return {provider.name: provider for provider in found}
 

@@ -16,9 +16,10 @@ from service.core.errors import Conflict, IdempotencyMismatch
 from service.core.event import EVENT_TYPES, FINISHING_EVENTS, Event
 from service.core.ids import new_id
 from service.core.points import Point
+from service.core.result import Copy, Failure, File, Output, Progress
 from service.core.subscription import Subscription
 from service.core.task import Status as S
-from service.core.task import Task, failure
+from service.core.task import Task
 from service.core.transitions import Decide, Decision, given_back, tell
 from service.ports import Call, DeliveryQuery, EventQuery, Idempotency, Store, TaskQuery
 
@@ -207,8 +208,8 @@ class StoreContract:
     async def test_what_happens_to_a_task_comes_back_too(self, store: Store) -> None:
         task = await added(store)
         changes: dict[str, Any] = {
-            "output": {"url": URL},
-            "error": failure("no_output", "x"),
+            "output": Output((File(URL, "image", "image_url", copy=Copy("pending")),), "text", {"image_url": URL}),
+            "error": Failure("no_output", "x"),
             "usage": {"consume": 1},
             "provider_task_id": "p-1",
             "provider_status": "Completed",
@@ -335,12 +336,12 @@ class StoreContract:
             store.tasks.add(task, None),
             store.tasks.claim_queued("piapi", "alice", 1, NOW),
             moved(S.SUBMITTED, check_at=NOW + 5),
-            moved(S.PROCESSING, progress={"percent": 5}),
-            moved(S.PROCESSING, progress={"percent": 9}),
+            moved(S.PROCESSING, progress=Progress(percent=5)),
+            moved(S.PROCESSING, progress=Progress(percent=9)),
         )
         assert [item.id for item in claimed] == [task.id]
         assert last is not None
-        assert (last.attempts, last.progress, last.check_at) == (1, {"percent": 9}, NOW + 5)
+        assert (last.attempts, last.progress, last.check_at) == (1, Progress(percent=9), NOW + 5)
         assert await store.tasks.get(task.id) == last
         assert [item.id for item in await store.tasks.due_checks("piapi", NOW + 5, 10)] == [task.id]
         assert len(await events(store, task_id=task.id)) == 4

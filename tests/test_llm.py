@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.core.result import Progress
 from service.core.task import Status, Update
 from service.ports import Accepted, Busy, Rejected, Unclear
 from service.providers import sse, texts
-from tests.samples import CALLBACK, KEY, Media, differs, each, make_task, piapi, reply
+from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, reply
+from tests.samples import error_of as failure_of
 
 ASKED = {"messages": [{"role": "user", "content": "draw a city"}]}
 CHAT = {"model": "gpt-4o", "task_type": "chat-completions", "input": ASKED}
@@ -27,8 +29,8 @@ def chunk(text: str, **more: Any) -> bytes:
     )
 
 
-def read(task: dict[str, Any], *chunks: bytes, complete: bool = True, media: Media | None = None) -> Update:
-    reader = piapi(media).stream_reader(make_task("piapi", **task))
+def read(task: dict[str, Any], *chunks: bytes, complete: bool = True) -> Update:
+    reader = piapi().stream_reader(make_task("piapi", **task))
     for part in chunks:
         reader.feed(part)
     return reader.finish(complete)
@@ -36,8 +38,7 @@ def read(task: dict[str, Any], *chunks: bytes, complete: bool = True, media: Med
 
 def error_of(update: Update) -> dict[str, Any]:
     assert update.status is Status.FAILED
-    assert update.error is not None
-    return update.error
+    return failure_of(update)
 
 
 @pytest.mark.parametrize(("name", "sample"), each("piapi/streams"))
@@ -56,8 +57,7 @@ def test_an_address_cut_anywhere_is_found(cuts: list[int], end: bytes) -> None:
     body = body.replace(b"\n", end)
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     update = read(DRAWING, *(body[a:b] for a, b in pairwise(places)))
-    assert update.output is not None
-    assert update.output["urls"] == [PICTURE]
+    assert output_of(update)["urls"] == [PICTURE]
 
 
 @settings(max_examples=150, deadline=None)
@@ -111,8 +111,8 @@ def test_progress_is_told_when_it_changed() -> None:
     first, second = reader.feed(chunk("Generating 25%")), reader.feed(chunk(" ... 100 %"))
     assert first is not None
     assert second is not None
-    assert (first.status, first.progress) == (Status.PROCESSING, {"text_length": 14, "percent": 25})
-    assert second.progress == {"text_length": 24, "percent": 100}
+    assert (first.status, first.progress) == (Status.PROCESSING, Progress(14, 25))
+    assert second.progress == Progress(24, 100)
     assert reader.feed(b"\n") is None
 
 
@@ -120,8 +120,7 @@ def test_a_chat_gives_its_text_and_usage() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     last = b"data: " + orjson.dumps({"choices": [], "usage": usage}) + b"\n\n"
     update = read(CHAT, chunk("Hello"), chunk(" you, 50%"), last, b"data: [DONE]\n\n")
-    assert update.output is not None
-    assert (update.output["text"], update.output["url"], update.usage) == ("Hello you, 50%", None, usage)
+    assert (output_of(update)["text"], output_of(update)["url"], update.usage) == ("Hello you, 50%", None, usage)
 
 
 def test_calls_of_functions_are_an_answer_too() -> None:
@@ -129,17 +128,15 @@ def test_calls_of_functions_are_an_answer_too() -> None:
         return b"data: " + orjson.dumps({"choices": [{"delta": {"function_call": call}}]}) + b"\n\n"
 
     update = read(CHAT, delta(name="weather", arguments=""), delta(arguments='{"in":'), delta(arguments='"Bonn"}'))
-    assert update.output is not None
-    [choice] = update.output["raw"]["choices"]
+    [choice] = output_of(update)["raw"]["choices"]
     call = {"name": "weather", "arguments": '{"in":"Bonn"}'}
     assert choice["message"]["tool_calls"] == [{"type": "function", "function": call}]
 
 
 def test_a_long_text_is_whole() -> None:
     update = read(CHAT, *[chunk("word " * 1000)] * 100)
-    assert update.output is not None
-    assert len(update.output["text"]) == 500_000
-    assert len(orjson.dumps(update.output["raw"])) < 100_000
+    assert len(output_of(update)["text"]) == 500_000
+    assert len(orjson.dumps(output_of(update)["raw"])) < 100_000
 
 
 @pytest.mark.parametrize("task", [CHAT, DRAWING, IMAGES])
@@ -183,9 +180,8 @@ def test_an_empty_answer_is_no_output() -> None:
 )
 def test_the_picture_is_found_in_the_text(text: str, found: str) -> None:
     update = read(DRAWING, chunk(text))
-    assert update.output is not None
-    assert update.output["url"] == found
-    assert update.output["text"] == text
+    assert output_of(update)["url"] == found
+    assert output_of(update)["text"] == text
 
 
 @pytest.mark.parametrize(
@@ -207,15 +203,13 @@ def test_a_picture_that_the_user_gave_is_no_result() -> None:
 
 
 def test_a_picture_written_into_the_text_is_saved() -> None:
-    media = Media()
     inline = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 200_000).decode()
-    update = read(DRAWING, chunk(f"![x]({inline})"), media=media)
-    assert update.output is not None
-    assert (update.output["url"], update.output["text"]) == (
+    update = read(DRAWING, chunk(f"![x]({inline})"))
+    assert (output_of(update)["url"], output_of(update)["text"]) == (
         "https://media.test/1.png",
         "![x](https://media.test/1.png)",
     )
-    assert len(media.saved) == 1
+    assert len(update.files) == 1
 
 
 @pytest.mark.parametrize(("text", "percent"), [("12%", 12), ("5 % 60.5%", 60), ("300%", None), ("", None)])
@@ -232,23 +226,21 @@ def event(kind: str, data: bytes, **more: Any) -> bytes:
 
 
 def test_a_line_of_many_megabytes_cut_in_small_parts_is_one_picture() -> None:
-    media, data = Media(), b"\x89PNG\r\n\x1a\n" + b"p" * (8 << 20)
+    data = b"\x89PNG\r\n\x1a\n" + b"p" * (8 << 20)
     body = event("image_generation.completed", data, usage={"total_tokens": 9})
-    update = read(IMAGES, *(body[at : at + 65_536] for at in range(0, len(body), 65_536)), media=media)
-    assert update.output is not None
-    assert (media.saved, update.usage) == ([(data, "png")], {"total_tokens": 9})
-    assert len(orjson.dumps(update.output)) < 1000
+    update = read(IMAGES, *(body[at : at + 65_536] for at in range(0, len(body), 65_536)))
+    assert ([file.data for file in update.files], update.usage) == ([data], {"total_tokens": 9})
+    assert len(orjson.dumps(output_of(update))) < 1000
 
 
 def test_previews_are_counted_and_not_kept() -> None:
-    media = Media()
-    reader = piapi(media).stream_reader(make_task("piapi", **IMAGES))
+    reader = piapi().stream_reader(make_task("piapi", **IMAGES))
     update = reader.feed(event("image_generation.partial_image", b"\x89PNG\r\n\x1a\n..."))
     assert update is not None
     assert update.progress is not None
-    assert update.progress["previews"] == 1
-    assert error_of(reader.finish(True))["code"] == "no_output"
-    assert media.saved == []
+    assert update.progress.previews == 1
+    update = reader.finish(True)
+    assert (error_of(update)["code"], update.files) == ("no_output", ())
 
 
 def test_a_picture_that_came_whole_is_kept_when_the_line_breaks_after_it() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.errors import Conflict
-from service.core.task import FINISHED, RANK, Task, Update, failure
+from service.core.result import Failure, File, Output
+from service.core.task import FINISHED, RANK, Task, Update
 from service.core.task import Status as S
 from service.core.transitions import NOTHING, Decide, Decision, Timing, apply, given_back, rejected, unconfirmed
 from service.flows.cancel import canceled
@@ -20,6 +21,7 @@ from tests.samples import modelslab as modelslab_room
 
 PROVIDER_ID = "p-1"
 URL = "https://x.example/a.png"
+RESULT = Output((File(URL, "image", "image_url"),))
 # Each state in the spellings that the providers use.
 SPELLINGS = {
     "open": ("pending", "Pending", "staged", ""),
@@ -117,7 +119,7 @@ def too_late(world: World) -> Decide:
 
 
 def sweeper(world: World) -> Sweeper:
-    return Sweeper(None, {}, None, None, world.timing)
+    return Sweeper(None, {}, None, None, world.timing, None)
 
 
 def answered(state: str) -> Act:
@@ -125,7 +127,7 @@ def answered(state: str) -> Act:
 
 
 def refused(world: World) -> Decide:
-    return rejected(failure("provider_rejected", "no"), world.timing)
+    return rejected(Failure("provider_rejected", "no"), world.timing)
 
 
 def unclear(world: World) -> Decide:
@@ -200,7 +202,7 @@ def test_a_result_is_kept_whatever_we_or_the_order_of_things_did_before(
     play(world, acts)
     assert world.task.status is S.COMPLETED
     assert world.task.output is not None
-    assert world.task.output["url"] == URL
+    assert world.task.output.url == URL
 
 
 def test_what_was_said_of_the_earlier_attempt_does_not_touch_a_task_that_waits_to_be_sent_again() -> None:
@@ -209,8 +211,8 @@ def test_what_was_said_of_the_earlier_attempt_does_not_touch_a_task_that_waits_t
     play(world, [refused])
     world.task = world.task.resubmitted(world.now, world.now + 1)
     for status in (S.PROCESSING, S.FAILED):
-        assert not world.do(apply(Update(status, error=failure("x", "x")), world.timing, attempt=earlier))
-    assert world.do(apply(Update(S.COMPLETED, output={"url": URL}), world.timing, attempt=earlier))
+        assert not world.do(apply(Update(status, error=Failure("x", "x")), world.timing, attempt=earlier))
+    assert world.do(apply(Update(S.COMPLETED, output=RESULT), world.timing, attempt=earlier))
 
 
 async def test_a_result_that_comes_after_a_refused_submit_still_counts(service: Service) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.core.times import to_iso
 from service.providers import outputs, pictures
 from service.providers.redact import MAX_STRING, Cleaner
 
@@ -90,9 +91,22 @@ def test_a_text_is_found_where_there_is_one(output: Any, text: str | None) -> No
 
 
 def test_output_has_the_shape_of_the_contract() -> None:
-    made = outputs.output(outputs.addresses({"image_urls": [X + "a.png"]}), None, {"r": 1}, 1_700_000_000_000)
-    file = {"url": X + "a.png", "kind": "image", "path": "image_urls.0", "expires_at": "2023-11-14T22:13:20.000Z"}
-    assert made == {"url": X + "a.png", "urls": [X + "a.png"], "text": None, "files": [file], "raw": {"r": 1}}
+    made = outputs.output(outputs.addresses({"image_urls": [X + "a.png"]}), None, {"r": 1})
+    made = made.expiring(to_iso(1_700_000_000_000))
+    file = {
+        "url": X + "a.png",
+        "kind": "image",
+        "path": "image_urls.0",
+        "expires_at": "2023-11-14T22:13:20.000Z",
+        "copy": None,
+    }
+    assert made.document() == {
+        "url": X + "a.png",
+        "urls": [X + "a.png"],
+        "text": None,
+        "files": [file],
+        "raw": {"r": 1},
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from service.core.task import Status, Update
 from service.ports import Accepted, Busy, CallbackRefused, Rejected, Unclear
 from service.providers import redact, statuses
 from service.providers.piapi.provider import PiAPI
-from tests.samples import CALLBACK, KEY, TASK_ID, Media, differs, each, make_task, piapi, provider, reply
+from tests.samples import CALLBACK, KEY, TASK_ID, differs, each, error_of, make_task, output_of, piapi, provider, reply
 
 KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Unclear}
 
@@ -89,15 +89,13 @@ def test_a_state_inside_the_output_is_not_the_tasks(output: dict[str, Any]) -> N
 def test_done_without_an_address_and_without_a_text_is_no_output(output: Any) -> None:
     update = piapi().read_callback(TASK_ID, callback_body(output=output))
     assert update.status is Status.FAILED
-    assert update.error is not None
-    assert update.error["code"] == "no_output"
+    assert error_of(update)["code"] == "no_output"
 
 
 def test_midjourney_without_image_urls_still_has_its_temporary_ones() -> None:
     output = {"image_urls": None, "temporary_image_urls": ["https://x.example/1.png", "https://x.example/2.png"]}
     update = piapi().read_callback(TASK_ID, callback_body(model="midjourney", output=output))
-    assert update.output is not None
-    assert update.output["urls"] == output["temporary_image_urls"]
+    assert output_of(update)["urls"] == output["temporary_image_urls"]
 
 
 @pytest.mark.parametrize("time", ["2025-06-30T07:11:30.719851187Z", "", "0001-01-01T00:00:00Z", "nonsense", None, 7])
@@ -119,8 +117,7 @@ def test_the_providers_times_prove_nothing_and_break_nothing(time: Any) -> None:
 )
 def test_the_most_telling_error_text_is_kept(error: Any, text: str | None) -> None:
     update = piapi().read_callback(TASK_ID, callback_body(status="failed", error=error))
-    assert update.error is not None
-    assert update.error["provider_message"] == text
+    assert error_of(update)["provider_message"] == text
 
 
 # --- who may call ---
@@ -265,18 +262,15 @@ def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> 
 
 
 def test_inline_pictures_are_saved_and_replaced_by_their_address() -> None:
-    media = Media()
     png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-    update = piapi(media).read_callback(TASK_ID, callback_body(output={"image_base64": png, "image_url": ""}))
-    assert update.output is not None
-    assert update.output["url"] == "https://media.test/1.png"
-    assert media.saved[0][0].startswith(b"\x89PNG")
-    assert png not in str(update.output)
+    update = piapi().read_callback(TASK_ID, callback_body(output={"image_base64": png, "image_url": ""}))
+    assert output_of(update)["url"] == "https://media.test/1.png"
+    assert update.files[0].data.startswith(b"\x89PNG")
+    assert png not in str(output_of(update))
 
 
 def test_a_key_as_short_as_a_word_does_not_spoil_the_addresses_of_results() -> None:
-    room = PiAPI("p", "https://api.piapi.ai", "https://proxy.piapi.ai", 5, Media())
+    room = PiAPI("p", "https://api.piapi.ai", "https://proxy.piapi.ai", 5)
     data = {"task_id": "1", "status": "completed", "output": {"image_url": "https://img.example.com/p.png"}}
     update = room.read_callback("tsk_1", orjson.dumps({"timestamp": 1, "data": data}))
-    assert update.output is not None
-    assert update.output["url"] == "https://img.example.com/p.png"
+    assert output_of(update)["url"] == "https://img.example.com/p.png"

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from service.core.result import Failure, Output
 from service.core.task import Status, Task, Update
 from service.net import provider_client as http
 from service.net.provider_client import HttpSender
@@ -83,7 +84,7 @@ def test_a_cancel_of_ours_gives_way_to_a_result_and_not_to_a_failure() -> None:
     task = Task(
         "tsk_1", "alice", "piapi", "m", "t", {}, 1, 1, status=Status.CANCELED, finished_by_us=True, finished_at=2
     )
-    assert task.updated(Update(Status.FAILED, error={}), 3) is None
-    result = task.updated(Update(Status.COMPLETED, output={}), 3)
+    assert task.updated(Update(Status.FAILED, error=Failure("x", "x")), 3) is None
+    result = task.updated(Update(Status.COMPLETED, output=Output()), 3)
     assert result is not None
     assert result.status is Status.COMPLETED

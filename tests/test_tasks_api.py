@@ -72,7 +72,7 @@ async def test_a_finished_task_shows_its_files_urls_and_the_raw_output(service: 
     assert output["url"] == output["urls"][0] == output["files"][0]["url"]
     assert output["files"][0]["kind"] == "image"
     assert set(output) == {"url", "urls", "text", "files", "raw"}
-    assert set(output["files"][0]) == {"url", "kind", "path", "expires_at"}
+    assert set(output["files"][0]) == {"url", "kind", "path", "expires_at", "copy"}
     assert task["submitted_at"] <= task["started_at"] <= task["finished_at"]
 
 

@@ -12,7 +12,11 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from service.core.inline import InlineFile
+from service.core.result import Failure, Output, Progress, Usage
 from service.core.times import to_iso
+
+HOUR_MS = 3_600_000
 
 
 class Status(StrEnum):
@@ -39,32 +43,23 @@ FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
 
-def failure(code: str, message: str, provider_code: Any = None, provider_message: str | None = None) -> dict[str, Any]:
-    """The `error` of a failed task; codes are listed in section 3 of the contract."""
-    return {
-        "code": code,
-        "message": message,
-        "provider_code": None if provider_code is None else str(provider_code),
-        "provider_message": provider_message,
-    }
-
-
 class Update(Struct, frozen=True):
     """What a provider said about a task, in our words. `status` None: still open, nothing to conclude."""
 
     status: Status | None
     provider_task_id: str | None = None
     provider_status: str | None = None
-    output: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
-    progress: dict[str, Any] | None = None
-    expires_at: int | None = None
+    output: Output | None = None
+    error: Failure | None = None
+    usage: Usage | None = None
+    progress: Progress | None = None
+    # Files that came inline; the output names them by placeholders until they are stored.
+    files: tuple[InlineFile, ...] = ()
+    # How long the provider keeps the files of the output.
+    kept_hours: int | None = None
     warnings: tuple[str, ...] = ()
-    # The provider echoed our callback address as empty: no call will come, ask soon.
+    # The provider echoed our callback address as empty: it will not call, so it is asked soon.
     callback_dropped: bool = False
-    # Seconds after which the provider expects to be done.
-    eta: float | None = None
 
 
 class Task(Struct, frozen=True):
@@ -81,10 +76,10 @@ class Task(Struct, frozen=True):
     callback_url: str | None = None
     callback_events: tuple[str, ...] | None = None
     status: Status = Status.QUEUED
-    output: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
-    progress: dict[str, Any] | None = None
+    output: Output | None = None
+    error: Failure | None = None
+    usage: Usage | None = None
+    progress: Progress | None = None
     warnings: tuple[str, ...] = ()
     provider_task_id: str | None = None
     provider_status: str | None = None
@@ -119,10 +114,10 @@ class Task(Struct, frozen=True):
             "config": self.config,
             "metadata": self.metadata,
             "callback_url": self.callback_url,
-            "output": self.output,
-            "error": self.error,
+            "output": self.output.document() if self.output else None,
+            "error": self.error.document() if self.error else None,
             "usage": self.usage,
-            "progress": self.progress,
+            "progress": self.progress.document() if self.progress else None,
             "warnings": self.warnings,
             "provider_task_id": self.provider_task_id,
             "provider_status": self.provider_status,
@@ -165,8 +160,9 @@ class Task(Struct, frozen=True):
                 learned |= {"output": update.output, "error": update.error, "progress": None}
             if update.usage is not None:
                 learned["usage"] = update.usage
-            if update.expires_at is not None:
-                learned["expires_at"] = update.expires_at
+            if update.kept_hours is not None and update.output is not None:
+                learned["expires_at"] = expires_at = now + update.kept_hours * HOUR_MS
+                learned["output"] = update.output.expiring(to_iso(expires_at))
             return self.moved(status, now, **learned)
         if self.finished:
             return None

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from msgspec.structs import replace
 
-from service.core.task import AT_PROVIDER, Task, Update, failure
+from service.core.result import Failure
+from service.core.task import AT_PROVIDER, Task, Update
 from service.core.task import Status as S
 
 # A decision about a task, made inside the transaction: the moves it makes, each the task after it and the event to
@@ -83,7 +83,7 @@ def fail(code: str, message: str, timing: Timing, *, by_us: bool) -> Decide:
             return NOTHING
         return tell(
             task,
-            task.moved(S.FAILED, timing.now(), error=failure(code, message), progress=None, finished_by_us=by_us),
+            task.moved(S.FAILED, timing.now(), error=Failure(code, message), progress=None, finished_by_us=by_us),
         )
 
     return decide
@@ -117,7 +117,7 @@ def given_back(task: Task) -> Decision:
     return ((replace(task, sent_at=None, attempts=task.attempts - 1), None),)
 
 
-def rejected(error: dict[str, Any], timing: Timing) -> Callable[[Task], Decision]:
+def rejected(error: Failure, timing: Timing) -> Callable[[Task], Decision]:
     def decide(task: Task) -> Decision:
         if task.status is not S.QUEUED:
             return NOTHING

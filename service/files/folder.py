@@ -1,50 +1,66 @@
-"""Pictures that a provider sent inline: files in a folder, served under signed addresses."""
+"""Files that a provider sent inline, in a folder of this machine."""
 
+import asyncio
 import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from service.wire.tokens import BadToken, Tokens
+from service.core.errors import Unavailable
 
-TYPES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+T = TypeVar("T")
 
 
 class MediaFolder:
-    def __init__(self, folder: str, public_url: str, tokens: Tokens) -> None:
-        self._folder = Path(folder)
-        self._public_url = public_url
-        self._tokens = tokens
+    """Implements `ports.files.InlineFiles`."""
 
-    def save(self, data: bytes, kind: str) -> str:
-        """The address under which it is served. On disk before the event that names it is."""
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    async def save(self, data: bytes, extension: str) -> str:
+        return await self._in_thread(lambda: self._save(data, extension))
+
+    async def find(self, name: str) -> Path | None:
+        path = self._folder / Path(name).name
+        return path if path.is_file() else None
+
+    async def remove(self, name: str) -> None:
+        await self._in_thread(lambda: (self._folder / Path(name).name).unlink(missing_ok=True))
+
+    async def remove_older(self, seconds: float) -> None:
+        await self._in_thread(lambda: self._remove_older(seconds))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(work)
+        except OSError as error:
+            raise Unavailable(f"The media folder cannot be used: {error.strerror}.", retry_after=5) from error
+
+    def _save(self, data: bytes, extension: str) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{hashlib.sha256(data).hexdigest()}.{kind}"
+        name = f"{hashlib.sha256(data).hexdigest()}.{extension}"
         path = self._folder / name
-        if not path.exists():
-            part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+        if path.exists():
+            # It belongs to a younger task now too.
+            os.utime(path)
+            return name
+        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+        try:
             with part.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        else:
-            # It belongs to a younger task now too.
-            os.utime(path)
-        return f"{self._public_url}/media/{self._tokens.media(name)}"
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return name
 
-    def find(self, token: str) -> tuple[Path, str] | None:
-        """The file and its content type."""
-        try:
-            name = self._tokens.read_media(token)
-        except BadToken:
-            return None
-        path = self._folder / name
-        return (path, TYPES.get(path.suffix[1:], "application/octet-stream")) if path.is_file() else None
-
-    def tidy(self, older_than_seconds: float) -> None:
+    def _remove_older(self, seconds: float) -> None:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
-                if path.stat().st_mtime < time.time() - older_than_seconds:
+                if path.stat().st_mtime < time.time() - seconds:
                     path.unlink(missing_ok=True)

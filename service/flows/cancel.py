@@ -6,8 +6,9 @@ from typing import Any
 
 from service.core.errors import Conflict, NotFound
 from service.core.points import Point
+from service.core.result import Failure
 from service.core.task import Status as S
-from service.core.task import Task, failure
+from service.core.task import Task
 from service.core.transitions import Decide, Decision, Timing, tell
 from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
@@ -40,7 +41,7 @@ def canceled(warning: str | None, timing: Timing) -> Decide:
         if told is None and task.status is S.QUEUED and task.sent_at is not None:
             told = f"The task was just being sent to {task.provider}; it may run to its end and be charged."
         warnings = (*task.warnings, told) if told else task.warnings
-        error = failure("canceled", "Canceled on request.")
+        error = Failure("canceled", "Canceled on request.")
         changes: dict[str, Any] = {"error": error, "progress": None, "finished_by_us": True, "warnings": warnings}
         return tell(task, task.moved(S.CANCELED, timing.now(), **changes))
 

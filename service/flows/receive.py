@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decision, Timing, apply
+from service.flows.inline import InlineKeeper
 from service.ports import Call, CallbackRefused, Provider, Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
 
@@ -13,11 +14,14 @@ LARGE = 64 * 1024
 
 
 class Receiver:
-    def __init__(self, store: Store, providers: Mapping[str, Provider], tokens: Tokens, timing: Timing) -> None:
+    def __init__(
+        self, store: Store, providers: Mapping[str, Provider], tokens: Tokens, timing: Timing, keeper: InlineKeeper
+    ) -> None:
         self.store = store
         self.providers = providers
         self.tokens = tokens
         self.timing = timing
+        self.keeper = keeper
 
     def open(self, provider_name: str, text: str, headers: Mapping[bytes, bytes]) -> tuple[Provider, CallbackToken]:
         """Both locks that need no body. Raises CallbackRefused."""
@@ -36,10 +40,12 @@ class Receiver:
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
         """The audit's word for it. Raises CallbackRefused, Unavailable."""
         if len(body) > LARGE:
-            # Megabytes of inline pictures are decoded and written to disk: not in the loop.
+            # Megabytes of JSON and inline pictures are decoded: not in the loop.
             update = await asyncio.to_thread(provider.read_callback, token.task_id, body)
         else:
             update = provider.read_callback(token.task_id, body)
+        if update.files:
+            update = await self.keeper.keep(update)
         move = apply(update, self.timing, attempt=token.attempt)
 
         def decide(task: Task) -> Decision:

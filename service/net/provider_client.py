@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from service.core.times import now_ms
 from service.ports import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
 
 CONNECT, ANSWER = 10.0, 30.0
@@ -43,7 +44,7 @@ class HttpSender:
         async for chunk in chunks:
             assert isinstance(chunk, bytes)
             body += chunk
-        return ProviderReply(head.status, head.headers, bytes(body))
+        return ProviderReply(head.status, head.headers, bytes(body), head.received_at)
 
     async def stream(self, request: ProviderRequest) -> AsyncIterator[ProviderReply | bytes]:
         """A refusal (status other than 200) comes whole, in the head."""
@@ -51,7 +52,8 @@ class HttpSender:
         head = await anext(chunks)
         assert isinstance(head, ProviderReply)
         if head.status != 200:
-            yield ProviderReply(head.status, head.headers, b"".join([c async for c in chunks if isinstance(c, bytes)]))
+            body = b"".join([chunk async for chunk in chunks if isinstance(chunk, bytes)])
+            yield ProviderReply(head.status, head.headers, body, head.received_at)
             return
         yield head
         async for chunk in chunks:
@@ -65,7 +67,7 @@ class HttpSender:
                 request.method, request.url, headers=dict(request.headers), content=request.body, timeout=timeout
             ) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                yield ProviderReply(answer.status_code, headers, b"")
+                yield ProviderReply(answer.status_code, headers, b"", now_ms())
                 size = 0
                 async for chunk in answer.aiter_bytes():
                     size += len(chunk)

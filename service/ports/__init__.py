@@ -1,5 +1,6 @@
 """What the flows need from the world, as Protocols. Rooms implement them; `main` joins the two."""
 
+from service.ports.files import InlineFiles
 from service.ports.outlets import (
     DeliveryWorker,
     Outcome,
@@ -30,7 +31,6 @@ from service.ports.store import (
     EventStore,
     Idempotency,
     Listener,
-    Media,
     Rows,
     Store,
     SubscriptionStore,
@@ -52,8 +52,8 @@ __all__ = [
     "EventQuery",
     "EventStore",
     "Idempotency",
+    "InlineFiles",
     "Listener",
-    "Media",
     "Outcome",
     "Outlet",
     "Provider",

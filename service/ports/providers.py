@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from service.core.result import Failure
 from service.core.task import Task, Update
 
 
@@ -27,9 +28,12 @@ class ProviderRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReply:
+    """`received_at` in milliseconds: a `Retry-After` that is a date counts from there."""
+
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    received_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The provider surely does not have the task; `error` as in `core.task.failure`."""
+    """The provider surely does not have the task."""
 
-    error: dict[str, Any]
+    error: Failure
 
 
 @dataclass(frozen=True, slots=True)

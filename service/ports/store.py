@@ -3,7 +3,6 @@
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -236,12 +235,6 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class Media(Protocol):
-    def find(self, token: str) -> tuple[Path, str] | None:
-        """The file behind a signed address, and its content type."""
-        ...
 
 
 class Listener(Protocol):

@@ -5,13 +5,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.core.times import to_iso
+from service.core.inline import is_placeholder
+from service.core.result import File, Kind, Output
 
-HOUR_MS = 3_600_000
 MAX_FILES = 500
 MAX_URL = 4_096
 _ADDRESS = re.compile(r"https?://[^\s/?#@:\[\]]+(:\d+)?([/?#]\S*)?")
-_SUFFIXES = {
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "image": ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp"),
     "video": ("mp4", "webm", "mov", "mkv", "m4v"),
     "audio": ("mp3", "wav", "flac", "ogg", "m4a", "aac"),
@@ -19,7 +19,7 @@ _SUFFIXES = {
 }
 _KIND_OF_SUFFIX = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
 # Said by the field when the address has no suffix. "cover" and the like are pictures beside a film or a song.
-_KIND_WORDS = (
+_KIND_WORDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("image", ("cover", "thumbnail", "frame", "poster")),
     ("model", ("model",)),
     ("video", ("video", "movie")),
@@ -29,7 +29,7 @@ _KIND_WORDS = (
 _BESIDE = ("cover", "thumb", "last_frame", "first_frame", "poster", "preview", "intermediate", "temporary", "discord")
 _BESIDE_TOO = ("no_background", "preprocessed", "input", "origin", "proxy")
 # A film's or song's picture is beside the point; a model's film too.
-_KIND_ORDER = {"model": 0, "audio": 1, "video": 2, "image": 3, "other": 4}
+_KIND_ORDER: dict[Kind, int] = {"model": 0, "audio": 1, "video": 2, "image": 3, "other": 4}
 TEXT_FIELDS = ("text", "caption", "description", "content", "lyrics", "answer", "result", "seed")
 
 
@@ -38,10 +38,10 @@ class Found(Struct, frozen=True):
 
     url: str
     path: str
-    otherwise: str = "other"
+    otherwise: Kind = "other"
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         name = self.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
         _, dot, suffix = name.rpartition(".")
         if dot and (known := _KIND_OF_SUFFIX.get(suffix.lower())):
@@ -69,7 +69,12 @@ def is_address(value: Any) -> bool:
     )
 
 
-def addresses(tree: Any, otherwise: str = "other") -> list[Found]:
+def is_result(text: str) -> bool:
+    """An address, or the placeholder of a file that came inline."""
+    return is_address(text) or is_placeholder(text)
+
+
+def addresses(tree: Any, otherwise: Kind = "other") -> list[Found]:
     """Every address of a (cleaned) tree, best first, none twice."""
     every: list[Found] = []
     _collect(every, tree, "", otherwise)
@@ -102,17 +107,17 @@ def text_of(tree: Any) -> str | None:
     return None
 
 
-def output(found: list[Found], text: str | None, raw: Any, expires_at: int | None = None) -> dict[str, Any]:
-    """The `output` of a completed task, as section 3 of the contract shows it."""
-    urls = [item.url for item in found]
-    expires = None if expires_at is None else to_iso(expires_at)
-    files = [{"url": f.url, "kind": f.kind, "path": f.path, "expires_at": expires} for f in found]
-    return {"url": urls[0] if urls else None, "urls": urls, "text": text, "files": files, "raw": raw}
+def output(found: list[Found], text: str | None, raw: Any) -> Output:
+    """An address that is found twice is listed once."""
+    first: dict[str, Found] = {}
+    for item in found:
+        first.setdefault(item.url, item)
+    return Output(tuple([File(item.url, item.kind, item.path) for item in first.values()]), text, raw)
 
 
-def _collect(every: list[Found], node: Any, path: str, otherwise: str) -> None:
+def _collect(every: list[Found], node: Any, path: str, otherwise: Kind) -> None:
     if isinstance(node, str):
-        if is_address(address := node.strip()):
+        if is_result(address := node.strip()):
             every.append(Found(address, path, otherwise))
     elif isinstance(node, dict):
         for name, value in node.items():

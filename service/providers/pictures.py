@@ -1,11 +1,9 @@
-"""Pictures that come inline as base64: found, decoded, checked by their first bytes, and handed to the media folder."""
+"""Pictures that come inline as base64: found, decoded, and checked by their first bytes."""
 
 import base64
 import binascii
-from collections.abc import Callable
 
-# Saves a picture of the given kind ("png", "jpg", "webp", "gif") and returns the address it is served at.
-Save = Callable[[bytes, str], str]
+from service.core.inline import InlineFile, inline_file
 
 MAX_BYTES = 32 * 1024 * 1024
 # How base64 of each kind begins; only such strings are decoded at all.
@@ -39,11 +37,7 @@ def decode(text: str) -> tuple[bytes, str] | None:
     return (data, kind) if kind else None
 
 
-def lifter(save: Save) -> Callable[[str], str | None]:
-    """Replaces an inline picture by its address; None for any other string."""
-
-    def lift(text: str) -> str | None:
-        found = decode(text) if text.startswith(_INLINE) else None
-        return save(*found) if found else None
-
-    return lift
+def inline(text: str) -> InlineFile | None:
+    """The picture that a string is; None for any other string."""
+    found = decode(text) if text.startswith(_INLINE) else None
+    return inline_file(*found) if found else None

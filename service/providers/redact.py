@@ -2,10 +2,12 @@
 no megabytes of base64, nothing nested beyond reason."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import orjson
+
+from service.core.inline import InlineFile
+from service.providers import pictures
 
 HIDDEN = "[hidden]"
 MAX_DEPTH = 60
@@ -20,11 +22,15 @@ _TOKEN = re.compile(r"(/webhooks/[a-z0-9_-]+/)[^/\s\"'<>?#]+", re.IGNORECASE)
 
 
 class Cleaner:
-    """`secrets` are texts that must not appear anywhere; `lift` may replace a string (a picture) by its address."""
+    """`secrets` must not appear anywhere. `files` collects what is inline; placeholders take its place."""
 
-    def __init__(self, *secrets: str, lift: Callable[[str], str | None] | None = None) -> None:
+    def __init__(self, *secrets: str, files: list[InlineFile] | None = None) -> None:
         self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
-        self._lift = lift
+        self._files = files
+
+    def collecting(self, files: list[InlineFile]) -> "Cleaner":
+        """The same, with a list of its own for the files of one response."""
+        return Cleaner(*self._secrets, files=files)
 
     def tree(self, node: Any, depth: int = 0) -> Any:
         if isinstance(node, str):
@@ -44,8 +50,9 @@ class Cleaner:
     def text(self, text: str, limit: int = MAX_STRING) -> str:
         if not text:
             return text
-        if self._lift is not None and (address := self._lift(text)) is not None:
-            return address
+        if self._files is not None and (file := pictures.inline(text)) is not None:
+            self._files.append(file)
+            return file.placeholder
         if len(text) > limit:
             return f"[{len(text)} characters left out]"
         for secret in self._secrets:

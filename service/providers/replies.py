@@ -1,14 +1,12 @@
 """Reading the HTTP answers of any provider: JSON or not, the error text wherever it is, what a status means."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
 
-from service.core.task import failure
-from service.core.times import now_ms
+from service.core.result import Failure
 from service.ports import Busy, ProviderReply, Rejected, Unclear
 from service.providers.redact import Cleaner
 
@@ -75,15 +73,15 @@ def rejected(name: str, setting: str, status: int, message: str | None, code: in
     """`provider_rejected` with what to do about it, going by `status`; `code` is what the provider itself said."""
     advice = _ADVICE.get(status, "{name} did not take the task").format(name=name, setting=setting)
     sentence = advice if status in _ADVICE or not message else f"{advice}: {message}"
-    return Rejected(failure("provider_rejected", sentence, code, message))
+    return Rejected(Failure("provider_rejected", sentence, None if code is None else str(code), message))
 
 
-def busy(headers: Mapping[str, str], body: dict[str, Any] | None = None) -> Busy:
+def busy(reply: ProviderReply, body: dict[str, Any] | None = None) -> Busy:
     """How long to wait: `Retry-After` in seconds or as a date, or `retry_after` of the body."""
-    header = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
-    wait = _seconds(header)
+    header = next((value for name, value in reply.headers.items() if name.lower() == "retry-after"), None)
+    wait = _seconds(header, reply.received_at)
     if wait is None and body is not None:
-        wait = _seconds(body.get("retry_after"))
+        wait = _seconds(body.get("retry_after"), reply.received_at)
     return Busy(None if wait is None else min(max(wait, 0.0), MAX_WAIT))
 
 
@@ -91,21 +89,21 @@ def unclear(name: str, status: int) -> Unclear:
     return Unclear(f"{name} answered {status}: it may have the task or not")
 
 
-def _seconds(value: Any) -> float | None:
+def _seconds(value: Any, now: int) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         wait = float(value)
     except ValueError:
-        return _until(str(value))
+        return _until(str(value), now)
     return wait if wait == wait else None
 
 
-def _until(date: str) -> float | None:
+def _until(date: str, now: int) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp() - datetime.fromtimestamp(now_ms() / 1000, UTC).timestamp()
+    return moment.timestamp() - now / 1000

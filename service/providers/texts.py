@@ -2,11 +2,11 @@
 
 import re
 
-from service.providers.outputs import Found, is_address
+from service.providers.outputs import Found, is_result
 
-_MARKDOWN_IMAGE = re.compile(r"!\[[^\]]*\]\(\s*<?(https?://[^\s)>]+)>?[^)]*\)")
-_LINK = re.compile(r"\[[^\]]*\]\(\s*<?(https?://[^\s)>]+)>?[^)]*\)")
-_BARE = re.compile(r"https?://[^\s)\]>\"'`]+")
+_MARKDOWN_IMAGE = re.compile(r"!\[[^\]]*\]\(\s*<?((?:https?://|inline:)[^\s)>]+)>?[^)]*\)")
+_LINK = re.compile(r"\[[^\]]*\]\(\s*<?((?:https?://|inline:)[^\s)>]+)>?[^)]*\)")
+_BARE = re.compile(r"(?:https?://|inline:)[^\s)\]>\"'`]+")
 _PUNCTUATION = ".,;:!?*_。，"  # noqa: RUF001
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _FAILED = re.compile(r"generation failed|failure reason", re.IGNORECASE)
@@ -59,7 +59,7 @@ def _blank(text: str) -> str:
 def _last_first(pattern: re.Pattern[str], text: str, given: frozenset[str]) -> list[str]:
     matches = pattern.finditer(text)
     urls = [match.group(1) if pattern.groups else match.group().rstrip(_PUNCTUATION) for match in matches]
-    return list(dict.fromkeys(url for url in reversed(urls) if is_address(url) and url not in given))
+    return list(dict.fromkeys(url for url in reversed(urls) if is_result(url) and url not in given))
 
 
 def _media_host(url: str) -> bool:

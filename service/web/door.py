@@ -70,10 +70,6 @@ class Door:
             provider, token = self.receiver.open(provider_name, token_text, headers)
             body = await read_body(receive, headers.get(b"content-length"), self.limit)
             await self.receiver.receive(provider, token, body)
-        except OSError as error:
-            # A picture that came inline could not be written to the media folder.
-            log.error("a callback could not be stored: %s", error.strerror)
-            raise Unavailable("The store cannot be written at the moment; call again.", retry_after=5) from None
         except CallbackRefused as refused:
             await self._note(provider_name, token, refused.status, refused, body)
             raise REFUSALS[refused.status](refused.detail) from None

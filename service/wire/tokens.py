@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 
-from itsdangerous import BadSignature, Signer, URLSafeSerializer, URLSafeTimedSerializer
+from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
 from msgspec import Struct
 
 REMEMBERED = 50_000
@@ -35,7 +35,6 @@ class Tokens:
         self._stream = URLSafeTimedSerializer(
             newest_last, salt="stream", signer_kwargs={"digest_method": hashlib.sha256}
         )
-        self._media = URLSafeSerializer(newest_last, salt="media", signer_kwargs={"digest_method": hashlib.sha256})
         # Checking a signature is the dearest step of a callback, and most tasks are called about several times.
         self._known: OrderedDict[str, CallbackToken] = OrderedDict()
         self._secrets: OrderedDict[CallbackToken, list[str]] = OrderedDict()
@@ -69,15 +68,6 @@ class Tokens:
         """The task's id. Raises BadToken, also after 24 h."""
         try:
             return str(self._stream.loads(text, max_age=STREAM_LINK_SECONDS))
-        except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
-            raise BadToken from None
-
-    def media(self, name: str) -> str:
-        return str(self._media.dumps(name))
-
-    def read_media(self, text: str) -> str:
-        try:
-            return str(self._media.loads(text))
         except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
             raise BadToken from None
 

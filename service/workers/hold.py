@@ -5,9 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from service.core.points import Point
+from service.core.result import Failure
 from service.core.task import Status as S
-from service.core.task import Task, Update, failure
+from service.core.task import Task, Update
 from service.core.transitions import Timing, apply, unconfirmed
+from service.flows.inline import InlineKeeper
 from service.ports import (
     Accepted,
     Busy,
@@ -30,10 +32,11 @@ GiveBack = Callable[[Task, float | None, str], Awaitable[None]]
 
 
 class Holder:
-    def __init__(self, store: Store, sender: Sender, timing: Timing) -> None:
+    def __init__(self, store: Store, sender: Sender, timing: Timing, keeper: InlineKeeper) -> None:
         self.store = store
         self.sender = sender
         self.timing = timing
+        self.keeper = keeper
 
     async def hold(self, provider: Provider, task: Task, give_back: GiveBack) -> None:
         """From the request to the finishing event. Never sent again by itself."""
@@ -79,15 +82,15 @@ class Holder:
         except (SubmitUnclear, SubmitNotSent, TimeoutError) as error:
             log.warning("task %s: its stream broke: %s", task.id, str(error) or "deadline")
             complete = False
-        # Pictures of several megabytes are decoded and written: not in the loop.
-        finish = await stubborn(lambda: asyncio.to_thread(reader.finish, complete))
-        await self._change(task, finish)
+        # Pictures of several megabytes are decoded: not in the loop.
+        await self._change(task, await asyncio.to_thread(reader.finish, complete))
 
     async def _change(self, task: Task, update: Update) -> None:
+        update = await stubborn(lambda: self.keeper.keep(update))
         await stubborn(lambda: self.store.tasks.change(Point.HOLD, task.id, apply(update, self.timing)))
 
 
-def interrupted(reason: str) -> dict[str, object]:
-    return failure(
+def interrupted(reason: str) -> Failure:
+    return Failure(
         "stream_interrupted", f"The provider's stream broke ({reason}); it may have charged. Resubmit to try again."
     )

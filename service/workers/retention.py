@@ -22,7 +22,7 @@ ROUND = 600.0
 
 
 class Tidier:
-    def __init__(self, store: Store, retention_days: float, tidy_files: Callable[[float], None]) -> None:
+    def __init__(self, store: Store, retention_days: float, tidy_files: Callable[[float], Awaitable[None]]) -> None:
         self.store = store
         self.kept_seconds = retention_days * DAY
         self.tidy_files = tidy_files
@@ -44,8 +44,6 @@ class Tidier:
                 await part()
             except CallbridgeError as error:
                 log.warning("what is old stays for now: %s", error.detail)
-            except OSError as error:
-                log.warning("old pictures stay for now: %s", error.strerror)
             await asyncio.sleep(min(ROUND, self.kept_seconds / 4 + 1))
 
     async def old_tasks(self) -> None:
@@ -53,7 +51,7 @@ class Tidier:
         after: str | None = ""
         while after is not None:
             after = await self._gently(self.store.remove_tasks(self._before(), after, STEP))
-        await asyncio.to_thread(self.tidy_files, self.kept_seconds)
+        await self.tidy_files(self.kept_seconds)
 
     async def leftovers(self) -> None:
         while await self._gently(self.store.remove_leftovers(self._before(), now_ms() - KEYS_KEPT_MS, STEP)):

@@ -19,7 +19,7 @@ async def stubborn(write: Callable[[], Awaitable[T]]) -> T:
     for pause in chain(PAUSES, repeat(LAST_PAUSE)):
         try:
             return await write()
-        except (Unavailable, OSError) as error:
+        except Unavailable as error:
             log.warning("not stored yet, next try in %g s: %s", pause, error)
             await asyncio.sleep(pause)
     raise AssertionError  # the pauses have no end

@@ -141,7 +141,7 @@ class ProviderQueue:
                 await self.holder.hold(self.provider, task, self._give_back)
             else:
                 await self._submit(task)
-        except (Unavailable, OSError) as error:
+        except Unavailable as error:
             # The store does not take the answer: after a restart the task counts as perhaps sent, which is true.
             log.error("task %s: its submit could not be recorded: %s", task.id, error)
         except Exception:
@@ -165,20 +165,17 @@ class ProviderQueue:
         await self._record(task, answer)
 
     async def _read(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
-        async def read() -> Answer:
-            if len(reply.body) > LARGE:
-                return await asyncio.to_thread(self.provider.read_answer, task, callback, reply)
-            return self.provider.read_answer(task, callback, reply)
-
-        # An answer may hold a picture inline, which goes to the disk.
-        return await stubborn(read)
+        if len(reply.body) > LARGE:
+            return await asyncio.to_thread(self.provider.read_answer, task, callback, reply)
+        return self.provider.read_answer(task, callback, reply)
 
     async def _record(self, task: Task, answer: Answer) -> None:
         name = Point.SUBMIT_ANSWER
         match answer:
             case Accepted(update):
                 self._pause = FIRST_PAUSE
-                await stubborn(lambda: self.store.tasks.change(name, task.id, apply(update, self.timing)))
+                kept = await stubborn(lambda: self.holder.keeper.keep(update))
+                await stubborn(lambda: self.store.tasks.change(name, task.id, apply(kept, self.timing)))
             case Busy(retry_after):
                 await self._give_back(task, retry_after if retry_after is not None else BUSY_PAUSE, "busy")
             case Rejected(error):

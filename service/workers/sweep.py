@@ -12,6 +12,7 @@ from service.core.task import Status as S
 from service.core.task import Task, Update
 from service.core.transitions import NOTHING, SOON, Decision, Timing, apply, fail, next_check
 from service.flows.callbacks import Callbacks
+from service.flows.inline import InlineKeeper
 from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
 
 log = logging.getLogger("callbridge.sweep")
@@ -29,12 +30,14 @@ class Sweeper:
         sender: Sender,
         callbacks: Callbacks,
         timing: Timing,
+        keeper: InlineKeeper,
     ) -> None:
         self.store = store
         self.providers = providers
         self.sender = sender
         self.callbacks = callbacks
         self.timing = timing
+        self.keeper = keeper
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -83,6 +86,7 @@ class Sweeper:
         try:
             found = await self._news(provider, task)
             if found is not None:
+                found = await self.keeper.keep(found)
                 await self.store.tasks.change(Point.SWEEP, task.id, apply(found, self.timing, attempt=task.attempts))
             await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, self._later)
         except Unavailable as error:

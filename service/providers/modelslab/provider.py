@@ -23,7 +23,6 @@ from service.ports import (
 )
 from service.providers import known, replies, statuses
 from service.providers.modelslab import tasks as modelslab_tasks
-from service.providers.pictures import Save, lifter
 from service.providers.redact import Cleaner
 from service.wire import schemas
 
@@ -38,11 +37,11 @@ NUMBERS = ("width", "height", "samples", "strength", "seed", "num_inference_step
 class ModelsLab:
     name = "modelslab"
 
-    def __init__(self, api_key: str, base_url: str, max_inflight: int, save: Save) -> None:
+    def __init__(self, api_key: str, base_url: str, max_inflight: int) -> None:
         self.max_inflight = max_inflight
         self._key = api_key
         self._base = base_url.rstrip("/")
-        self._cleaner = Cleaner(api_key, lift=lifter(save))
+        self._cleaner = Cleaner(api_key)
 
     def check(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> list[str]:
         schema = known.schema_of(self.name, family(model), task_type)
@@ -71,7 +70,7 @@ class ModelsLab:
     def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
         document = replies.json_object(reply.body)
         if reply.status == 429 or (document is not None and modelslab_tasks.is_busy(document)):
-            return replies.busy(reply.headers, document)
+            return replies.busy(reply, document)
         if document is not None and (answer := self._read_document(reply, document)):
             return answer
         if 400 <= reply.status < 500:

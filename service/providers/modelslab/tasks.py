@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from service.core.task import Status, Update, failure
-from service.core.times import now_ms
+from service.core.inline import InlineFile
+from service.core.result import Failure
+from service.core.task import Status, Update
 from service.providers import outputs, statuses
 from service.providers.redact import Cleaner
 from service.providers.replies import error_text, provider_id
@@ -50,7 +51,6 @@ def read(document: dict[str, Any], cleaner: Cleaner) -> Update:
         provider_task_id=provider_id(document.get("id")),
         provider_status=statuses.shown(document.get("status")),
         usage={"generationTime": took} if _is_number(took) else None,
-        eta=_eta(document.get("eta")),
     )
     if status is Status.COMPLETED:
         return _completed(update, document, cleaner)
@@ -60,7 +60,7 @@ def read(document: dict[str, Any], cleaner: Cleaner) -> Update:
         sentence = (
             f"ModelsLab could not do the task: {text}" if text else "ModelsLab could not do the task and gave no reason"
         )
-        return replace(update, error=failure("provider_failed", sentence, None, text))
+        return replace(update, error=Failure("provider_failed", sentence, None, text))
     return update
 
 
@@ -75,15 +75,15 @@ def code_of(message: str | None) -> int:
 
 
 def _completed(update: Update, document: dict[str, Any], cleaner: Cleaner) -> Update:
-    raw = cleaner.tree(
+    files: list[InlineFile] = []
+    raw = cleaner.collecting(files).tree(
         {name: value for name, value in document.items() if name not in ("future_links", "fetch_result")}
     )
     found = next(filter(None, (outputs.addresses({name: raw.get(name)}, "image") for name in RESULTS)), [])
     if not found:
         sentence = "ModelsLab says the task is done, but its output is empty"
-        return replace(update, status=Status.FAILED, error=failure("no_output", sentence))
-    expires_at = now_ms() + KEPT_HOURS * outputs.HOUR_MS
-    return replace(update, output=outputs.output(found, None, raw, expires_at), expires_at=expires_at)
+        return replace(update, status=Status.FAILED, error=Failure("no_output", sentence))
+    return replace(update, output=outputs.output(found, None, raw), files=tuple(files), kept_hours=KEPT_HOURS)
 
 
 def _says(document: dict[str, Any], words: tuple[str, ...]) -> bool:
@@ -93,9 +93,3 @@ def _says(document: dict[str, Any], words: tuple[str, ...]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _eta(value: Any) -> float | None:
-    if not _is_number(value) or not 0 <= value < 86_400:
-        return None
-    return float(value)

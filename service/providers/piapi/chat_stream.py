@@ -1,10 +1,12 @@
 """Collects the stream of a chat completion: the whole text first, conclusions at the end."""
 
+import re
 from typing import Any
 
-from service.core.task import Status, Update, failure
-from service.providers import outputs, replies, texts
-from service.providers.pictures import Save, lifter
+from service.core.inline import InlineFile
+from service.core.result import Failure, Progress, Usage
+from service.core.task import Status, Update
+from service.providers import outputs, pictures, replies, texts
 from service.providers.redact import Cleaner
 from service.providers.sse import ENDS, Payloads
 
@@ -15,26 +17,26 @@ TAIL = 200
 class ChatReader:
     """`pictures` says that the answer is meant to hold a picture; `given` are the addresses of the question."""
 
-    def __init__(self, cleaner: Cleaner, save: Save, pictures: bool, given: frozenset[str]) -> None:
+    def __init__(self, cleaner: Cleaner, pictures: bool, given: frozenset[str]) -> None:
         self._cleaner = cleaner
-        self._lift = lifter(save)
+        self._files: list[InlineFile] = []
         self._pictures = pictures
         self._given = given
         self._payloads = Payloads()
         self._choices: dict[int, Choice] = {}
         self._head: dict[str, Any] = {}
-        self._usage: dict[str, Any] | None = None
+        self._usage: Usage | None = None
         self._error: Any = None
         self._ended = False
         self._length = 0
         self._tail = ""
-        self._told: dict[str, Any] | None = None
+        self._told: Progress | None = None
 
     def feed(self, chunk: bytes) -> Update | None:
         for payload in self._payloads.feed(chunk):
             self._take(payload)
         percent = texts.percent(self._tail) if self._pictures else None
-        progress = {"text_length": self._length, "percent": percent}
+        progress = Progress(self._length, percent)
         if not self._length or progress == self._told:
             return None
         self._told = progress
@@ -103,7 +105,15 @@ class ChatReader:
 
     def _lifted(self, text: str) -> str:
         """Pictures written into the text as base64 become addresses."""
-        return texts.INLINE.sub(lambda match: self._lift(match.group()) or "", text)
+
+        def lift(match: re.Match[str]) -> str:
+            file = pictures.inline(match.group())
+            if file is None:
+                return ""
+            self._files.append(file)
+            return file.placeholder
+
+        return texts.INLINE.sub(lift, text)
 
     def _completed(self, text: str, found: list[outputs.Found]) -> Update:
         usage = self._cleaner.tree(self._usage)
@@ -113,12 +123,12 @@ class ChatReader:
         ]
         raw = {**self._head, "choices": choices, "usage": usage}
         output = outputs.output(found, self._cleaner.text(text, MAX_TEXT) or None, self._cleaner.tree(raw))
-        return Update(status=Status.COMPLETED, output=output, usage=usage)
+        return Update(status=Status.COMPLETED, output=output, usage=usage, files=tuple(self._files))
 
     def _failed(self, code: str, sentence: str, text: str | None) -> Update:
         said = self._cleaner.text(text.strip()[-replies.MAX_MESSAGE :]) if text and text.strip() else None
         whole = f"{sentence}: {said}" if said and code == "provider_failed" else sentence
-        return Update(status=Status.FAILED, error=failure(code, whole, None, said), usage=self._usage)
+        return Update(status=Status.FAILED, error=Failure(code, whole, None, said), usage=self._usage)
 
 
 class Choice:

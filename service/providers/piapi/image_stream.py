@@ -3,22 +3,23 @@ is said to be completed, since nothing at the provider could be fetched again.""
 
 from typing import Any
 
-from service.core.task import Status, Update, failure
+from service.core.inline import InlineFile, inline_file
+from service.core.result import Failure, Progress, Usage
+from service.core.task import Status, Update
 from service.providers import outputs, pictures, replies
-from service.providers.pictures import Save
 from service.providers.redact import Cleaner
 from service.providers.sse import ENDS, Payloads
 
 
 class ImageReader:
-    def __init__(self, cleaner: Cleaner, save: Save) -> None:
+    def __init__(self, cleaner: Cleaner) -> None:
         self._cleaner = cleaner
-        self._save = save
+        self._files: list[InlineFile] = []
         self._payloads = Payloads()
         self._found: list[outputs.Found] = []
         self._previews = 0
         self._unreadable = 0
-        self._usage: dict[str, Any] | None = None
+        self._usage: Usage | None = None
         self._error: Any = None
         self._ended = False
 
@@ -28,7 +29,7 @@ class ImageReader:
             self._take(payload)
         if (self._previews, len(self._found)) == before:
             return None
-        progress = {"text_length": 0, "percent": None, "previews": self._previews, "pictures": len(self._found)}
+        progress = Progress(previews=self._previews, pictures=len(self._found))
         return Update(status=Status.PROCESSING, progress=progress)
 
     def finish(self, complete: bool) -> Update:
@@ -77,16 +78,19 @@ class ImageReader:
             if decoded is None:
                 self._unreadable += 1
             else:
-                self._found.append(outputs.Found(self._save(*decoded), f"{path}.b64_json", "image"))
+                file = inline_file(*decoded)
+                self._files.append(file)
+                self._found.append(outputs.Found(file.placeholder, f"{path}.b64_json", "image"))
         elif outputs.is_address(url):
             self._found.append(outputs.Found(str(url), f"{path}.url", "image"))
 
     def _completed(self) -> Update:
         usage = self._cleaner.tree(self._usage)
         raw = {"data": [{"url": found.url} for found in self._found], "usage": usage}
-        return Update(status=Status.COMPLETED, output=outputs.output(self._found, None, raw), usage=usage)
+        output = outputs.output(self._found, None, raw)
+        return Update(status=Status.COMPLETED, output=output, usage=usage, files=tuple(self._files))
 
     def _failed(self, code: str, sentence: str, text: str | None) -> Update:
         said = self._cleaner.text(text) if text else None
         whole = f"{sentence}: {said}" if said else sentence
-        return Update(status=Status.FAILED, error=failure(code, whole, None, said), usage=self._usage)
+        return Update(status=Status.FAILED, error=Failure(code, whole, None, said), usage=self._usage)

@@ -4,12 +4,12 @@ from typing import Any
 
 import orjson
 
-from service.core.task import Task, failure
+from service.core.result import Failure
+from service.core.task import Task
 from service.ports import Accepted, Answer, ProviderReply, ProviderRequest, Rejected, StreamReader
 from service.providers import replies
 from service.providers.piapi.chat_stream import ChatReader
 from service.providers.piapi.image_stream import ImageReader
-from service.providers.pictures import Save
 from service.providers.redact import Cleaner
 
 CHAT, IMAGES = "chat-completions", "image-generations"
@@ -34,17 +34,17 @@ def request(task: Task, key: str, base: str, llm_base: str) -> ProviderRequest:
     return ProviderRequest("POST", host + PATHS[task.task_type], headers, orjson.dumps(body))
 
 
-def reader(task: Task, cleaner: Cleaner, save: Save) -> StreamReader:
+def reader(task: Task, cleaner: Cleaner) -> StreamReader:
     if task.task_type == IMAGES:
-        return ImageReader(cleaner, save)
-    return ChatReader(cleaner, save, makes_media(task.model), frozenset(_addresses(task.input)))
+        return ImageReader(cleaner)
+    return ChatReader(cleaner, makes_media(task.model), frozenset(_addresses(task.input)))
 
 
 def read_answer(reply: ProviderReply, cleaner: Cleaner, stream: StreamReader) -> Answer:
     """The answer when it is no stream: a refusal, or (status 200) everything at once."""
     document = replies.json_object(reply.body)
     if reply.status == 429:
-        return replies.busy(reply.headers, document)
+        return replies.busy(reply, document)
     if reply.status < 300:
         stream.feed(reply.body)
         return Accepted(stream.finish(complete=True))
@@ -54,7 +54,7 @@ def read_answer(reply: ProviderReply, cleaner: Cleaner, stream: StreamReader) ->
     if document is not None and document.get("error"):
         # The model's own error; a gateway that gave up waiting answers with a page, not with this.
         sentence = f"The model answered with an error: {message}"
-        return Rejected(failure("provider_failed", sentence, reply.status, message))
+        return Rejected(Failure("provider_failed", sentence, str(reply.status), message))
     return replies.unclear("PiAPI", reply.status)
 
 

@@ -25,7 +25,6 @@ from service.providers import known, replies
 from service.providers.piapi import check as piapi_check
 from service.providers.piapi import llm as piapi_llm
 from service.providers.piapi import tasks as piapi_tasks
-from service.providers.pictures import Save, lifter
 from service.providers.redact import Cleaner
 
 PROOF_HEADER = b"x-webhook-secret"
@@ -36,13 +35,12 @@ HISTORY_BEFORE_S, HISTORY_AFTER_S, HISTORY_PAGE = 60, 900, 100
 class PiAPI:
     name = "piapi"
 
-    def __init__(self, api_key: str, base_url: str, llm_base_url: str, max_inflight: int, save: Save) -> None:
+    def __init__(self, api_key: str, base_url: str, llm_base_url: str, max_inflight: int) -> None:
         self.max_inflight = max_inflight
         self._key = api_key
         self._base = base_url.rstrip("/")
         self._llm_base = llm_base_url.rstrip("/")
-        self._save = save
-        self._cleaner = Cleaner(api_key, lift=lifter(save))
+        self._cleaner = Cleaner(api_key)
 
     def check(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> list[str]:
         faults, warnings = piapi_check.check(task_type, model, input, config)
@@ -72,12 +70,12 @@ class PiAPI:
         return self._request("POST", "/api/v1/task", orjson.dumps(body))
 
     def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
-        cleaner = Cleaner(self._key, callback.secret, lift=lifter(self._save))
+        cleaner = Cleaner(self._key, callback.secret)
         if self.streams(task):
             return piapi_llm.read_answer(reply, cleaner, self.stream_reader(task))
         document = replies.json_object(reply.body)
         if reply.status == 429 or (document is not None and document.get("code") == 429):
-            return replies.busy(reply.headers, document)
+            return replies.busy(reply, document)
         data = piapi_tasks.task_of(document)
         if data is None:
             return self._refused(reply, document, cleaner)
@@ -139,7 +137,7 @@ class PiAPI:
         return None
 
     def stream_reader(self, task: Task) -> StreamReader:
-        return piapi_llm.reader(task, self._cleaner, self._save)
+        return piapi_llm.reader(task, self._cleaner)
 
     def _about(self, method: str, task: Task) -> ProviderRequest | None:
         if self.streams(task) or not task.provider_task_id:

@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from service.core.task import Status, Update, failure
-from service.core.times import now_ms
+from service.core.inline import InlineFile
+from service.core.result import Failure, Usage
+from service.core.task import Status, Update
 from service.providers import known, outputs, statuses
 from service.providers.redact import Cleaner
 from service.providers.replies import error_text, provider_id
@@ -39,7 +40,7 @@ def read(data: dict[str, Any], cleaner: Cleaner, model: str = "") -> Update:
     if status is Status.FAILED:
         return replace(update, error=_error(data, cleaner))
     if status is Status.CANCELED:
-        return replace(update, error=failure("canceled", "PiAPI canceled the task"))
+        return replace(update, error=Failure("canceled", "PiAPI canceled the task"))
     return update
 
 
@@ -68,16 +69,21 @@ def tasks_in(node: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def _completed(update: Update, data: dict[str, Any], cleaner: Cleaner, model: str) -> Update:
-    raw = cleaner.tree(_output(data))
+    files: list[InlineFile] = []
+    raw = cleaner.collecting(files).tree(_output(data))
     found, text = outputs.addresses(raw), outputs.text_of(raw)
     if not found and not text:
         sentence = "PiAPI says the task is completed, but its output holds no address and no text"
         return replace(
-            update, status=Status.FAILED, error=failure("no_output", sentence, None, error_text(data.get("error")))
+            update, status=Status.FAILED, error=Failure("no_output", sentence, None, error_text(data.get("error")))
         )
     named = data.get("model")
-    expires_at = _expires_at(named if isinstance(named, str) and named else model)
-    return replace(update, output=outputs.output(found, text, raw, expires_at), expires_at=expires_at)
+    return replace(
+        update,
+        output=outputs.output(found, text, raw),
+        files=tuple(files),
+        kept_hours=_kept_hours(named if isinstance(named, str) and named else model),
+    )
 
 
 def _output(data: dict[str, Any]) -> Any:
@@ -85,12 +91,12 @@ def _output(data: dict[str, Any]) -> Any:
     return data.get("output") or (result.get("task_output") if isinstance(result, dict) else None)
 
 
-def _expires_at(model: str) -> int | None:
-    hours = known.models("piapi").get(model, {}).get("kept_hours")
-    return None if hours is None else now_ms() + hours * outputs.HOUR_MS
+def _kept_hours(model: str) -> int | None:
+    hours: int | None = known.models("piapi").get(model, {}).get("kept_hours")
+    return hours
 
 
-def _usage(data: dict[str, Any]) -> dict[str, Any] | None:
+def _usage(data: dict[str, Any]) -> Usage | None:
     meta = data.get("meta")
     usage = meta.get("usage") if isinstance(meta, dict) else None
     if isinstance(usage, dict):
@@ -107,7 +113,7 @@ def _plain(value: Any) -> bool:
     return isinstance(value, int | float) or (isinstance(value, str) and len(value) < 100 and "\x00" not in value)
 
 
-def _error(data: dict[str, Any], cleaner: Cleaner) -> dict[str, Any]:
+def _error(data: dict[str, Any], cleaner: Cleaner) -> Failure:
     error, result = data.get("error"), data.get("task_result")
     text = (
         error_text(error) or error_text(result if isinstance(result, dict) else None) or error_text(data.get("detail"))
@@ -115,4 +121,4 @@ def _error(data: dict[str, Any], cleaner: Cleaner) -> dict[str, Any]:
     text = cleaner.text(text) if text else None
     code = error.get("code") if isinstance(error, dict) else None
     sentence = f"PiAPI could not do the task: {text}" if text else "PiAPI could not do the task and gave no reason"
-    return failure("provider_failed", sentence, provider_id(code) if code else None, text)
+    return Failure("provider_failed", sentence, provider_id(code) if code else None, text)

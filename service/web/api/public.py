@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from service.core.errors import NotFound, Unavailable
-from service.ports import Media, Store
+from service.ports import InlineFiles, Store
 from service.web.openapi import openapi
 from service.web.operations import public as operations
 from service.web.operations.operation import Endpoint
 from service.web.responses import Json
 from service.wire import schemas
+from service.wire.media import MediaAddresses, content_type_of
 
 DOCS = (Path(__file__).parent / "docs.html").read_text()
 
@@ -22,7 +23,8 @@ DOCS = (Path(__file__).parent / "docs.html").read_text()
 @dataclass(frozen=True, slots=True)
 class PublicRoutes:
     store: Store
-    media: Media
+    files: InlineFiles
+    addresses: MediaAddresses
     catalog: dict[str, Any]
     version: str
     # Names of what does not run as it should.
@@ -68,12 +70,22 @@ class PublicRoutes:
         return Response((schemas.FOLDER / f"{name}.json").read_bytes(), media_type="application/schema+json")
 
     async def picture(self, request: Request) -> Response:
-        found = self.media.find(request.path_params["token"])
-        if found is None:
-            raise NotFound("There is no such picture; it may be older than RETENTION_DAYS.")
-        path, kind = found
-        headers = {"cache-control": "private, max-age=86400", "x-content-type-options": "nosniff"}
-        return FileResponse(path, media_type=kind, headers=headers)
+        name = self.addresses.name_of(request.path_params["token"])
+        found = None if name is None else await self.files.find(name)
+        if name is None or found is None:
+            raise NotFound("There is no such file; it may be older than RETENTION_DAYS.")
+        content_type = content_type_of(name)
+        headers = {
+            "cache-control": "private, max-age=86400",
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+        }
+        if content_type == "image/svg+xml" or not content_type.startswith(("image/", "video/", "audio/")):
+            # A provider's document must not run in a page of this origin.
+            headers["content-disposition"] = "attachment"
+        if isinstance(found, bytes):
+            return Response(found, media_type=content_type, headers=headers)
+        return FileResponse(found, media_type=content_type, headers=headers)
 
     async def metrics(self, request: Request) -> Response:
         raise NotFound("Metrics are not part of this version yet.")

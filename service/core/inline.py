@@ -1,0 +1,52 @@
+"""Files that a provider sends inline, as base64.
+
+They travel beside the update, which names them by placeholders; a flow stores them and puts their addresses in.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from service.core.result import Output
+
+PREFIX = "inline:"
+_PLACEHOLDER = re.compile(r"inline:[0-9a-f]{64}\.[a-z0-9]{1,5}")
+
+
+class InlineFile(Struct, frozen=True):
+    """`extension` tells the type, which was read from the first bytes: png, mp4, …"""
+
+    data: bytes
+    extension: str
+    placeholder: str
+
+
+def inline_file(data: bytes, extension: str) -> InlineFile:
+    return InlineFile(data, extension, f"{PREFIX}{hashlib.sha256(data).hexdigest()}.{extension}")
+
+
+def is_placeholder(text: str) -> bool:
+    return text.startswith(PREFIX) and _PLACEHOLDER.fullmatch(text) is not None
+
+
+def with_addresses(output: Output, addresses: Mapping[str, str]) -> Output:
+    """The output with the address of each placeholder in its place, inside longer texts too."""
+
+    def put(text: str) -> str:
+        if PREFIX not in text:
+            return text
+        return _PLACEHOLDER.sub(lambda match: addresses.get(match.group(), match.group()), text)
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, str):
+            return put(node)
+        if isinstance(node, dict):
+            return {name: walk(value) for name, value in node.items()}
+        return [walk(item) for item in node] if isinstance(node, list) else node
+
+    files = tuple([replace(file, url=put(file.url)) for file in output.files])
+    return Output(files, put(output.text) if output.text else output.text, walk(output.raw))

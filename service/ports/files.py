@@ -1,0 +1,20 @@
+"""Where files that came inline are kept: a folder, or what all processes of a service share."""
+
+from pathlib import Path
+from typing import Protocol
+
+
+class InlineFiles(Protocol):
+    """Names are the SHA-256 of the content with an extension, so the same bytes are kept once."""
+
+    async def save(self, data: bytes, extension: str) -> str:
+        """Return the file's name once it is durable. Raises Unavailable when it cannot be written now."""
+        ...
+
+    async def find(self, name: str) -> Path | bytes | None: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def remove_older(self, seconds: float) -> None:
+        """Remove files that nothing was saved as for so long. Raises Unavailable."""
+        ...
