@@ -16,6 +16,8 @@ from service.store.sqlite.migrate import SchemaFromTheFuture
 
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {
+    "listen": "service.client.commands:listen",
+    "trigger": "service.client.commands:trigger",
     "demo": "service.tools.commands:demo",
     "drill": "service.tools.commands:drill",
     "sandbox": "service.tools.commands:sandbox",

@@ -16,6 +16,7 @@ MAY_SEE = {
     "settings": {"environment", "core"},
     "command": SETTINGS,
     "server": set(),
+    "client": {"command", "wire"},
     "wire": {"core"},
     "ports": {"core"},
     "net": INNER,
