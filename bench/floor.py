@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from bench.processes import free_port
-from service.server import calm_collector, create_server
+from service.server import create_server, tune_gc
 from service.store.sqlite.batch import CALL, CHANGED, EVENT, MOVED
 from service.store.sqlite.checkpoint import Checkpointer
 from service.store.sqlite.store import SqliteStore, open_store
@@ -91,7 +91,7 @@ async def main() -> None:
     fill(store, count)
     floor = Floor(store, path)
     writing = asyncio.create_task(floor.write())
-    calm_collector()
+    tune_gc()
     server = create_server(floor.app, "127.0.0.1", port, lambda: None)
     serving = asyncio.create_task(server.serve())
     while not server.started:

@@ -6,8 +6,6 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 
-from starlette.types import ASGIApp
-
 from service import __version__
 from service.core.delivery import Delivery
 from service.core.event import FINISHING_EVENTS, Event
@@ -34,7 +32,7 @@ from service.providers.catalog import catalog
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 from service.providers.redact import audit
-from service.server import calm_collector, create_server, end_for_sure
+from service.server import create_server, force_exit_after, tune_gc
 from service.settings import Settings
 from service.store.sqlite.store import SqliteStore, open_store
 from service.web.api.deliveries import DeliveryRoutes
@@ -43,7 +41,7 @@ from service.web.api.public import PublicRoutes
 from service.web.api.stream import keep_alive
 from service.web.api.subscriptions import SubscriptionRoutes
 from service.web.api.tasks import TaskRoutes
-from service.web.app import create_app
+from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
 from service.web.door import Door
 from service.web.page.site import Site, gate_of
@@ -117,7 +115,7 @@ class Bridge:
         subscriber = Subscriber(store, self.dispatcher)
         max_body = settings.max_body_bytes
         self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
-        self.app: ASGIApp = create_app(
+        self.app = create_app(
             Door(Receiver(store, self.providers, tokens, timing, keeper), settings.max_webhook_bytes, audit),
             keys,
             [
@@ -200,13 +198,15 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
     store = await open_store(settings.sqlite_path, kill_point)
     bridge = Bridge(settings, store)
     await bridge.start()
-    calm_collector()
+    tune_gc()
 
     def before_shutdown() -> None:
-        end_for_sure(STOP_SECONDS)
+        force_exit_after(STOP_SECONDS)
         bridge.hub.close()
 
-    server = create_server(bridge.app, settings.host, settings.port, before_shutdown)
+    server = create_server(
+        bridge.app, settings.host, settings.port, before_shutdown, essential_app=EssentialOnly(bridge.app)
+    )
     try:
         await server.serve()
     finally:

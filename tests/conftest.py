@@ -23,6 +23,7 @@ from service.settings import load_settings
 from service.store.sqlite.store import open_store
 from service.tools.sandbox.app import create_sandbox
 from service.tools.sandbox.serving import serving
+from service.web.app import EssentialOnly
 
 PATIENCE = 20.0
 # Read once: it takes longer than starting a service.
@@ -189,7 +190,14 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
     store = await open_store(settings.sqlite_path, kill_point)
     bridge = Bridge(settings, store)
     await bridge.start()
-    server = create_server(bridge.app, settings.host, settings.port, bridge.hub.close, stop_seconds=3)
+    server = create_server(
+        bridge.app,
+        settings.host,
+        settings.port,
+        bridge.hub.close,
+        stop_seconds=3,
+        essential_app=EssentialOnly(bridge.app),
+    )
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     # Not `serve()`: signals belong to the test runner, and it looks for the end only ten times a second.

@@ -19,10 +19,10 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import server
 from service.core.delivery import KEPT_ATTEMPTS, Attempt
 from service.core.errors import Unauthorized
 from service.environment import SettingsError
+from service.serving import protocol
 from service.settings import ApiKey, load_settings
 from service.web.auth import Keys
 from tests.conftest import PATIENCE, Service, Subscriber, running, txt2img
@@ -144,7 +144,7 @@ async def test_bug_20_finished_tasks_are_no_backlog(env: dict[str, str]) -> None
 
 
 async def test_bug_24_a_connection_that_sends_no_head_is_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     port = int(service.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -156,7 +156,7 @@ async def test_bug_24_a_connection_that_sends_no_head_is_cut(service: Service, m
 async def test_bug_24_a_callback_whose_body_does_not_come_is_cut(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.1)
     task = await service.submit(txt2img("delay=60"))
     callback = service.bridge.submitter.callbacks.of(await service.bridge.store.tasks.get(task["id"]))
     reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
@@ -170,7 +170,7 @@ async def test_bug_24_a_callback_whose_body_does_not_come_is_cut(
 
 async def test_bug_24_a_connection_that_is_in_use_is_not_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time runs for each head and body alone, also for those that come in pieces."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
     ends = asyncio.get_running_loop().time() + 1.0
     while asyncio.get_running_loop().time() < ends:

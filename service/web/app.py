@@ -10,14 +10,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from service.core.errors import CallbridgeError, NotFound, bad_query
+from service.core.errors import CallbridgeError, NotFound, Unavailable, bad_query
 from service.web.auth import Keys
 from service.web.door import PREFIX, Door
 from service.web.operations.operation import Endpoint, Handler, Operation
 from service.web.requests import ClientGone, on_client_gone
-from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault
+from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem
 
 KEYED_PREFIX = "/v1/"
+HEALTH_PATHS = ("/healthz", "/readyz")
 
 
 class Application:
@@ -31,6 +32,20 @@ class Application:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
             return self.door(scope, receive, send)
         return self.site(scope, receive, send)
+
+
+class EssentialOnly:
+    """Serves connections that open while files are short: callbacks and health checks, nothing else."""
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(PREFIX) or scope["path"] in HEALTH_PATHS:
+            await self.app(scope, receive, send)
+            return
+        error = Unavailable("Too many connections are open at the moment; try again.", retry_after=5)
+        await problem(error, {"connection": "close"})(scope, receive, send)
 
 
 def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Sequence[BaseRoute] = ()) -> Application:

@@ -1,0 +1,197 @@
+"""uvicorn's HTTP protocol with the limits that it leaves to others."""
+
+import asyncio
+import logging
+from typing import Any
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from service.core.errors import InvalidRequest
+from service.serving.admission import Access, Admission
+from service.serving.tally import Tally
+
+log = logging.getLogger("callbridge.server")
+# A request's head must be complete after this time, and its body after this (the API itself responds 408 before).
+HEAD_SECONDS = 15.0
+BODY_SECONDS = 45.0
+# Bytes between two pieces of body: a head, trailers, chunk extensions.
+MAX_OVERHEAD = 64 * 1024
+MAX_PIPELINED = 100
+# When files are short, idle connections are closed after this time.
+IDLE_SECONDS = 2.0
+GARBAGE = Tally(log, "%d requests were no HTTP")
+BAD_REQUEST = orjson.dumps(InvalidRequest("This is not a valid HTTP request.").document())
+
+
+class _Discard(list[tuple[bytes, bytes]]):
+    """Where trailers go: nobody reads them."""
+
+    def append(self, item: tuple[bytes, bytes]) -> None: ...
+
+
+class Protocol(HttpToolsProtocol):
+    """Disconnects peers that send a request too slowly or without end, and declines upgrades.
+
+    A request that arrives in one piece, as most do, never meets a timer.
+    """
+
+    # Set by `create_server` for all connections.
+    admission: Admission
+    essential_app: Any
+
+    # What `slow_peers` keeps of each connection.
+    unsent = 0
+    stuck_since = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    # What the timer waits for: "head", "body" or nothing.
+    _part = ""
+    _overhead = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._opened = self.loop.time()
+        self._arm("head")
+        access = self.admission.access(len(self.connections))
+        if access is not Access.ALL:
+            self._close_idle()
+            self.app = self.essential_app
+        if access is Access.NONE:
+            transport.abort()
+
+    def _close_idle(self) -> None:
+        oldest = self.loop.time() - IDLE_SECONDS
+        for other in list(self.connections):
+            if isinstance(other, Protocol) and other.idle and other._opened < oldest:
+                other.transport.close()
+
+    @property
+    def idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._overhead += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            GARBAGE.add()
+            self.send_400_response("")
+            return
+        if self._overhead > MAX_OVERHEAD or len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            self._arm("head")
+        elif cycle.more_body:
+            self._arm("body")
+        elif self._part:
+            self._disarm()
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                self._decline_upgrade()
+
+    def _decline_upgrade(self) -> None:
+        """The parser takes the offer for accepted and the request for complete: another one reads the body."""
+        framing = [item for item in self.scope["headers"] if item[0] in (b"content-length", b"transfer-encoding")]
+        if not framing:
+            return
+        self.cycle.more_body = True
+        self.parser = httptools.HttpRequestParser(_AfterHead(self))
+        lines = b"".join(b"%b: %b\r\n" % item for item in framing)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + lines + b"\r\n")
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._overhead = 0
+        self.headers = _Discard()
+        if self.cycle.scope["http_version"] == "1.0":
+            self.cycle.__class__ = Http10Cycle
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._overhead = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[400] + head % len(BAD_REQUEST) + BAD_REQUEST)
+        self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self, part: str) -> None:
+        """From the first byte of this part on, however many pieces it comes in."""
+        if part == self._part:
+            return
+        self._disarm()
+        self._part = part
+        self._timer = self.loop.call_later(HEAD_SECONDS if part == "head" else BODY_SECONDS, self._too_slow)
+
+    def _disarm(self) -> None:
+        self._part = ""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class _AfterHead:
+    """Parser callbacks for a message whose head another parser has read, and for the messages after it."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._in_first = True
+        self.on_body = protocol.on_body
+
+    def on_message_begin(self) -> None:
+        if not self._in_first:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._in_first:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_first:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._in_first:
+            self._protocol.on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_first = False
+        self._protocol.on_message_complete()
+
+
+class Http10Cycle(RequestResponseCycle):
+    """HTTP/1.0 has no chunks: a response without a length ends with the connection."""
+
+    _until_close = False
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._until_close = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
+            if self._until_close:
+                self.chunked_encoding = False
+        elif self._until_close:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)

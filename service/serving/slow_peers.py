@@ -1,0 +1,42 @@
+"""Peers that stop reading: what waits for them in memory is bounded in time and bytes."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import Protocol as Interface
+
+TICK = 2.0
+# A peer that takes nothing for so long is disconnected, whatever it asked for.
+STUCK_SECONDS = 20.0
+# Bytes that may wait in the write buffers of all connections; above it those stuck longest are disconnected.
+MAX_UNSENT = 32 * 1024 * 1024
+
+
+class Connection(Interface):
+    transport: asyncio.Transport
+    unsent: int
+    stuck_since: float
+
+
+async def watch(connections: Collection[Connection]) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        disconnect_stuck(connections, time.monotonic())
+
+
+def disconnect_stuck(connections: Collection[Connection], now: float) -> None:
+    """One clock for all connections: a timer for each would cost every request something."""
+    stuck: list[Connection] = []
+    for connection in list(connections):
+        size = connection.transport.get_write_buffer_size()
+        if size == 0 or size < connection.unsent or connection.unsent == 0:
+            connection.stuck_since = now
+        connection.unsent = size
+        if size:
+            stuck.append(connection)
+    total = sum(connection.unsent for connection in stuck)
+    for connection in sorted(stuck, key=lambda one: one.stuck_since):
+        if now - connection.stuck_since < STUCK_SECONDS and total <= MAX_UNSENT:
+            break
+        connection.transport.abort()
+        total -= connection.unsent
