@@ -2,15 +2,19 @@
 
 import importlib
 import logging
+import os
 import sqlite3
+import sys
 
 import click
 import uvloop
 
 from service import __version__
-from service.command import log_to_stderr, settings_or_exit
+from service.command import load_dotenv_file, log_to_stderr, wrong_settings
 from service.environment import SettingsError
 from service.main import serve
+from service.preflight import unusable, warnings
+from service.settings import read_settings
 from service.store.sqlite.database import DatabaseInUse
 from service.store.sqlite.migrate import SchemaFromTheFuture
 
@@ -48,24 +52,33 @@ def main(context: click.Context) -> None:
 
 
 def run_server() -> None:
-    settings = settings_or_exit()
+    load_dotenv_file()
     log_to_stderr()
     log = logging.getLogger("callbridge")
+    settings, wrong = read_settings(os.environ)
+    wrong += unusable(settings, wrong)
+    for sentence in warnings(settings):
+        log.warning("%s", sentence)
+    if wrong:
+        raise wrong_settings(wrong)
     if settings.made_key:
-        click.echo(f"No API_KEYS are set; the key for this run is: {settings.made_key}", err=True)
-    if not (settings.piapi_api_key or settings.modelslab_api_key):
-        log.warning("neither PIAPI_API_KEY nor MODELSLAB_API_KEY is set: every task will be refused")
-    log.info(
-        "Callbridge %s listens on http://%s:%d as %s", __version__, settings.host, settings.port, settings.public_url
-    )
+        _show_made_key(settings.made_key)
     try:
         uvloop.run(serve(settings))
-    except SettingsError as error:
-        raise click.ClickException(f"wrong settings\n{error}") from None
-    except (DatabaseInUse, SchemaFromTheFuture) as error:
+    except (SettingsError, DatabaseInUse, SchemaFromTheFuture) as error:
         raise click.ClickException(str(error)) from None
     except sqlite3.Error as error:
-        raise click.ClickException(f"wrong setting DATABASE_URL: {error}") from None
+        raise click.ClickException(f"DATABASE_URL: {error}") from None
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+
+
+def _show_made_key(key: str) -> None:
+    """Only to a person: a log is kept, and read by others."""
+    if sys.stderr.isatty():
+        click.echo(f"API_KEYS is not set; the key for this run is: {key}", err=True)
+    else:
+        click.echo("API_KEYS is not set, so nobody knows a key: set it to name:key and start again.", err=True)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 import logging
 import os
 import sys
+from collections.abc import Iterable
 
 import click
 from dotenv import load_dotenv
 
-from service.environment import SettingsError
-from service.settings import Settings, load_settings
+from service.environment import WrongSetting
+from service.settings import Settings, read_settings
 
 
 def load_dotenv_file() -> None:
@@ -21,10 +22,14 @@ def load_dotenv_file() -> None:
 
 def settings_or_exit() -> Settings:
     load_dotenv_file()
-    try:
-        return load_settings(os.environ)
-    except SettingsError as error:
-        raise click.ClickException(f"wrong settings\n{error}") from None
+    settings, wrong = read_settings(os.environ)
+    if wrong:
+        raise wrong_settings(wrong)
+    return settings
+
+
+def wrong_settings(wrong: Iterable[WrongSetting]) -> click.ClickException:
+    return click.ClickException("these settings are wrong:\n" + "\n".join(f"  {one}" for one in wrong))
 
 
 def log_to_stderr() -> None:

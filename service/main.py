@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Callable
 from functools import partial
 
@@ -32,7 +33,7 @@ from service.providers.catalog import catalog
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 from service.providers.redact import audit
-from service.server import create_server, force_exit_after, tune_gc
+from service.server import bind, create_server, force_exit_after, tune_gc
 from service.settings import Settings
 from service.store.sqlite.store import SqliteStore, open_store
 from service.web.api.deliveries import DeliveryRoutes
@@ -192,22 +193,43 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
 
 
 async def serve(settings: Settings, kill_point: Callable[[str], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT. Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
+    """Run until SIGTERM or SIGINT. Raises OSError, SettingsError, DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
     if settings.sqlite_path is None:
         raise SettingsError([WrongSetting("DATABASE_URL", "PostgreSQL is not part of this version yet")])
+    sockets = bind(settings.host, settings.port)
     store = await open_store(settings.sqlite_path, kill_point)
-    bridge = Bridge(settings, store)
-    await bridge.start()
+    try:
+        bridge = Bridge(settings, store)
+        await bridge.start()
+    except BaseException:
+        # Its threads would keep the process alive.
+        force_exit_after(STOP_SECONDS, code=1)
+        await store.close()
+        raise
     tune_gc()
 
     def before_shutdown() -> None:
         force_exit_after(STOP_SECONDS)
         bridge.hub.close()
 
+    def after_startup() -> None:
+        addresses = ", ".join(f"http://{_shown(one)}" for one in sockets)
+        log.info("Callbridge %s listens on %s, reached at %s", __version__, addresses, settings.public_url)
+
     server = create_server(
-        bridge.app, settings.host, settings.port, before_shutdown, essential_app=EssentialOnly(bridge.app)
+        bridge.app,
+        settings.host,
+        settings.port,
+        before_shutdown,
+        essential_app=EssentialOnly(bridge.app),
+        after_startup=after_startup,
     )
     try:
-        await server.serve()
+        await server.serve(sockets)
     finally:
         await bridge.stop()
+
+
+def _shown(listening: socket.socket) -> str:
+    host, port, *_ = listening.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

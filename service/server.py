@@ -22,13 +22,17 @@ STOP_SECONDS = 10
 class Server(uvicorn.Server):
     """`before_shutdown` ends the streams: uvicorn would wait for them until its time is up."""
 
-    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, before_shutdown: Callable[[], None], after_startup: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._before_shutdown = before_shutdown
+        self._after_startup = after_startup
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._watch = asyncio.create_task(watch(self.server_state.connections), name="slow peers")  # type: ignore[arg-type]
+        self._after_startup()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._before_shutdown()
@@ -38,6 +42,26 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()
 
 
+def bind(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of `host`, not listening yet. Raises OSError, socket.gaierror when there is none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            one = socket.socket(family, kind, protocol)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # `::` would take the IPv4 address too, which may be in the list by itself.
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
 def create_server(
     app: ASGIApp,
     host: str,
@@ -45,6 +69,7 @@ def create_server(
     before_shutdown: Callable[[], None],
     stop_seconds: int = STOP_SECONDS,
     essential_app: ASGIApp | None = None,
+    after_startup: Callable[[], None] = lambda: None,
 ) -> Server:
     """`essential_app` serves the connections that open while files are short."""
 
@@ -71,7 +96,7 @@ def create_server(
         # The platform's router stands in front; who the client is decides nothing here.
         proxy_headers=False,
     )
-    return Server(config, before_shutdown)
+    return Server(config, before_shutdown, after_startup)
 
 
 def tune_gc() -> None:
@@ -85,8 +110,8 @@ def tune_gc() -> None:
     gc.set_threshold(20_000, 5, 500)
 
 
-def force_exit_after(seconds: float) -> None:
+def force_exit_after(seconds: float, code: int = 0) -> None:
     """End the process after `seconds`, whatever its threads wait for."""
-    timer = threading.Timer(seconds, os._exit, (0,))
+    timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()

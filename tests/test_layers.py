@@ -18,6 +18,7 @@ MAY_SEE = {
     "serving": {"core"},
     "server": {"serving"},
     "client": {"command", "wire"},
+    "preflight": {"server", "core"} | SETTINGS,
     "wire": {"core"},
     "ports": {"core"},
     "net": INNER,

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import pty
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -20,13 +22,15 @@ from tests.conftest import PATIENCE, TXT2IMG, Subscriber, free_port, img2img, tx
 ROOT = Path(__file__).parent.parent
 
 
-async def start(env: dict[str, str], *, ready: bool = True) -> asyncio.subprocess.Process:
+async def start(
+    env: dict[str, str], *, ready: bool = True, stderr: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service"),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **env},
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr,
     )
     if ready:
         retries = httpx.AsyncHTTPTransport(retries=8)
@@ -143,14 +147,24 @@ async def test_two_services_cannot_use_one_database(env: dict) -> None:
     assert "test.db" in text
 
 
-async def test_without_api_keys_a_key_is_printed_that_works(env: dict) -> None:
-    one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""})
-    lines = await asyncio.wait_for(one.stderr.readline(), PATIENCE)  # type: ignore[union-attr]
-    key = lines.decode().strip().rsplit(" ", 1)[1]
+async def test_without_api_keys_a_key_that_works_is_printed_on_a_terminal(env: dict) -> None:
+    terminal, its_end = pty.openpty()
+    one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""}, stderr=its_end)
+    os.close(its_end)
+    said = await asyncio.to_thread(os.read, terminal, 4096)
+    key = re.search(r"the key for this run is: (\S+)", said.decode())[1]  # type: ignore[index]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{env['PORT']}", headers={"X-API-Key": key}) as client:
         assert (await client.post("/v1/tasks", json=TXT2IMG)).status_code == 202
     one.send_signal(signal.SIGTERM)
-    assert (await ended(one))[0] == 0
+    assert await asyncio.wait_for(one.wait(), PATIENCE) == 0
+
+
+async def test_in_a_log_the_start_says_how_to_set_a_key_instead(env: dict) -> None:
+    one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""})
+    one.send_signal(signal.SIGTERM)
+    _, text = await ended(one)
+    assert "set it to name:key" in text
+    assert "key for this run" not in text
 
 
 @pytest.mark.parametrize(
@@ -168,7 +182,7 @@ async def test_without_api_keys_a_key_is_printed_that_works(env: dict) -> None:
         ("DATABASE_URL", "sqlite:////nowhere/at/all.db"),
         ("PIAPI_BASE_URL", "ftp://x"),
         ("PIAPI_MAX_INFLIGHT", "0"),
-        ("ALLOW_PRIVATE_TARGETS", "maybe"),
+        ("ALLOW_PRIVATE_TARGETS", "10.0.0.0/99"),
         ("RETRY_SCHEDULE", "5,soon"),
         ("RETRY_SCHEDULE", "-1"),
         ("DELIVERY_TIMEOUT", "nan"),
@@ -192,4 +206,46 @@ async def test_off_loopback_a_secret_key_and_api_keys_are_required(env: dict, mi
 async def test_a_port_that_is_taken_stops_the_start(env: dict, tmp_path: Path) -> None:
     async with process(env):
         text = await refused(env | {"DATABASE_URL": f"sqlite:///{tmp_path}/other.db"})
-    assert "address already in use" in text
+    assert f"PORT: {env['PORT']} is in use" in text
+
+
+async def test_everything_wrong_is_told_at_once_also_what_only_shows_when_used(env: dict) -> None:
+    wrong = {"MEDIA_DIR": "/dev/null/media", "HOST": "no.such.invalid", "SWEEP_AFTER": "soon", "PIAPI_API_KEY": "ü"}
+    text = await refused(env | wrong | {"DATABASE_URL": "sqlite:////nowhere/at/all.db"})
+    for name in (*wrong, "DATABASE_URL"):
+        assert f"\n  {name}: " in text
+    assert "listens" not in text
+
+
+async def test_off_loopback_without_a_public_address_the_start_warns(env: dict, tmp_path: Path) -> None:
+    open_to_all = {"HOST": "0.0.0.0", "API_KEYS": "alice:alice-key", "PIAPI_BASE_URL": "https://192.0.2.1"}
+    text = await refused(env | open_to_all)  # the key is too short; the warning comes all the same
+    assert "PUBLIC_URL is not set" in text
+    assert "PUBLIC_URL" not in await refused(env | open_to_all | {"PUBLIC_URL": "https://bridge.example.com"})
+
+
+async def test_a_crash_before_it_listens_ends_the_process(env: dict) -> None:
+    # The store is open by then, and its threads would keep the process.
+    code = (
+        "import os, uvloop; from service.main import Bridge, serve; from service.settings import load_settings\n"
+        "async def crash(self): raise RuntimeError('on purpose')\n"
+        "Bridge.start = crash; uvloop.run(serve(load_settings(os.environ)))"
+    )
+    one = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), cwd=ROOT, env={"PATH": os.environ["PATH"], **env}, stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await asyncio.wait_for(one.communicate(), PATIENCE)
+    assert (one.returncode, b"on purpose" in err) == (1, True)
+
+
+async def test_settings_are_read_from_the_env_file_of_the_working_folder(env: dict, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in env.items()) + "PORT=eighty\n")
+    one = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "MAX_BODY_BYTES": "1"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(one.communicate(), PATIENCE)
+    assert b"PORT: must be a whole number" in err
+    assert b"MAX_BODY_BYTES: must be between" in err  # what the environment says wins
