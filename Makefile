@@ -3,12 +3,13 @@
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test install serve bench lock
+.PHONY: help demo test install serve sandbox bench lock
 
 help:
 	@echo "make demo       see it work: pretend providers, no key, no network (KEEP=1 leaves it running)"
 	@echo "make test       the whole suite"
 	@echo "make serve      the service with the settings of .env, against the real providers"
+	@echo "make sandbox    the pretend providers at http://127.0.0.1:9000, to try without paying (PORT=… for another)"
 	@echo "make bench      its own speed, as a table"
 	@echo "make install    .venv only (done by the others too)"
 
@@ -26,15 +27,21 @@ install: .venv/run .venv/test
 serve: .venv/run
 	@$(BIN)/python -m service
 
+# The environment may hold the PORT of the service: only what is given to make counts here.
+sandbox: .venv/run
+	@$(BIN)/python -m service sandbox $(if $(filter command line,$(origin PORT)),--port $(PORT))
+
 bench: .venv/test
 	@$(BIN)/python -m bench
 
 .venv/run: requirements.txt
 	@$(BIN)/python -c "import pip" 2>/dev/null || $(MAKE) --no-print-directory new-venv
+	@echo "Installing what the service needs: $$(grep -c == $<) packages into .venv, once …"
 	@$(PIP) install -r requirements.txt
 	@touch $@
 
 .venv/test: .venv/run tests/requirements.txt
+	@echo "Installing the test tools: $$(grep -c == tests/requirements.txt) packages into .venv, once …"
 	@$(PIP) install -r tests/requirements.txt
 	@touch $@
 
@@ -43,10 +50,10 @@ bench: .venv/test
 new-venv:
 	@for name in python3.13 python3.12 python3.11 python3; do \
 	  found=$$(cd / && $$name -c 'import ensurepip, sys; print(sys.executable if sys.version_info >= (3, 11) else "")' \
-	    2>/dev/null) && [ -n "$$found" ] && exec "$$found" -m venv .venv; \
+	    2>/dev/null) && [ -n "$$found" ] && \
+	    echo "Making .venv with $$found …" && exec "$$found" -m venv .venv; \
 	done; \
 	echo "Python 3.11 or newer with venv is needed, and none was found (Debian: apt install python3-venv)." >&2; exit 1
-
 
 # New pins from pyproject.toml, found in an environment of their own.
 lock:

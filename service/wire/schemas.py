@@ -16,7 +16,9 @@ from jsonschema_rs import ValidationError, ValidationErrorKind
 
 from service.core.errors import Fault
 
-FOLDER = Path(__file__).parents[2] / "schemas"
+_PACKAGE = Path(__file__).parents[1]
+# A wheel carries the files inside of the package; in a checkout they are at the top.
+FOLDER = _PACKAGE / "schemas" if (_PACKAGE / "schemas").is_dir() else _PACKAGE.parent / "schemas"
 MAX_FAULTS = 20
 MAX_NAME = 60
 # What is nested deeper can be read but not written again.
