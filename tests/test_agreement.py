@@ -85,7 +85,7 @@ def normal(name: str) -> str:
 
 def wanted(lines: list[str]) -> dict[str, tuple[int, ...]]:
     """Names and lowest versions."""
-    found = [re.match(r"([\w.-]+)>=([\d.]+)", line) for line in lines]
+    found = [re.match(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\d.]+)", line) for line in lines]
     return {normal(one[1]): numbers(one[2]) for one in found if one}
 
 
