@@ -21,6 +21,7 @@ from service.flows.check import TaskChecker
 from service.flows.hub import Hub
 from service.flows.inline import InlineKeeper
 from service.flows.receive import Receiver
+from service.flows.redeliver import Redeliverer
 from service.flows.submit import Submitter
 from service.flows.subscribe import Subscriber
 from service.flows.wait import FinishWaiter
@@ -113,7 +114,8 @@ class Bridge:
         browser = Browser(store)
         waiter = FinishWaiter(store, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
         canceler = Canceler(store, self.providers, self.sender, timing)
-        subscriber = Subscriber(store, self.dispatcher)
+        subscriber = Subscriber(store, self.dispatcher, outlet)
+        redeliverer = Redeliverer(store, self.dispatcher)
         max_body = settings.max_body_bytes
         self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
         self.app = create_app(
@@ -122,8 +124,8 @@ class Bridge:
             [
                 *TaskRoutes(browser, self.submitter, canceler, waiter, max_body).endpoints(),
                 *EventRoutes(store, browser, self.hub, keys, tokens).endpoints(),
-                *SubscriptionRoutes(store, browser, subscriber, outlet, tokens, max_body).endpoints(),
-                *DeliveryRoutes(store, browser, self.dispatcher).endpoints(),
+                *SubscriptionRoutes(browser, subscriber, tokens, max_body).endpoints(),
+                *DeliveryRoutes(browser, redeliverer).endpoints(),
                 *PublicRoutes(store, files, addresses, catalog(), __version__, self.troubles).endpoints(),
             ],
             self.site.routes,

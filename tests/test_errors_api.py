@@ -122,7 +122,6 @@ async def test_a_key_that_asks_too_often_is_429_with_retry_after(env: dict) -> N
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nothing",
         "/v1",
         "/v1/",

@@ -1,13 +1,20 @@
-"""What happens to a subscription besides deliveries: ping, rotation, replay, removal."""
+"""What a person or program does with a subscription: make, change, ping, rotate, replay, remove."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from service.core.delivery import Delivery
+from service.core.errors import Fault, NotFound, ValidationFailed
+from service.core.event import FINISHING_EVENTS
+from service.core.ids import new_id
 from service.core.subscription import Subscription
-from service.core.times import now_ms
-from service.ports import DeliveryWorker, EventQuery, Store
-from service.wire.signature import new_secret
+from service.core.times import from_iso, now_ms
+from service.flows.check import target_faults
+from service.ports import DeliveryWorker, EventQuery, Outlet, Store
+from service.wire import schemas
+from service.wire.signature import new_secret, secret_bytes
 
 BOTH_SIGN_MS = 24 * 3600 * 1000
 # One signature each: a header has its limits.
@@ -17,13 +24,57 @@ STEP = 200
 
 
 class Subscriber:
-    def __init__(self, store: Store, dispatcher: DeliveryWorker) -> None:
+    def __init__(self, store: Store, dispatcher: DeliveryWorker, outlet: Outlet) -> None:
         self.store = store
         self.dispatcher = dispatcher
+        self.outlet = outlet
 
-    def wake(self, subscription: Subscription) -> None:
-        if subscription.enabled:
-            self.dispatcher.wake(subscription.id)
+    async def create(self, owner: str, body: Any) -> Subscription:
+        """`body` as in schemas/api/subscription.create.json. Raises ValidationFailed with every fault."""
+        self._check(body, "api/subscription.create")
+        now = now_ms()
+        subscription = Subscription(
+            id=new_id("sub"),
+            owner=owner,
+            url=body["url"],
+            secret=body.get("secret") or new_secret(),
+            created_at=now,
+            updated_at=now,
+            events=tuple(body.get("events") or FINISHING_EVENTS),
+            filter=body.get("filter") or {},
+            description=body.get("description"),
+            headers=body.get("headers") or {},
+        )
+        await self.store.subscriptions.add(subscription)
+        return subscription
+
+    async def change(self, subscription: Subscription, body: Any) -> Subscription:
+        """`body` as in schemas/api/subscription.change.json. Raises ValidationFailed, NotFound."""
+        self._check(body, "api/subscription.change")
+        changed = await self._change(subscription, lambda item: changed_by(item, body))
+        if changed.enabled:
+            self.dispatcher.wake(changed.id)
+        return changed
+
+    async def rotate(self, subscription: Subscription) -> Subscription:
+        """With a new secret; old and new both sign for 24 hours."""
+        return await self._change(subscription, rotated)
+
+    def _check(self, body: Any, schema: str) -> None:
+        faults = schemas.faults(schema, body)
+        if isinstance(body, dict):
+            if isinstance(url := body.get("url"), str):
+                faults += target_faults(self.outlet, url, "/url")
+            if not faults and (secret := body.get("secret")) is not None:
+                faults += _secret_faults(secret)
+        if faults:
+            raise ValidationFailed("The request body is invalid; see errors.", faults=tuple(faults))
+
+    async def _change(self, subscription: Subscription, decide: Callable[[Subscription], Subscription]) -> Subscription:
+        changed = await self.store.subscriptions.change(subscription.id, lambda item: (decide(item), None))
+        if changed is None:
+            raise NotFound("There is no such subscription.")
+        return changed
 
     async def ping(self, subscription: Subscription) -> Delivery:
         """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again."""
@@ -35,18 +86,12 @@ class Subscriber:
         await asyncio.shield(self.store.deliveries.record(after))
         return after
 
-    def rotated(self, subscription: Subscription) -> Subscription:
-        now = now_ms()
-        still_signing = [old for old in subscription.old_secrets if old[1] > now]
-        return replace(
-            subscription,
-            secret=new_secret(),
-            old_secrets=((subscription.secret, now + BOTH_SIGN_MS), *still_signing)[:MOST_OLD_SECRETS],
-            updated_at=now,
-        )
+    async def replay(self, subscription: Subscription, start: int | str, types: tuple[str, ...] | None = None) -> int:
+        """Queue stored events again, as the subscription's own list and filter say; returns how many.
 
-    async def replay(self, subscription: Subscription, after: int, types: tuple[str, ...] | None) -> int:
-        """Queue stored events again, as the subscription's own list and filter say; returns how many."""
+        `start` is a seq, or an ISO 8601 time (UTC without a zone). Raises ValidationFailed.
+        """
+        after = start if isinstance(start, int) else await self._seq_at(start)
         wanted = tuple(name for name in subscription.events if types is None or name in types)
         up_to = await self.store.events.last_seq()
         queued = 0
@@ -64,3 +109,45 @@ class Subscriber:
     async def remove(self, subscription: Subscription) -> None:
         await self.store.subscriptions.remove(subscription.id)
         self.dispatcher.bury_if_removed(subscription.id)
+
+    async def _seq_at(self, text: str) -> int:
+        try:
+            return await self.store.events.seq_at(from_iso(text))
+        except (ValueError, OverflowError):
+            fault = Fault("/after", "must be a seq or an ISO 8601 time")
+            raise ValidationFailed("The time cannot be read.", faults=(fault,)) from None
+
+
+def rotated(subscription: Subscription) -> Subscription:
+    now = now_ms()
+    still_signing = [old for old in subscription.old_secrets if old[1] > now]
+    return replace(
+        subscription,
+        secret=new_secret(),
+        old_secrets=((subscription.secret, now + BOTH_SIGN_MS), *still_signing)[:MOST_OLD_SECRETS],
+        updated_at=now,
+    )
+
+
+def changed_by(item: Subscription, body: Mapping[str, Any]) -> Subscription:
+    changes: dict[str, Any] = {name: body[name] for name in ("url", "description") if name in body}
+    if "events" in body:
+        changes["events"] = tuple(body["events"])
+    for name in ("filter", "headers"):
+        if name in body:
+            changes[name] = body[name] or {}
+    if "enabled" in body:
+        changes["enabled"] = body["enabled"]
+        if body["enabled"]:
+            changes |= {"disabled_reason": None, "failing_since": None}
+        elif item.enabled:
+            changes["disabled_reason"] = "Disabled by its owner."
+    return replace(item, updated_at=now_ms(), **changes)
+
+
+def _secret_faults(secret: str) -> list[Fault]:
+    try:
+        secret_bytes(secret)
+    except ValueError as fault:
+        return [Fault("/secret", str(fault))]
+    return []

@@ -38,6 +38,6 @@ class InsightStore(Protocol):
         """By subscription, then by status; a subscription without any is absent."""
         ...
 
-    async def dead_deliveries(self, owner: str | None, limit: int) -> list[Delivery]:
-        """Newest first."""
+    async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
+        """Newest first, those with a number below `before`."""
         ...

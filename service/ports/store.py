@@ -13,6 +13,7 @@ from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Task
 from service.core.transitions import Decide
+from service.ports.insight import InsightStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,7 @@ class Store(Protocol):
     subscriptions: SubscriptionStore
     deliveries: DeliveryStore
     calls: CallStore
+    insight: InsightStore
 
     async def ping(self) -> None:
         """Raises Unavailable when the store does not answer or cannot be written."""

@@ -14,6 +14,7 @@ HOUR = 3_600_000
 NEWEST_DELIVERIES = 1000
 NEWEST_OF_MODEL = 500
 OF_MODEL = 100
+NO_BOUND = 2**63 - 1
 
 
 class SqliteInsight:
@@ -56,14 +57,13 @@ class SqliteInsight:
                 found[name] = dict(rows)
         return found
 
-    async def dead_deliveries(self, owner: str | None, limit: int) -> list[Delivery]:
-        columns = f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.status = 'dead'"
-        if owner is not None:
-            rows = await self.database.rows(f"{columns} AND d.owner = ? ORDER BY d.n DESC LIMIT ?", (owner, limit))
-        else:
-            # Without the hint SQLite walks all deliveries from the newest on.
-            hinted = columns.replace("deliveries d", "deliveries d INDEXED BY deliveries_dead")
-            rows = await self.database.rows(f"{hinted} ORDER BY d.n DESC LIMIT ?", (limit,))
+    async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
+        # Without the hint SQLite walks all deliveries from the newest on.
+        rows = await self.database.rows(
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d INDEXED BY deliveries_dead WHERE d.status = 'dead'"
+            f" AND d.n < ?{' AND d.owner = ?' if owner is not None else ''} ORDER BY d.n DESC LIMIT ?",
+            [NO_BOUND if before is None else before, *([] if owner is None else [owner]), limit],
+        )
         return [delivery_from_row(row) for row in rows]
 
 

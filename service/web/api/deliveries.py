@@ -6,10 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.delivery import DeliveryStatus
-from service.core.errors import Conflict, NotFound
-from service.core.times import now_ms
 from service.flows.browse import Browser
-from service.ports import DeliveryWorker, Store
+from service.flows.redeliver import Redeliverer
 from service.web.auth import caller_of
 from service.web.operations import deliveries as operations
 from service.web.operations.operation import Endpoint
@@ -21,9 +19,8 @@ STATUSES = tuple(status.value for status in DeliveryStatus)
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRoutes:
-    store: Store
     browser: Browser
-    dispatcher: DeliveryWorker
+    redeliverer: Redeliverer
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -45,13 +42,7 @@ class DeliveryRoutes:
 
     async def retry(self, request: Request) -> Response:
         found = await self.browser.delivery(caller_of(request), request.path_params["id"])
-        if found.subscription_id is not None and self.store.subscriptions.known(found.subscription_id) is None:
-            raise Conflict("Its subscription was removed: there is nobody to deliver it to.")
-        again = await self.store.deliveries.retry(found.n, now_ms())
-        if again is None:
-            raise NotFound("There is no such delivery.")
-        self.dispatcher.wake(again.lane)
-        return Json(again.document(), status_code=202)
+        return Json((await self.redeliverer.retry(found)).document(), status_code=202)
 
     async def callbacks(self, request: Request) -> Response:
         page = await self.browser.callbacks(
