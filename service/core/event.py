@@ -5,6 +5,8 @@ from msgspec import Struct
 
 from service.core.times import to_iso
 
+# When every file of a result is copied or given up.
+STORED_EVENT = "task.stored"
 TASK_EVENTS = (
     "task.queued",
     "task.submitted",
@@ -13,6 +15,7 @@ TASK_EVENTS = (
     "task.completed",
     "task.failed",
     "task.canceled",
+    STORED_EVENT,
 )
 FINISHING_EVENTS = ("task.completed", "task.failed", "task.canceled")
 EVENT_TYPES = (*TASK_EVENTS, "subscription.disabled", "ping")

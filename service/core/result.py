@@ -24,6 +24,9 @@ class Copy(Struct, frozen=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
+PENDING = Copy("pending")
+
+
 class File(Struct, frozen=True):
     """`path` is where the address stood in the provider's output, such as `image_urls.0`; times are ISO 8601."""
 
@@ -61,6 +64,14 @@ class Output(Struct, frozen=True):
     def expiring(self, at: str) -> "Output":
         """The same with the time at which the provider removes the files."""
         return replace(self, files=tuple([replace(file, expires_at=at) for file in self.files]))
+
+    def to_be_copied(self) -> "Output":
+        """The same with a pending copy for each file."""
+        return replace(self, files=tuple([replace(file, copy=PENDING) for file in self.files]))
+
+    @property
+    def copies_pending(self) -> bool:
+        return any(file.copy == PENDING for file in self.files)
 
     def document(self) -> dict[str, Any]:
         return {

@@ -22,11 +22,12 @@ LONGEST_GAP = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. `now` gives milliseconds."""
+    """Seconds. `now` gives milliseconds. `copies`: the files of results are copied before the provider deletes them."""
 
     sweep_after: float
     task_deadline: float
     now: Callable[[], int]
+    copies: bool = False
 
 
 NOTHING: Decision = ()
@@ -66,6 +67,8 @@ def _move(task: Task, update: Update, timing: Timing, now: int) -> Decision:
         moved = replace(
             moved, check_at=now + int(wait * 1000), checks=0, deadline_at=now + int(timing.task_deadline * 1000)
         )
+    if timing.copies and moved.status is S.COMPLETED and moved.output is not None:
+        moved = replace(moved, output=moved.output.to_be_copied())
     return tell(task, moved)
 
 

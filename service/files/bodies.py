@@ -11,6 +11,18 @@ UNPACKED = 256 * 1024
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
+class FileOnItsWay:
+    """Implements `ports.copies.Download`."""
+
+    def __init__(self, path: str, chunks: AsyncIterator[bytes], inline_name: str | None = None) -> None:
+        self.path = path
+        self.inline_name = inline_name
+        self._chunks = chunks
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+
 async def paced(chunks: AsyncIterator[bytes], window: float, slowest: int, whole: float) -> AsyncIterator[bytes]:
     """Raises DownloadFailed unless `slowest` bytes come in each `window` seconds, and everything in `whole` seconds.
 

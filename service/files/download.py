@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin
 import httpcore
 from msgspec import Struct
 
-from service.files.bodies import decoded, paced, too_large, within
+from service.files.bodies import FileOnItsWay, decoded, paced, too_large, within
 from service.net.guard import Resolver, Target, TargetRefused, check_url, resolve
 from service.ports.copies import DownloadFailed
 
@@ -32,15 +32,6 @@ class Limits(Struct, frozen=True):
     whole: float = 3600.0
 
 
-class FileDownload:
-    def __init__(self, path: str, chunks: AsyncIterator[bytes]) -> None:
-        self.path = path
-        self._chunks = chunks
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._chunks
-
-
 class FileDownloader:
     """GET without any credentials, to public addresses only. Follows three redirects, each of them checked."""
 
@@ -52,7 +43,7 @@ class FileDownloader:
         self._headers = [(b"User-Agent", agent.encode()), (b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
 
     @asynccontextmanager
-    async def open(self, url: str) -> AsyncIterator[FileDownload]:
+    async def open(self, url: str) -> AsyncIterator[FileOnItsWay]:
         for _ in range(MAX_REDIRECTS + 1):
             target = self._checked(url)
             async with self._get(target) as response:
@@ -61,7 +52,7 @@ class FileDownloader:
                     url = urljoin(url, where)
                     continue
                 _refuse(response)
-                yield FileDownload(target.path.partition("?")[0], self._body(response))
+                yield FileOnItsWay(target.path.partition("?")[0], self._body(response))
                 return
         raise DownloadFailed(f"The address redirects more than {MAX_REDIRECTS} times.", final=True)
 

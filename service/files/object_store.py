@@ -24,11 +24,11 @@ MOST_PARTS = 9_000
 READ_BYTES = 256 * 1024
 DELETED_AT_ONCE = 100
 # A store that is away is asked again by the worker: the library itself must not hold a copy for minutes.
-CLIENT = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
+CLIENT = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=60)}
 RETRY = {
-    "max_retries": 2,
+    "max_retries": 1,
     "retry_timeout": timedelta(seconds=10),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=2), "base": 2},
+    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=1), "base": 2},
 }
 LAST_PART_SECONDS = 10.0
 PROBE = ".callbridge-probe"

@@ -1,14 +1,16 @@
 """Events over HTTP: the list, the latest, and the streams."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.core.caller import Caller
 from service.core.errors import Unauthorized, bad_query
-from service.core.event import EVENT_TYPES, FINISHING_EVENTS, Event
+from service.core.event import EVENT_TYPES, FINISHING_EVENTS, STORED_EVENT, TASK_EVENTS, Event
 from service.flows.browse import Browser
 from service.flows.hub import Hub
 from service.ports import EventQuery, Store
@@ -16,7 +18,7 @@ from service.web.api.stream import EventStream
 from service.web.auth import Keys, caller_of
 from service.web.operations import events as operations
 from service.web.operations.operation import HIGHEST_SEQ, STREAM, Endpoint
-from service.web.requests import limit_of, plain, types_of, whole_number
+from service.web.requests import limit_of, one_of, plain, types_of, whole_number
 from service.web.responses import Json
 from service.wire.tokens import BadToken, Tokens
 
@@ -57,16 +59,16 @@ class EventRoutes:
         task_id = request.path_params["id"]
         task = await self.browser.task(self._caller(request, task_id), task_id)
         resume = _resume_after(request)
+        last = _LASTS[one_of(request, "until", tuple(_LASTS)) or "finished"]
         if task.finished and resume is not None:
-            query = EventQuery(None, types=FINISHING_EVENTS, task_id=task.id, limit=1)
-            last = await self.store.events.latest(query)
-            if not last or last[0].seq <= resume:
+            found = await self.store.events.latest(EventQuery(None, types=last.types, task_id=task.id, limit=1))
+            if not found or (last.is_last(found[0]) and found[0].seq <= resume):
                 # Without the header a page of another origin takes it for trouble, and comes back for ever.
                 return Response(status_code=204, headers={"access-control-allow-origin": "*"})
         # The link is for browsers, which may show a page of another origin; the token is all it opens.
         headers = [(b"access-control-allow-origin", b"*")] if "token" in request.query_params else []
-        query = EventQuery(None, after=resume or 0, task_id=task.id)
-        return EventStream(self.store, self.hub, query, resume or 0, ends=True, headers=headers)
+        query = EventQuery(None, after=resume or 0, types=last.carried, task_id=task.id)
+        return EventStream(self.store, self.hub, query, resume or 0, ends_after=last.is_last, headers=headers)
 
     def _caller(self, request: Request, task_id: str) -> Caller:
         token = request.query_params.get("token")
@@ -79,6 +81,34 @@ class EventRoutes:
         if linked != task_id:
             raise Unauthorized("This stream link is not valid any more; get the task again for a fresh one.")
         return Caller("", admin=True)  # for this one task only: `of_task` reads no other
+
+
+class _Last(NamedTuple):
+    """Where the stream of one task ends. `types` may be its last event; `carried` are all that it shows."""
+
+    types: tuple[str, ...]
+    carried: tuple[str, ...] | None
+    is_last: Callable[[Event], bool]
+
+
+def _is_finish(event: Event) -> bool:
+    return event.type in FINISHING_EVENTS
+
+
+def _is_stored(event: Event) -> bool:
+    """The event after which nothing of the task is copied any more; a finish without files is one."""
+    if event.type == STORED_EVENT:
+        return True
+    if event.type not in FINISHING_EVENTS:
+        return False
+    output = orjson.loads(event.body)["data"]["output"]
+    return not output or not any((file.get("copy") or {}).get("status") == "pending" for file in output["files"])
+
+
+_LASTS = {
+    "finished": _Last(FINISHING_EVENTS, tuple(name for name in TASK_EVENTS if name != STORED_EVENT), _is_finish),
+    "stored": _Last((*FINISHING_EVENTS, STORED_EVENT), None, _is_stored),
+}
 
 
 def _resume_after(request: Request) -> int | None:

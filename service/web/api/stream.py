@@ -5,14 +5,14 @@ something to send. Ten thousand idle streams are ten thousand small objects and 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError
-from service.core.event import FINISHING_EVENTS
+from service.core.event import Event
 from service.flows.hub import Hub, Listener
 from service.ports import EventQuery, Store
 from service.wire.sse import FAREWELL, HEARTBEAT, frame
@@ -32,7 +32,7 @@ HEADERS = [
 
 
 class EventStream(Response):
-    """`resume` None: from now on. `ends`: after the finishing event of the one task it follows.
+    """`resume` None: from now on. `ends_after`: is this the last event, when nothing newer is known?
 
     `headers` are added to those of every stream.
     """
@@ -44,14 +44,14 @@ class EventStream(Response):
         query: EventQuery,
         resume: int | None,
         *,
-        ends: bool = False,
+        ends_after: Callable[[Event], bool] | None = None,
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self.store = store
         self.hub = hub
         self.query = query
         self.resume = resume
-        self.ends = ends
+        self.ends_after = ends_after or _never
         self.headers_added = list(headers)
         self.background = None
 
@@ -106,9 +106,9 @@ class _Reader:
                 break
             await self._write(b"".join(map(frame, page)))
             self.seen = page[-1].seq
-            finished = page[-1].type in FINISHING_EVENTS
+            finished = self.stream.ends_after(page[-1])
         self.live = True
-        if self.stream.ends and finished:
+        if finished:
             await self._end(b"")
         elif self.listener.backlog or self.listener.ended or self.stream.hub.closed:
             self.listener.ended |= self.stream.hub.closed
@@ -139,7 +139,7 @@ class _Reader:
                 if taken:
                     self.seen = taken[-1][0].seq
                     await self._write(b"".join(text for _, text in taken))
-                    if self.stream.ends and any(event.type in FINISHING_EVENTS for event, _ in taken):
+                    if any(self.stream.ends_after(event) for event, _ in taken):
                         await self._end(b"")
                 elif self.listener.ended:
                     await self._end(FAREWELL)
@@ -170,6 +170,10 @@ class _Reader:
 
 
 def _nothing() -> None: ...
+
+
+def _never(event: Event) -> bool:
+    return False
 
 
 async def keep_alive(hub: Hub) -> None:

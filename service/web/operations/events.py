@@ -11,16 +11,19 @@ from service.web.operations.operation import (
     STREAM,
     TASK,
     Operation,
+    Parameter,
 )
 
+UNTIL = Parameter("until", {"enum": ["finished", "stored"], "default": "finished"}, "Where the stream ends")
 OF_TASK = Operation(
     "get",
     "/v1/tasks/{id}/events",
     "Follow one task as server-sent events",
     {200: None, 204: None},
     (*KEYED, 404),
-    about="From its first event; ends after the finishing one, and responds 204 to a resume after that.",
-    parameters=(AFTER, LAST_EVENT_ID, LAST_EVENT_ID_QUERY),
+    about="From its first event; ends after the finishing one (with until=stored after task.stored, when its files are"
+    " copied), and responds 204 to a resume after that.",
+    parameters=(UNTIL, AFTER, LAST_EVENT_ID, LAST_EVENT_ID_QUERY),
     access="link",
     media=(STREAM,),
 )

@@ -1,0 +1,60 @@
+"""Where a result file is fetched from: what came inline is kept here already, the rest is at the provider."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from service.files.bodies import FileOnItsWay
+from service.ports.copies import CopyMissing, CopyStore, CopyWork, Download, Downloader, DownloadFailed
+from service.ports.files import InlineFiles
+from service.wire.media import MediaAddresses
+
+READ_BYTES = 256 * 1024
+INLINE_PATH = "/media/"
+
+
+class Sources:
+    """Implements `ports.copies.Downloader`."""
+
+    def __init__(
+        self, downloads: Downloader, inline: InlineFiles, media: MediaAddresses, work: CopyWork, kept: CopyStore
+    ) -> None:
+        self._downloads = downloads
+        self._inline = inline
+        self._media = media
+        self._work = work
+        self._kept = kept
+
+    @asynccontextmanager
+    async def open(self, url: str) -> AsyncIterator[Download]:
+        name = self._inline_name(url)
+        if name is not None:
+            yield FileOnItsWay(name, await self._open_inline(name), name)
+            return
+        async with self._downloads.open(url) as download:
+            yield download
+
+    def _inline_name(self, url: str) -> str | None:
+        path = urlsplit(url).path
+        return self._media.name_of(path.removeprefix(INLINE_PATH)) if path.startswith(INLINE_PATH) else None
+
+    async def _open_inline(self, name: str) -> AsyncIterator[bytes]:
+        found = await self._inline.find(name)
+        if found is not None:
+            return _chunks(found)
+        # The same picture came inline before, was copied for another task and then removed here.
+        copy = await self._work.stored_inline(name)
+        if copy is not None:
+            try:
+                return await self._kept.read(copy.name, 0, copy.bytes)
+            except CopyMissing:
+                pass
+        raise DownloadFailed("The file that came inline is not kept any more.", final=True)
+
+
+async def _chunks(found: Path | bytes) -> AsyncIterator[bytes]:
+    data = found if isinstance(found, bytes) else await asyncio.to_thread(found.read_bytes)
+    for start in range(0, len(data), READ_BYTES):
+        yield data[start : start + READ_BYTES]

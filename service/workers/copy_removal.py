@@ -1,0 +1,48 @@
+"""Delete the copies of tasks that were removed, in steps, and as soon as the place where they are can be reached."""
+
+import asyncio
+import logging
+
+from service.core.copies import folder_of
+from service.core.errors import CallbridgeError
+from service.ports.copies import CopyRemovals, CopyStore, StoreTrouble
+
+log = logging.getLogger("callbridge.archive")
+STEP = 10
+# Seconds: removals are looked for this often, and tried again when the store was in trouble.
+ROUND = 10.0
+
+
+class CopyRemover:
+    def __init__(self, removals: CopyRemovals, kept: CopyStore) -> None:
+        self._removals = removals
+        self._kept = kept
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.create_task(self._run(), name="remove copies")
+
+    async def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while await self.step():
+                    pass
+            except StoreTrouble as trouble:
+                log.info("old copies stay for now: %s", trouble)
+            except CallbridgeError as error:
+                log.warning("old copies stay for now: %s", error.detail)
+            await asyncio.sleep(ROUND)
+
+    async def step(self) -> bool:
+        """Whether there was anything to delete. Raises StoreTrouble, Unavailable."""
+        task_ids = await self._removals.waiting(STEP)
+        for task_id in task_ids:
+            await self._kept.delete(folder_of(task_id))
+        if task_ids:
+            await self._removals.done(task_ids)
+        return bool(task_ids)
