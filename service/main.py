@@ -40,11 +40,12 @@ from service.store.sqlite.store import SqliteStore, open_store
 from service.web.api.deliveries import DeliveryRoutes
 from service.web.api.events import EventRoutes
 from service.web.api.public import PublicRoutes
-from service.web.api.stream import keep_alive
+from service.web.api.stream import Feed, keep_alive
 from service.web.api.subscriptions import SubscriptionRoutes
 from service.web.api.tasks import TaskRoutes
 from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
+from service.web.budget import Budget
 from service.web.door import Door
 from service.web.page.site import Site, gate_of
 from service.wire.media import MediaAddresses
@@ -60,6 +61,8 @@ log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
 LAST_REQUESTS = 8.0
 CONNECT_SECONDS = 10.0
+# Bytes of all replays and of one owner's, and how long a reader waits for its turn (seconds).
+REPLAY_BUDGET = 24 * 1024 * 1024, 8 * 1024 * 1024, 10.0
 # Seconds for `Prefer: wait`; Heroku's router ends a request without a byte for 30 s.
 LONGEST_WAIT, HEROKU_WAIT = 120, 25
 # A disk or a name server that hangs must not keep the process: what is not acknowledged is done at the next start.
@@ -117,13 +120,14 @@ class Bridge:
         subscriber = Subscriber(store, self.dispatcher, outlet)
         redeliverer = Redeliverer(store, self.dispatcher)
         max_body = settings.max_body_bytes
+        feed = Feed(store, self.hub, Budget(*REPLAY_BUDGET))
         self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
         self.app = create_app(
             Door(Receiver(store, self.providers, tokens, timing, keeper), settings.max_webhook_bytes, audit),
             keys,
             [
                 *TaskRoutes(browser, self.submitter, canceler, waiter, max_body).endpoints(),
-                *EventRoutes(store, browser, self.hub, keys, tokens).endpoints(),
+                *EventRoutes(feed, browser, keys, tokens).endpoints(),
                 *SubscriptionRoutes(browser, subscriber, tokens, max_body).endpoints(),
                 *DeliveryRoutes(browser, redeliverer).endpoints(),
                 *PublicRoutes(store, files, addresses, catalog(), __version__, self.troubles).endpoints(),

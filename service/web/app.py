@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Sequence
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
@@ -12,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, NotFound, Unavailable, bad_query
 from service.web.auth import Keys
+from service.web.cors import OpenToOrigins, preflight
 from service.web.door import PREFIX, Door
 from service.web.operations.operation import Endpoint, Handler, Operation
 from service.web.requests import ClientGone, on_client_gone
@@ -58,7 +60,7 @@ def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Seq
             Exception: on_unknown_fault,
         },
     )
-    site.router = RouteTable([*(_route(*endpoint, keys) for endpoint in endpoints), *pages], keys)
+    site.router = RouteTable([*(route for endpoint in endpoints for route in _routes(*endpoint, keys)), *pages], keys)
     return Application(door, site)
 
 
@@ -83,7 +85,7 @@ class RouteTable(Router):
             raise
 
 
-def _route(operation: Operation, handler: Handler, keys: Keys) -> Route:
+def _routes(operation: Operation, handler: Handler, keys: Keys) -> list[Route]:
     names = {item.name for item in operation.parameters if item.place == "query"}
     prefixes = tuple(name.removesuffix("KEY") for name in names if name.endswith(".KEY"))
     if operation.access == "link":
@@ -103,4 +105,10 @@ def _route(operation: Operation, handler: Handler, keys: Keys) -> Route:
                     raise bad_query(name[:60], f"is not a parameter of this operation (known: {known})")
         return await handler(request)
 
-    return Route(operation.path, endpoint, methods=[operation.method.upper()])
+    if operation.access != "link":
+        return [Route(operation.path, endpoint, methods=[operation.method.upper()])]
+    cors = [Middleware(OpenToOrigins)]
+    return [
+        Route(operation.path, endpoint, methods=[operation.method.upper()], middleware=cors),
+        Route(operation.path, preflight, methods=["OPTIONS"], middleware=cors),
+    ]
