@@ -47,7 +47,7 @@ from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
 from service.web.budget import Budget
 from service.web.door import Door
-from service.web.page.site import Site, gate_of
+from service.web.page.site import Flows, Site, gate_of
 from service.wire.media import MediaAddresses
 from service.wire.tokens import Tokens
 from service.workers.dispatch import Dispatcher
@@ -121,7 +121,13 @@ class Bridge:
         redeliverer = Redeliverer(store, self.dispatcher)
         max_body = settings.max_body_bytes
         feed = Feed(store, self.hub, Budget(*REPLAY_BUDGET))
-        self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
+        self.site = Site(
+            gate_of(secret_keys, settings.api_keys, max_body),
+            Flows(browser, self.submitter, canceler, subscriber, redeliverer),
+            store.insight,
+            self.hub,
+            settings.public_url,
+        )
         self.app = create_app(
             Door(Receiver(store, self.providers, tokens, timing, keeper), settings.max_webhook_bytes, audit),
             keys,
