@@ -10,7 +10,7 @@ from functools import partial
 from service import __version__
 from service.core.delivery import Delivery
 from service.core.event import FINISHING_EVENTS, Event
-from service.core.times import now_ms
+from service.core.times import clock, now_ms
 from service.core.transitions import Timing
 from service.environment import SettingsError, WrongSetting
 from service.files.folder import MediaFolder
@@ -50,6 +50,7 @@ from service.web.door import Door
 from service.web.page.site import Flows, Site, gate_of
 from service.wire.media import MediaAddresses
 from service.wire.tokens import Tokens
+from service.workers.clock import ClockWatch
 from service.workers.dispatch import Dispatcher
 from service.workers.hold import Holder
 from service.workers.rescue import recover
@@ -112,6 +113,7 @@ class Bridge:
             partial(self.submit_queues.wake, fresh=True),
         )
         self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper)
+        self.clock_watch = ClockWatch(store.clock, clock)
         self.tidier = Tidier(store, settings.retention_days, files.remove_older)
         keys = Keys(settings.api_keys, settings.rate_limit)
         browser = Browser(store)
@@ -156,6 +158,7 @@ class Bridge:
         self.dispatcher.handed(delivery)
 
     async def start(self) -> None:
+        await self.clock_watch.start()
         self.hub.last_seq = await self.store.events.last_seq()
         self.store.listen(self)
         # First, so that what `recover` tells stands behind what waits since before the end.
@@ -177,6 +180,7 @@ class Bridge:
 
     async def stop(self) -> None:
         self._heart.cancel()
+        await self.clock_watch.stop()
         await self.tidier.stop()
         await self.sweeper.stop()
         await asyncio.gather(self.submit_queues.stop(LAST_REQUESTS), self.dispatcher.stop(LAST_REQUESTS))

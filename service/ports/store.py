@@ -13,6 +13,7 @@ from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Task
 from service.core.transitions import Decide
+from service.ports.clock import ClockStore
 from service.ports.insight import InsightStore
 
 
@@ -222,6 +223,7 @@ class Store(Protocol):
     deliveries: DeliveryStore
     calls: CallStore
     insight: InsightStore
+    clock: ClockStore
 
     async def ping(self) -> None:
         """Raises Unavailable when the store does not answer or cannot be written."""

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from service.core.points import Point
 from service.ports import CallStore, DeliveryStore, EventStore, Listener, SubscriptionStore, TaskStore
+from service.ports.clock import ClockStore
 from service.ports.insight import InsightStore
 from service.store.sqlite.calls import SqliteCalls, remove_calls
+from service.store.sqlite.clock import SqliteClock
 from service.store.sqlite.database import Database
 from service.store.sqlite.deliveries import SqliteDeliveries
 from service.store.sqlite.events import SqliteEvents
@@ -28,6 +30,7 @@ class SqliteStore:
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(database)
         self.deliveries: DeliveryStore = SqliteDeliveries(database)
         self.calls: CallStore = SqliteCalls(database)
+        self.clock: ClockStore = SqliteClock(database)
         self.insight: InsightStore = SqliteInsight(database)
 
     def listen(self, listener: Listener) -> None:
