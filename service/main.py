@@ -5,10 +5,11 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from service import __version__
-from service.core.delivery import Delivery
+from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import clock, now_ms
 from service.core.transitions import Timing
@@ -29,14 +30,14 @@ from service.net.http1 import Client
 from service.net.lookups import Lookups
 from service.net.provider_client import HttpSender
 from service.outlets.webhook import WebhookOutlet
-from service.ports import Provider
+from service.ports import Provider, Store
 from service.providers.catalog import catalog
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 from service.providers.redact import audit
 from service.server import bind, create_server, force_exit_after, tune_gc
 from service.settings import Settings
-from service.store.sqlite.store import SqliteStore, open_store
+from service.store.sqlite.store import open_store
 from service.web.api.deliveries import DeliveryRoutes
 from service.web.api.events import EventRoutes
 from service.web.api.public import PublicRoutes
@@ -53,7 +54,8 @@ from service.wire.tokens import Tokens
 from service.workers.clock import ClockWatch
 from service.workers.dispatch import Dispatcher
 from service.workers.hold import Holder
-from service.workers.rescue import recover
+from service.workers.lease import Lease
+from service.workers.rescue import Rescuer
 from service.workers.retention import Tidier
 from service.workers.submit_queue import ProviderQueue, SubmitQueues
 from service.workers.sweep import Sweeper
@@ -73,9 +75,8 @@ STOP_SECONDS = 24.0
 class Bridge:
     """Everything that runs, in the order in which it starts; it stops the other way round."""
 
-    def __init__(self, settings: Settings, store: SqliteStore) -> None:
+    def __init__(self, settings: Settings, store: Store, local_secret: str) -> None:
         self.store = store
-        local_secret = store.local_secret(lambda: secrets.token_urlsafe(48))
         secret_keys = settings.secret_keys or (local_secret,)
         tokens = Tokens(secret_keys)
         timing = Timing(settings.sweep_after, settings.task_deadline, now_ms)
@@ -96,12 +97,15 @@ class Bridge:
         )
         self.hub = Hub()
         self.timing = timing
-        self.dispatcher = Dispatcher(store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms)
+        self.lease = Lease(store)
+        self.dispatcher = Dispatcher(
+            store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms, self.lease
+        )
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, self.sender, timing, keeper)
         self.submit_queues = SubmitQueues(
             [
-                ProviderQueue(store, provider, self.sender, callbacks, timing, holder)
+                ProviderQueue(store, provider, self.sender, callbacks, timing, holder, self.lease)
                 for provider in self.providers.values()
             ]
         )
@@ -114,6 +118,7 @@ class Bridge:
         )
         self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper)
         self.clock_watch = ClockWatch(store.clock, clock)
+        self.rescuer = Rescuer(store, self.providers, timing, self.lease)
         self.tidier = Tidier(store, settings.retention_days, files.remove_older)
         keys = Keys(settings.api_keys, settings.rate_limit)
         browser = Browser(store)
@@ -143,27 +148,24 @@ class Bridge:
             self.site.routes,
         )
 
-    # The store tells these three after each commit.
-
-    def wants(self, lane: str) -> bool:
-        return self.dispatcher.wants(lane)
-
-    def told(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         self.hub.publish(event)
         if event.type in FINISHING_EVENTS:
-            for name in self.providers:
-                self.submit_queues.wake(name)
+            self.submit_queues.wake_all()
 
-    def handed(self, delivery: Delivery) -> None:
-        self.dispatcher.handed(delivery)
+    def on_event_elsewhere(self, event: Event) -> None:
+        if event.type == "task.queued":
+            self.submit_queues.wake_all(fresh=True)
 
     async def start(self) -> None:
         await self.clock_watch.start()
         self.hub.last_seq = await self.store.events.last_seq()
-        self.store.listen(self)
-        # First, so that what `recover` tells stands behind what waits since before the end.
-        await self.dispatcher.start()
-        await recover(self.store, self.providers, self.timing)
+        self.store.observers.event.append(self.on_event)
+        self.store.observers.elsewhere.append(self.on_event_elsewhere)
+        self.store.hand_over(self.dispatcher)
+        # The lanes first, so that what the rescue tells stands behind what waits since before the end.
+        alone = await self.lease.start(self.dispatcher)
+        await self.rescuer.start(alone)
         self.submit_queues.start()
         self.sweeper.start()
         self.tidier.start()
@@ -173,7 +175,7 @@ class Bridge:
         parts = {
             "submit": self.submit_queues.alive,
             "sweep": self.sweeper.alive,
-            "store": self.store.database.writer.healthy,
+            "store": self.store.trouble() is None,
             "stopping": not self.hub.closed,
         }
         return [name for name, well in parts.items() if not well]
@@ -183,7 +185,10 @@ class Bridge:
         await self.clock_watch.stop()
         await self.tidier.stop()
         await self.sweeper.stop()
+        await self.rescuer.stop()
         await asyncio.gather(self.submit_queues.stop(LAST_REQUESTS), self.dispatcher.stop(LAST_REQUESTS))
+        with suppress(CallbridgeError):
+            await self.lease.stop()
         await self.sender.close()
         await self.client.aclose()
         await self.store.close()
@@ -208,6 +213,10 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return {provider.name: provider for provider in found}
 
 
+async def assemble(settings: Settings, store: Store) -> Bridge:
+    return Bridge(settings, store, await store.secret_key(lambda: secrets.token_urlsafe(48)))
+
+
 async def serve(settings: Settings, kill_point: Callable[[str], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises OSError, SettingsError, DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
     if settings.sqlite_path is None:
@@ -215,7 +224,7 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
     sockets = bind(settings.host, settings.port)
     store = await open_store(settings.sqlite_path, kill_point)
     try:
-        bridge = Bridge(settings, store)
+        bridge = await assemble(settings, store)
         await bridge.start()
     except BaseException:
         # Its threads would keep the process alive.

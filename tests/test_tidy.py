@@ -11,7 +11,7 @@ from service.ports import Idempotency, TaskQuery
 from service.store.sqlite import calls
 from service.store.sqlite.store import SqliteStore, open_store
 from service.workers.retention import KEYS_KEPT_MS, STEP, Tidier
-from tests.store_contract import DAY, a_task, finished
+from tests.store.parts import DAY, a_task, finished
 
 DAYS = 30.0
 

@@ -97,6 +97,9 @@ class Task(Struct, frozen=True):
     checks: int = 0
     deadline_at: int = 0
     earlier_ids: tuple[str, ...] = ()
+    # The worker that sends it or holds its stream. Until when a canceled task may still take a place at the provider.
+    worker: int | None = None
+    place_until: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -149,6 +152,9 @@ class Task(Struct, frozen=True):
             changes.setdefault("finished_at", now)
             changes.setdefault("check_at", None)
             changes.setdefault("finished_by_us", False)
+            changes.setdefault("place_until", None)
+        if status in FINISHED or status is Status.UNCONFIRMED:
+            changes.setdefault("worker", None)
         return replace(self, status=status, updated_at=now, **changes)
 
     def updated(self, update: Update, now: int) -> "Task | None":
@@ -203,6 +209,8 @@ class Task(Struct, frozen=True):
             finished_by_us=False,
             check_at=None,
             checks=0,
+            worker=None,
+            place_until=None,
             deadline_at=deadline_at,
             earlier_ids=earlier,
         )

@@ -91,7 +91,7 @@ class Tidier:
         """Once through all that are old, and their pictures."""
         after: str | None = ""
         while after is not None:
-            after = await self._gently(self.store.remove_tasks(await self._before(), after, STEP))
+            after = await self._gently(self.store.retention.remove_tasks(await self._before(), after, STEP))
         behind = (now_ms() - await self.clock.now()) / 1000
         await self.tidy_files(self.kept_seconds + behind)
         await self.clock.keep()
@@ -100,7 +100,7 @@ class Tidier:
         removed = 1
         while removed:
             keys_before = await self.clock.now() - KEYS_KEPT_MS
-            removed = await self._gently(self.store.remove_leftovers(await self._before(), keys_before, STEP))
+            removed = await self._gently(self.store.retention.remove_leftovers(await self._before(), keys_before, STEP))
 
     async def _before(self) -> int:
         return await self.clock.now() - int(self.kept_seconds * 1000)

@@ -8,6 +8,7 @@ gathers. `synchronous=FULL`: a future resolves when its change would survive a p
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,7 @@ class Writer:
         *,
         steps: Callable[[], int],
         finish: Callable[[], object],
-        settle: Callable[[], None],
+        settle: Callable[[float], None],
         undo: Callable[[], None],
         kill_point: Callable[[str], None] | None = None,
     ) -> None:
@@ -130,10 +131,11 @@ class Writer:
                 outcomes.append((job, None, error))
         self._finish()
         self._pass("before", batch)
+        started = time.monotonic()
         await self._commit(batch)
         self._pass("after", batch)
         self.healthy = True
-        self._settle()
+        self._settle(time.monotonic() - started)
         for job, result, fault in outcomes:
             if job.done.done():
                 continue
