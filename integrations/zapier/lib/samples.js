@@ -1,5 +1,0 @@
-'use strict';
-
-const event = require('../triggers/sample.json');
-
-module.exports = { task: event.data };
