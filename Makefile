@@ -16,13 +16,13 @@ help:
 demo: .venv/run
 	@$(BIN)/python -m service demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
-test: .venv/test
+test: .venv/test .venv/node
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict -p service
 	@$(BIN)/python -m pytest -n 2
 
-install: .venv/run .venv/test
+install: .venv/run .venv/test .venv/node
 
 serve: .venv/run
 	@$(BIN)/python -m service
@@ -44,6 +44,15 @@ bench: .venv/test
 	@echo "Installing the test tools: $$(grep -c == tests/requirements.txt) packages into .venv, once …"
 	@$(PIP) install -r tests/requirements.txt
 	@touch $@
+
+# Zapier's tester and Node-RED, which the integrations are tried with. Nothing of the service needs Node.
+.venv/node: .venv/test tests/node/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the Node packages of the tests into tests/node, once …" && \
+	  npm ci --prefix tests/node --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null && touch $@; \
+	else \
+	  echo "Node 20 or newer is missing (Debian: apt install nodejs npm): the tests of the integrations will fail." >&2; \
+	fi
 
 # Asked from /, where no .python-version of a folder makes pyenv refuse; answered with the interpreter's own path.
 .PHONY: new-venv

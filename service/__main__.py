@@ -15,8 +15,8 @@ from service.environment import SettingsError
 from service.main import serve
 from service.preflight import unusable, warnings
 from service.settings import read_settings
+from service.store.schema import SchemaFromTheFuture
 from service.store.sqlite.database import DatabaseInUse
-from service.store.sqlite.migrate import SchemaFromTheFuture
 
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {
@@ -53,9 +53,9 @@ def main(context: click.Context) -> None:
 
 def run_server() -> None:
     load_dotenv_file()
-    settings, wrong = read_settings(os.environ)
-    log_to_stderr(settings)
+    log_to_stderr()
     log = logging.getLogger("callbridge")
+    settings, wrong = read_settings(os.environ)
     wrong += unusable(settings, wrong)
     for sentence in warnings(settings):
         log.warning("%s", sentence)
@@ -78,9 +78,7 @@ def _show_made_key(key: str) -> None:
     if sys.stderr.isatty():
         click.echo(f"API_KEYS is not set; the key for this run is: {key}", err=True)
     else:
-        logging.getLogger("callbridge").warning(
-            "API_KEYS is not set, so nobody knows a key: set API_KEYS=name:key and start again"
-        )
+        click.echo("API_KEYS is not set, so nobody knows a key: set it to name:key and start again.", err=True)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from service import __version__
-from service.core.delivery import Delivery
+from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS, Event
-from service.core.times import now_ms
+from service.core.times import clock, now_ms
 from service.core.transitions import Timing
 from service.environment import SettingsError, WrongSetting
 from service.files.folder import MediaFolder
@@ -28,31 +29,33 @@ from service.flows.wait import FinishWaiter
 from service.net.http1 import Client
 from service.net.lookups import Lookups
 from service.net.provider_client import HttpSender
-from service.ops.activity import FailedAttempts, FinishedTasks
 from service.outlets.webhook import WebhookOutlet
-from service.ports import Provider
+from service.ports import Provider, Store
 from service.providers.catalog import catalog
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 from service.providers.redact import audit
 from service.server import bind, create_server, force_exit_after, tune_gc
 from service.settings import Settings
-from service.store.sqlite.store import SqliteStore, open_store
+from service.store.sqlite.store import open_store
 from service.web.api.deliveries import DeliveryRoutes
 from service.web.api.events import EventRoutes
 from service.web.api.public import PublicRoutes
-from service.web.api.stream import keep_alive
+from service.web.api.stream import Feed, keep_alive
 from service.web.api.subscriptions import SubscriptionRoutes
 from service.web.api.tasks import TaskRoutes
 from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
+from service.web.budget import Budget
 from service.web.door import Door
-from service.web.page.site import Site, gate_of
+from service.web.page.site import Flows, Site, gate_of
 from service.wire.media import MediaAddresses
 from service.wire.tokens import Tokens
+from service.workers.clock import ClockWatch
 from service.workers.dispatch import Dispatcher
 from service.workers.hold import Holder
-from service.workers.rescue import recover
+from service.workers.lease import Lease
+from service.workers.rescue import Rescuer
 from service.workers.retention import Tidier
 from service.workers.submit_queue import ProviderQueue, SubmitQueues
 from service.workers.sweep import Sweeper
@@ -61,6 +64,8 @@ log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
 LAST_REQUESTS = 8.0
 CONNECT_SECONDS = 10.0
+# Bytes of all replays and of one owner's, and how long a reader waits for its turn (seconds).
+REPLAY_BUDGET = 24 * 1024 * 1024, 8 * 1024 * 1024, 10.0
 # Seconds for `Prefer: wait`; Heroku's router ends a request without a byte for 30 s.
 LONGEST_WAIT, HEROKU_WAIT = 120, 25
 # A disk or a name server that hangs must not keep the process: what is not acknowledged is done at the next start.
@@ -70,9 +75,8 @@ STOP_SECONDS = 24.0
 class Bridge:
     """Everything that runs, in the order in which it starts; it stops the other way round."""
 
-    def __init__(self, settings: Settings, store: SqliteStore) -> None:
+    def __init__(self, settings: Settings, store: Store, local_secret: str) -> None:
         self.store = store
-        local_secret = store.local_secret(lambda: secrets.token_urlsafe(48))
         secret_keys = settings.secret_keys or (local_secret,)
         tokens = Tokens(secret_keys)
         timing = Timing(settings.sweep_after, settings.task_deadline, now_ms)
@@ -93,21 +97,15 @@ class Bridge:
         )
         self.hub = Hub()
         self.timing = timing
-        self.finished_tasks = FinishedTasks()
+        self.lease = Lease(store)
         self.dispatcher = Dispatcher(
-            store,
-            outlet,
-            tokens,
-            settings.retry_schedule,
-            settings.disable_after,
-            now_ms,
-            [FailedAttempts(store.tasks)],
+            store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms, self.lease
         )
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, self.sender, timing, keeper)
         self.submit_queues = SubmitQueues(
             [
-                ProviderQueue(store, provider, self.sender, callbacks, timing, holder)
+                ProviderQueue(store, provider, self.sender, callbacks, timing, holder, self.lease)
                 for provider in self.providers.values()
             ]
         )
@@ -119,6 +117,8 @@ class Bridge:
             partial(self.submit_queues.wake, fresh=True),
         )
         self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper)
+        self.clock_watch = ClockWatch(store.clock, clock)
+        self.rescuer = Rescuer(store, self.providers, timing, self.lease)
         self.tidier = Tidier(store, settings.retention_days, files.remove_older)
         keys = Keys(settings.api_keys, settings.rate_limit)
         browser = Browser(store)
@@ -127,13 +127,20 @@ class Bridge:
         subscriber = Subscriber(store, self.dispatcher, outlet)
         redeliverer = Redeliverer(store, self.dispatcher)
         max_body = settings.max_body_bytes
-        self.site = Site(gate_of(secret_keys, settings.api_keys, max_body), browser, store.insight, self.hub)
+        feed = Feed(store, self.hub, Budget(*REPLAY_BUDGET))
+        self.site = Site(
+            gate_of(secret_keys, settings.api_keys, max_body),
+            Flows(browser, self.submitter, canceler, subscriber, redeliverer),
+            store.insight,
+            self.hub,
+            settings.public_url,
+        )
         self.app = create_app(
             Door(Receiver(store, self.providers, tokens, timing, keeper), settings.max_webhook_bytes, audit),
             keys,
             [
                 *TaskRoutes(browser, self.submitter, canceler, waiter, max_body).endpoints(),
-                *EventRoutes(store, browser, self.hub, keys, tokens).endpoints(),
+                *EventRoutes(feed, browser, keys, tokens).endpoints(),
                 *SubscriptionRoutes(browser, subscriber, tokens, max_body).endpoints(),
                 *DeliveryRoutes(browser, redeliverer).endpoints(),
                 *PublicRoutes(store, files, addresses, catalog(), __version__, self.troubles).endpoints(),
@@ -141,27 +148,24 @@ class Bridge:
             self.site.routes,
         )
 
-    # The store tells these three after each commit.
-
-    def wants(self, lane: str) -> bool:
-        return self.dispatcher.wants(lane)
-
-    def told(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         self.hub.publish(event)
         if event.type in FINISHING_EVENTS:
-            for name in self.providers:
-                self.submit_queues.wake(name)
+            self.submit_queues.wake_all()
 
-    def handed(self, delivery: Delivery) -> None:
-        self.dispatcher.handed(delivery)
+    def on_event_elsewhere(self, event: Event) -> None:
+        if event.type == "task.queued":
+            self.submit_queues.wake_all(fresh=True)
 
     async def start(self) -> None:
+        await self.clock_watch.start()
         self.hub.last_seq = await self.store.events.last_seq()
-        self.store.listen(self)
-        self.store.observe(self.finished_tasks)
-        # First, so that what `recover` tells stands behind what waits since before the end.
-        await self.dispatcher.start()
-        await recover(self.store, self.providers, self.timing)
+        self.store.observers.event.append(self.on_event)
+        self.store.observers.elsewhere.append(self.on_event_elsewhere)
+        self.store.hand_over(self.dispatcher)
+        # The lanes first, so that what the rescue tells stands behind what waits since before the end.
+        alone = await self.lease.start(self.dispatcher)
+        await self.rescuer.start(alone)
         self.submit_queues.start()
         self.sweeper.start()
         self.tidier.start()
@@ -171,20 +175,23 @@ class Bridge:
         parts = {
             "submit": self.submit_queues.alive,
             "sweep": self.sweeper.alive,
-            "store": self.store.database.writer.healthy,
+            "store": self.store.trouble() is None,
             "stopping": not self.hub.closed,
         }
         return [name for name, well in parts.items() if not well]
 
     async def stop(self) -> None:
         self._heart.cancel()
+        await self.clock_watch.stop()
         await self.tidier.stop()
         await self.sweeper.stop()
+        await self.rescuer.stop()
         await asyncio.gather(self.submit_queues.stop(LAST_REQUESTS), self.dispatcher.stop(LAST_REQUESTS))
+        with suppress(CallbridgeError):
+            await self.lease.stop()
         await self.sender.close()
         await self.client.aclose()
         await self.store.close()
-        self.finished_tasks.flush()
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
@@ -206,6 +213,10 @@ def build_providers(settings: Settings) -> dict[str, Provider]:
     return {provider.name: provider for provider in found}
 
 
+async def assemble(settings: Settings, store: Store) -> Bridge:
+    return Bridge(settings, store, await store.secret_key(lambda: secrets.token_urlsafe(48)))
+
+
 async def serve(settings: Settings, kill_point: Callable[[str], None] | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises OSError, SettingsError, DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
     if settings.sqlite_path is None:
@@ -213,7 +224,7 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
     sockets = bind(settings.host, settings.port)
     store = await open_store(settings.sqlite_path, kill_point)
     try:
-        bridge = Bridge(settings, store)
+        bridge = await assemble(settings, store)
         await bridge.start()
     except BaseException:
         # Its threads would keep the process alive.
@@ -242,7 +253,6 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
         await server.serve(sockets)
     finally:
         await bridge.stop()
-        log.info("Callbridge %s stopped", __version__)
 
 
 def _shown(listening: socket.socket) -> str:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.main import Bridge
+from service.main import Bridge, assemble
 from service.server import Server, create_server
 from service.settings import load_settings
 from service.store.sqlite.store import open_store
@@ -188,7 +188,7 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
     settings = load_settings(env)
     assert settings.sqlite_path
     store = await open_store(settings.sqlite_path, kill_point)
-    bridge = Bridge(settings, store)
+    bridge = await assemble(settings, store)
     await bridge.start()
     server = create_server(
         bridge.app,

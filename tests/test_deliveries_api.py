@@ -19,7 +19,7 @@ from service.settings import load_settings
 from service.store.sqlite.store import open_store
 from service.workers import dispatch as deliver
 from tests.conftest import TXT2IMG, Service, Subscriber, free_port, running, txt2img
-from tests.store_contract import a_subscription, sent
+from tests.store.parts import a_subscription, sent
 
 
 async def subscribe(service: Service, url: str, **fields: Any) -> dict[str, Any]:
@@ -192,8 +192,8 @@ async def test_a_lane_that_found_no_room_in_memory_looks_on_disk(
 async def test_what_is_claimed_from_disk_goes_before_what_is_told_meanwhile(
     service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliveries = service.bridge.store.deliveries
-    next_due = deliveries.next_due
+    queue = service.bridge.store.queue
+    next_due = queue.next_due
 
     async def slow_next_due(lane: str) -> int | None:
         monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 100)
@@ -204,7 +204,7 @@ async def test_what_is_claimed_from_disk_goes_before_what_is_told_meanwhile(
     moves = ["task.queued", "task.submitted", "task.completed"]
     await subscribe(service, subscriber.url, events=moves)
     monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 0)
-    monkeypatch.setattr(deliveries, "next_due", slow_next_due)
+    monkeypatch.setattr(queue, "next_due", slow_next_due)
     await service.submit(TXT2IMG)
     await settled(service, "delivered", 3)
     assert subscriber.types == moves
@@ -262,6 +262,7 @@ async def test_what_a_restart_tells_stands_behind_what_waited_before(env: dict, 
     moves = ("task.queued", "task.unconfirmed")
     store = await open_store(load_settings(env).sqlite_path or "")
     await store.subscriptions.add(a_subscription(url=subscriber.url, events=moves))
+    await store.workers.join(1)
     await sent(store, created_at=now_ms(), deadline_at=now_ms() + 60_000)
     await store.close()
     async with running(env) as service:

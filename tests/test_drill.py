@@ -18,7 +18,7 @@ from service.tools.drill.scenes import SCENES
 from service.tools.drill.subscriber import CountingSubscriber
 from service.tools.drill.traffic import Order, Traffic
 from tests.conftest import Service, Subscriber, running
-from tests.store_contract import a_task
+from tests.store.parts import a_task
 
 FEW = [Point.ADD_TASK, Point.CLAIM_TASK, Point.SUBMIT_ANSWER, Point.CALLBACK, Point.RECOVER]
 
@@ -47,7 +47,8 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
 ) -> None:
     store = await open_store(str(tmp_path / "test.db"))
     await store.tasks.add(a_task(), None)
-    await store.tasks.claim_queued("piapi", "alice", 1, 1)
+    worker, _ = await store.workers.join(1)
+    await store.submits.claim(worker, "piapi", 1, 1)
     await store.close()
     left = {f"{moment}:{point}" for point in Point for moment in MOMENTS}
     done = asyncio.Event()

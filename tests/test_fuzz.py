@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.core.points import Point
 from service.core.task import Task
+from service.core.transitions import claimed
 from tests.conftest import Service
 from tests.samples import FOLDER, TASK_ID, load
-from tests.store_contract import a_task
+from tests.store.parts import a_task
 
 TROUBLESOME: list[Any] = [
     None, True, 0, -1, 2**63, 2**64, 1e308, -0.0, "", " ", "\x00", "\ud7ff", "🐱" * 50, "A" * 5000, [], {}, [[]],
@@ -57,8 +59,9 @@ async def being_sent(service: Service, provider: str) -> Task:
     tasks = service.bridge.store.tasks
     now = service.bridge.timing.now()
     fresh = a_task(provider=provider, created_at=now, updated_at=now, deadline_at=now + 10**6)
-    _, [claimed] = await asyncio.gather(tasks.add(fresh, None), tasks.claim_queued(provider, "alice", 1, now))
-    return claimed
+    sending = claimed(fresh, service.bridge.lease.worker, now)
+    await asyncio.gather(tasks.add(fresh, None), tasks.change(Point.CLAIM_TASK, fresh.id, lambda _: ((sending, None),)))
+    return sending
 
 
 @pytest.mark.parametrize("provider", sorted(BODIES))

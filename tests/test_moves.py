@@ -130,6 +130,10 @@ def refused(world: World) -> Decide:
     return rejected(Failure("provider_rejected", "no"), world.timing)
 
 
+def give_back(world: World) -> Decide:
+    return given_back(world.task)
+
+
 def unclear(world: World) -> Decide:
     return unconfirmed("no answer in time", world.timing)
 
@@ -139,7 +143,7 @@ def cancel(world: World) -> Decide:
 
 
 CALLBACKS = [callback(state, spelling) for state, words in SPELLINGS.items() for spelling in range(len(words))]
-SUBMITS = [answered("open"), answered("processing"), answered("completed"), refused, unclear, lambda _: given_back]
+SUBMITS = [answered("open"), answered("processing"), answered("completed"), refused, unclear, give_back]
 REST = [*(sweep(state) for state in SPELLINGS), asked_in_vain, too_late, cancel]
 
 

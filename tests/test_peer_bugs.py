@@ -26,7 +26,7 @@ from service.serving import protocol
 from service.settings import ApiKey, load_settings
 from service.web.auth import Keys
 from tests.conftest import PATIENCE, Service, Subscriber, running, txt2img
-from tests.store_contract import NOW, a_subscription, deliveries
+from tests.store.parts import NOW, a_subscription, deliveries
 from tests.test_store_trouble import no_room_for_files, read_only, until
 
 HERE = Path(__file__).parent
@@ -41,8 +41,8 @@ ELSEWHERE = [
     (10, "test_doors", "a_new_first_secret_key_still_takes_the_calls_of_tasks_in_flight"),
     (13, "test_deliveries_api", "after_the_schedule_a_delivery_is_dead_and_a_retry_counts_afresh"),
     (14, "test_stream_api", "resuming_while_events_come_in_has_no_gap_and_no_repeat"),
-    (18, "store_contract", "an_empty_filter_wants_every_task_of_its_owner_and_no_others"),
-    (19, "store_contract", "tidying_goes_in_steps"),
+    (18, "store/test_subscriptions", "an_empty_filter_wants_every_task_of_its_owner_and_no_others"),
+    (19, "store/test_retention", "tidying_goes_in_steps"),
     (21, "test_deliveries_api", "retry_after_is_honoured_up_to_a_day"),
     (22, "test_subscriptions_api", "after_a_rotation_old_and_new_secret_both_sign"),
     (23, "test_http1", "a_huge_body_is_cut_and_the_connection_closed"),
@@ -105,7 +105,7 @@ async def test_bug_15_a_reader_that_leaves_in_the_middle_of_a_busy_stream_is_let
 async def _tell_without_end(service: Service) -> None:
     subscription = a_subscription()
     while True:
-        await service.bridge.store.deliveries.ping(subscription, NOW)
+        await service.bridge.store.deliveries.ping(0, subscription, NOW)
 
 
 async def test_bug_16_a_canceled_wait_takes_nothing_away(service: Service, sandbox: str) -> None:
@@ -140,7 +140,7 @@ async def test_bug_20_finished_tasks_are_no_backlog(env: dict[str, str]) -> None
     async with running(env | {"PIAPI_MAX_INFLIGHT": "2"}) as service:
         done = await asyncio.gather(*(service.finished(txt2img("delay=0.01")) for _ in range(8)))
         assert {task["status"] for task in done} == {"completed"}
-        assert await service.bridge.store.tasks.at_provider("piapi", 2) == 0
+        assert not await service.bridge.store.submits.waiting("piapi")
 
 
 async def test_bug_24_a_connection_that_sends_no_head_is_cut(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

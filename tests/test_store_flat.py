@@ -19,31 +19,31 @@ from service.ports import Idempotency, TaskQuery
 from service.store.sqlite import calls
 from service.store.sqlite.database import READERS
 from service.store.sqlite.store import SqliteStore, open_store
-from tests.store_contract import DAY, LEASE, NOW, a_subscription, a_task, added, finished, to
+from tests.store.parts import DAY, NOW, a_subscription, a_task, added, finished, to
 
 # Few are more than what any of them takes at once.
 FEW, MANY = 2 * calls.AT_ONCE, 20 * calls.AT_ONCE
-Question = Callable[[SqliteStore], Awaitable[object]]
+Question = Callable[[SqliteStore, int], Awaitable[object]]
 LANE = "sub_of_the_dead"
 
 QUESTIONS: dict[str, Question] = {
-    "whose tasks wait": lambda store: store.tasks.queued_owners("piapi"),
-    "take the next of them": lambda store: store.tasks.claim_queued("piapi", "alice", 1, NOW),
-    "how many are at the provider": lambda store: store.tasks.at_provider("piapi", 20),
-    "which must be asked about": lambda store: store.tasks.due_checks("piapi", NOW, 50),
-    "which, when all must": lambda store: store.tasks.due_checks("piapi", NOW + 2 * DAY, 50),
-    "when must one be asked about": lambda store: store.tasks.next_check("piapi"),
-    "which are too late": lambda store: store.tasks.overdue(NOW, 50),
-    "which, when all are": lambda store: store.tasks.overdue(NOW + 2 * DAY, 50),
-    "when is one too late": lambda store: store.tasks.next_deadline(),
-    "which deliveries are due": lambda store: store.deliveries.claim("sub_of_another", NOW, 8, LEASE),
-    "when is one of them due": lambda store: store.deliveries.next_due(LANE),
-    "which lanes have any": lambda store: store.deliveries.lanes(),
-    "look at the next old tasks": lambda store: store.remove_tasks(NOW + 1, "", 10),
-    "remove old calls, keys and pings": lambda store: store.remove_leftovers(NOW + 1, NOW + 1, 10),
-    "remove calls, while the rest is young": lambda store: store.remove_leftovers(0, 0, 10),
-    "look for old tasks, while all are young": lambda store: store.remove_tasks(0, "", 10),
-    "move a task": lambda store: store.tasks.change(
+    "does anything wait": lambda store, worker: store.submits.waiting("piapi"),
+    "take the next of what waits": lambda store, worker: store.submits.claim(worker, "piapi", 2, NOW),
+    "take nothing, since the provider is full": lambda store, worker: store.submits.claim(worker, "piapi", 1, NOW),
+    "which must be asked about": lambda store, worker: store.checks.claim("piapi", NOW, NOW + 2 * DAY, 50),
+    "which, when all must": lambda store, worker: store.checks.claim("piapi", NOW + 2 * DAY, NOW + 3 * DAY, 50),
+    "when must one be asked about": lambda store, worker: store.checks.next_due("piapi"),
+    "which are too late": lambda store, worker: store.checks.overdue(NOW, 50),
+    "which, when all are": lambda store, worker: store.checks.overdue(NOW + 2 * DAY, 50),
+    "when is one too late": lambda store, worker: store.checks.next_deadline(),
+    "which deliveries are due": lambda store, worker: store.queue.claim(worker, "sub_of_another", NOW, 8),
+    "when is one of them due": lambda store, worker: store.queue.next_due(LANE),
+    "which lanes have any": lambda store, worker: store.queue.lanes("", 100),
+    "look at the next old tasks": lambda store, worker: store.retention.remove_tasks(NOW + 1, "", 10),
+    "remove old calls, keys and pings": lambda store, worker: store.retention.remove_leftovers(NOW + 1, NOW + 1, 10),
+    "remove calls, while the rest is young": lambda store, worker: store.retention.remove_leftovers(0, 0, 10),
+    "look for old tasks, while all are young": lambda store, worker: store.retention.remove_tasks(0, "", 10),
+    "move a task": lambda store, worker: store.tasks.change(
         Point.CALLBACK, store.database.db.execute("SELECT id FROM tasks").fetchone()[0], to(S.PROCESSING)
     ),
 }
@@ -95,9 +95,10 @@ async def fill(store: SqliteStore, count: int) -> None:
     """So many of everything: waiting, at the provider, finished, still to be delivered, pings, keys, calls."""
     subscription = a_subscription(id=LANE)
     await store.subscriptions.add(subscription)
-    await store.deliveries.ping(subscription, NOW)
+    await store.deliveries.ping(0, subscription, NOW)
     open_one, _ = await store.tasks.add(a_task(), Idempotency("key", b"body"))
-    await store.tasks.claim_queued("piapi", "alice", 1, NOW)
+    worker, _ = await store.workers.join(NOW)
+    await store.submits.claim(worker, "piapi", 1, NOW)
     await store.tasks.change(Point.SUBMIT_ANSWER, open_one.id, to(S.SUBMITTED, check_at=NOW + DAY))
     await finished(store)
     await added(store)
@@ -133,7 +134,7 @@ async def test_a_search_costs_the_same_when_there_are_ten_times_as_many_tasks(
     assert taken[0] == taken[1]
 
 
-async def found_by(query: TaskQuery, store: SqliteStore) -> object:
+async def found_by(query: TaskQuery, store: SqliteStore, worker: int) -> object:
     return await store.tasks.find(query)
 
 
@@ -153,7 +154,8 @@ async def steps(store: SqliteStore, question: Question) -> int:
                 await reader.execute_fetchall("SELECT n FROM tasks LIMIT 1")
                 await reader.set_progress_handler(handler, 1)  # type: ignore[arg-type]
 
+    worker, _ = await store.workers.join(NOW)
     await counted(one_more)
-    await question(store)
+    await question(store, worker)
     await counted(None)
     return count

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -15,10 +14,10 @@ from service.core.errors import Unavailable
 from service.core.points import Point
 from service.core.task import Status
 from service.ports import TaskQuery
-from service.store.sqlite import batch, calls, migrate, open_tasks, search, tasks
+from service.store.sqlite import batch, calls, migrate, open_tasks, search, submits
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.conftest import PATIENCE
-from tests.store_contract import DAY, NOW, TEXTS, AfterACrash, StoreContract, added, finished, sent, to
+from tests.store.parts import DAY, NOW, TEXTS, added, finished, sent, to
 
 # As SQLite writes them, and one that is longer than what is indexed of it.
 ODD_TEXTS: dict[str, Any] = {
@@ -37,23 +36,6 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     one = await open_store(str(tmp_path / "test.db"))
     yield one
     await one.close()
-
-
-class TestSqliteStore(StoreContract):
-    @pytest.fixture
-    async def after_a_crash(self, store: SqliteStore, tmp_path: Path) -> AsyncIterator[AfterACrash]:
-        """What a kill would leave at this moment: the file and its log, copied from under the running store."""
-        opened: list[SqliteStore] = []
-
-        async def reopen() -> SqliteStore:
-            for suffix in ("", "-wal"):
-                shutil.copy(tmp_path / f"test.db{suffix}", tmp_path / f"crashed.db{suffix}")
-            opened.append(await open_store(str(tmp_path / "crashed.db")))
-            return opened[-1]
-
-        yield reopen
-        for one in opened:
-            await one.close()
 
 
 async def test_only_its_owner_may_read_the_file_since_it_holds_secrets(tmp_path: Path) -> None:
@@ -78,7 +60,7 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
         "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
         [(number,) for number in range(1, count + 1)],
     )
-    while await store.remove_leftovers(0, 0, 10):
+    while await store.retention.remove_leftovers(0, 0, 10):
         pass
     left = store.database.db.execute("SELECT count(*), max(n) FROM callbacks").fetchone()
     assert left == (calls.KEPT + calls.AT_ONCE, count)
@@ -88,8 +70,8 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
     ("condition", "index"),
     [
         (search.RARE + " AND owner = 'alice' AND status = 'failed'", "tasks_by_status"),
-        (tasks.OPEN + " AND provider = 'piapi' AND check_at <= 1", "tasks_open"),
-        (tasks.WAITING + " AND provider = 'piapi' AND owner = 'alice'", "tasks_queue"),
+        (search.OPEN + " AND provider = 'piapi' AND check_at <= 1", "tasks_open"),
+        (submits.WAITING + " AND provider = 'piapi' AND owner = 'alice'", "tasks_queue"),
         ("finished_at IS NULL AND deadline_at <= 1", "tasks_deadline"),
     ],
 )
@@ -153,11 +135,13 @@ async def test_tasks_from_before_their_metadata_had_a_table_are_found_like_new_o
     alike = {"x" * 1000 + end: 1 for end in "ab"}
     texts = TEXTS | ODD_TEXTS
     ids = [(await added(store, metadata=alike | {"k": kept, "all": 1})).id for kept in texts.values()]
+    columns = "n, id, owner, provider, model, status, state, created_at, finished_at, sent_at, check_at, deadline_at"
     with closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as db:
         for file in sorted(migrate.SQL.glob("000[1-3]*.sql")):
             db.executescript(file.read_text())
         db.executescript(
-            f"PRAGMA user_version = 3; ATTACH '{tmp_path}/test.db' AS new; INSERT INTO tasks SELECT * FROM new.tasks"
+            f"PRAGMA user_version = 3; ATTACH '{tmp_path}/test.db' AS new;"
+            f" INSERT INTO tasks SELECT {columns} FROM new.tasks"
         )
     old = await open_store(str(tmp_path / "old.db"))
     queries = [TaskQuery("alice", metadata={"all": "1", "k": text}) for text in texts]
@@ -168,9 +152,17 @@ async def test_tasks_from_before_their_metadata_had_a_table_are_found_like_new_o
 
 async def test_a_move_writes_nothing_that_metadata_provider_or_model_are_found_by(store: SqliteStore) -> None:
     trees = dict(await store.database.rows("SELECT rootpage, name FROM sqlite_schema"))
-    steps = await store.database.rows(f"EXPLAIN {batch.CHANGED}", [None] * 7)
+    steps = await store.database.rows(f"EXPLAIN {batch.CHANGED}", [None] * 8)
     written = {trees[step[3]] for step in steps if step[1] == "OpenWrite"}
-    assert written == {"tasks", "tasks_by_status", "tasks_queue", "tasks_open", "tasks_unconfirmed", "tasks_deadline"}
+    assert written == {
+        "tasks",
+        "tasks_by_status",
+        "tasks_queue",
+        "tasks_open",
+        "tasks_unconfirmed",
+        "tasks_deadline",
+        "tasks_lingering",
+    }
 
 
 async def test_a_task_and_its_metadata_are_stored_together_or_not_at_all(store: SqliteStore) -> None:
@@ -187,7 +179,7 @@ async def test_metadata_goes_with_its_task_in_each_step_of_removing(store: Sqlit
     last: str | None = ""
     # The young one is looked at too.
     for left in (5, 3, 1):
-        last = await store.remove_tasks(NOW + 1, last or "", 2)
+        last = await store.retention.remove_tasks(NOW + 1, last or "", 2)
         ids = await store.database.rows("SELECT id FROM tasks ORDER BY id")
         assert len(ids) == left
         assert await store.database.rows("SELECT DISTINCT task_id FROM task_metadata ORDER BY task_id") == ids

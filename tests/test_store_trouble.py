@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.ports import DeliveryQuery
+from service.store.schema import SchemaFromTheFuture
 from service.store.sqlite import writer
 from service.store.sqlite.database import DatabaseInUse
-from service.store.sqlite.migrate import SchemaFromTheFuture
 from service.store.sqlite.store import open_store
 from service.workers import dispatch as deliver
 from tests.conftest import PATIENCE, Service, Subscriber, txt2img
-from tests.store_contract import a_task, deliveries, failed_attempt
+from tests.store.parts import a_task, deliveries, failed_attempt
 
 resource = pytest.importorskip("resource")
 
@@ -188,9 +188,10 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
 async def test_what_is_taken_while_the_disk_hangs_comes_to_hand_when_it_answers(tmp_path: Path) -> None:
     store = await open_store(str(tmp_path / "test.db"))
     await store.tasks.add(a_task(), None)
+    worker, _ = await store.workers.join(1)
     answers = threading.Event()
     store.database.writer._thread.submit(answers.wait)
-    taking = asyncio.create_task(store.tasks.claim_queued("piapi", "alice", 1, 0))
+    taking = asyncio.create_task(store.submits.claim(worker, "piapi", 1, 0))
     await until(lambda: not store.database.writer.healthy)
     answers.set()
     assert len(await taking) == 1
@@ -202,11 +203,11 @@ async def test_outcomes_that_could_not_be_written_are_written_when_it_works_agai
     _, made = await deliveries(store, 3)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    recorded = [store.deliveries.record(failed_attempt(item, None)) for item in made]
+    recorded = [store.queue.record(failed_attempt(item, None)) for item in made]
     await until(lambda: not store.database.writer.healthy)
     other.close()
     await asyncio.gather(*recorded)
-    assert await store.deliveries.lanes() == []
+    assert await store.queue.lanes("", 100) == []
     await store.close()
 
 
@@ -267,7 +268,8 @@ async def test_a_schema_from_the_future_is_refused_with_a_sentence_and_left_alon
     await store.tasks.add(a_task(), None)
     await store.close()
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 99")
+    db.execute("UPDATE schema_version SET version = 99")
+    db.commit()
     db.close()
     before = path.read_bytes()
     kept = []

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -12,7 +12,11 @@ import orjson
 import pytest
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
-from service.flows.hub import Hub, Listener
+from service.core.event import Event
+from service.flows import backlog
+from service.flows.backlog import Listener
+from service.flows.hub import Hub
+from service.serving import slow_peers
 from service.web.api import stream
 from service.wire import tokens
 from tests.conftest import PATIENCE, TXT2IMG, Service, running, txt2img
@@ -146,13 +150,109 @@ async def test_a_resume_after_the_end_is_answered_204(service: Service) -> None:
         assert [event.event for event in await take(source)] == ["task.completed"]
 
 
-async def test_a_page_of_another_origin_may_read_the_stream_by_its_link_and_hears_its_end(service: Service) -> None:
-    task = await service.finished(TXT2IMG)
-    first = await service.anybody.get(task["links"]["stream"])
+# --- links in pages of another origin ---
+
+PAGE_ORIGIN = {"Origin": "https://app.example"}
+
+
+async def test_a_page_of_another_origin_may_read_the_stream_by_its_link_and_learns_its_end(service: Service) -> None:
+    link = (await service.finished(TXT2IMG))["links"]["stream"]
+    first = await service.anybody.get(link, headers=PAGE_ORIGIN)
     last = first.text.split("id: ")[-1].split("\n")[0]
-    over = await service.anybody.get(task["links"]["stream"], headers={"Last-Event-ID": last})
+    over = await service.anybody.get(link, headers=PAGE_ORIGIN | {"Last-Event-ID": last})
     assert (first.status_code, over.status_code) == (200, 204)
     assert first.headers["access-control-allow-origin"] == over.headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_resume_by_link_passes_the_preflight_of_a_browser(service: Service) -> None:
+    task = await service.finished(TXT2IMG)
+    asking = PAGE_ORIGIN | {
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "cache-control,last-event-id",
+    }
+    answer = await service.anybody.options(task["links"]["stream"], headers=asking)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"*", "cache-control", "last-event-id"} <= set(allowed)
+    without_link = await service.anybody.options(task["links"]["events"], headers=asking)
+    assert without_link.status_code == 401
+    assert "access-control-allow-origin" not in without_link.headers
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status"),
+    [
+        (lambda link: link[:-4] + "AAAA", 401),
+        (lambda link: link.replace("tsk_", "tsk_x"), 401),
+        (lambda link: link + "&lastEventId=x", 422),
+        (lambda link: link + "&color=red", 422),
+    ],
+    ids=["forged", "another task", "bad cursor", "unknown parameter"],
+)
+async def test_a_page_of_another_origin_can_read_why_its_link_is_refused(
+    service: Service, spoil: Callable[[str], str], status: int
+) -> None:
+    task = await service.finished(TXT2IMG)
+    answer = await service.anybody.get(spoil(task["links"]["stream"]), headers=PAGE_ORIGIN)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, "*")
+    assert answer.json()["detail"]
+
+
+async def test_nothing_but_links_is_open_to_pages_of_another_origin(service: Service) -> None:
+    task = await service.finished(TXT2IMG)
+    for path in (task["links"]["events"], task["links"]["self"], "/v1/events/latest"):
+        answer = await service.client.get(path, headers=PAGE_ORIGIN)
+        assert "access-control-allow-origin" not in answer.headers
+
+
+# --- cursors ---
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "first"),
+    [
+        ("lastEventId=2", {}, 3),
+        ("lastEventId=", {}, 1),
+        ("lastEventId=2&after=1", {}, 3),
+        ("lastEventId=2&after=1", {"Last-Event-ID": "3"}, 4),
+        ("after=1", {}, 2),
+    ],
+)
+async def test_the_header_wins_over_last_event_id_in_the_query_and_that_over_after(
+    service: Service, query: str, headers: dict[str, str], first: int
+) -> None:
+    task = await service.finished(TXT2IMG)
+    async with opened(service, f"{task['links']['events']}?{query}", **headers) as source:
+        assert int((await take(source))[0].id) == first
+
+
+async def test_a_cursor_that_was_never_given_out_is_409_for_a_list(service: Service) -> None:
+    await service.finished(TXT2IMG)
+    last = len(MOVES)
+    assert (await service.client.get("/v1/events", params={"after": last})).json()["data"] == []
+    answer = await service.client.get("/v1/events", params={"after": last + 1})
+    assert (answer.status_code, answer.json()["code"]) == (409, "unknown_cursor")
+
+
+async def test_a_stream_from_a_cursor_that_was_never_given_out_is_reset_and_goes_on_from_now(service: Service) -> None:
+    await service.finished(TXT2IMG)
+    async with opened(service, **{"Last-Event-ID": "900"}) as source:
+        [reset] = await take(source, 1)
+        assert (reset.event, orjson.loads(reset.data)["code"]) == ("reset", "unknown_cursor")
+    # A browser resumes with the id of the last event it has seen.
+    async with opened(service, **{"Last-Event-ID": reset.id}) as source:
+        await service.submit(TXT2IMG)
+        assert [event.event for event in await take(source, until="task.completed")] == MOVES
+
+
+async def test_the_stream_of_a_finished_task_from_an_unknown_cursor_is_reset_and_ends(
+    service: Service,
+) -> None:
+    task = await service.finished(TXT2IMG)
+    async with opened(service, task["links"]["events"], **{"Last-Event-ID": "900"}) as source:
+        [reset] = await take(source, 1)
+    again = await service.client.get(task["links"]["events"], headers={"Last-Event-ID": reset.id})
+    assert (reset.event, again.status_code) == ("reset", 204)
 
 
 async def test_a_stream_link_needs_no_key_and_opens_this_task_only(service: Service) -> None:
@@ -235,14 +335,21 @@ async def test_a_stream_is_ended_politely_at_shutdown_and_goes_on_after_it(env: 
         assert int((await take(source, 1))[0].id) == int(found[-1].id) + 1
 
 
-async def test_a_reader_that_does_not_read_is_let_go_and_resumes(env: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.2)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers that stop reading are disconnected soon."""
+    monkeypatch.setattr(slow_peers, "TICK", 0.05)
+    monkeypatch.setattr(slow_peers, "STUCK_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_reader_that_does_not_read_is_disconnected_and_resumes(env: dict) -> None:
     async with running(env) as service:
         with socket.socket() as slow:
             await open_slowly(service, slow)
             big = txt2img("delay=0", metadata={"pad": "x" * 900_000})
             tasks = [await service.finished(big) for _ in range(5)]
-            await let_go(service)
+            await disconnected(service)
             slow.settimeout(PATIENCE)
             size = await asyncio.to_thread(_drain, slow)
         assert 0 < size < ENOUGH
@@ -250,17 +357,14 @@ async def test_a_reader_that_does_not_read_is_let_go_and_resumes(env: dict, monk
             assert len(await take(source, 4 * len(tasks))) == 20
 
 
-async def test_a_reader_that_stops_in_the_middle_of_a_replay_is_let_go(
-    env: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(stream, "PAGE", 2)
+@pytest.mark.usefixtures("impatient")
+async def test_a_reader_that_stops_in_the_middle_of_a_replay_is_disconnected(env: dict) -> None:
     async with running(env) as service:
         for _ in range(5):
             await service.finished(txt2img("delay=0", metadata={"pad": "x" * 900_000}))
         with socket.socket() as slow:
             await open_slowly(service, slow)
-            await let_go(service)
+            await disconnected(service)
 
 
 async def open_slowly(service: Service, slow: socket.socket) -> None:
@@ -273,8 +377,7 @@ async def open_slowly(service: Service, slow: socket.socket) -> None:
     assert (await asyncio.to_thread(slow.recv, 100)).startswith(b"HTTP/1.1 200")
 
 
-async def let_go(service: Service) -> None:
-    """Nobody is told when a reader is let go."""
+async def disconnected(service: Service) -> None:
     async with asyncio.timeout(PATIENCE):
         while service.bridge.hub.streams:
             await asyncio.sleep(0.02)
@@ -289,6 +392,57 @@ def _drain(slow: socket.socket) -> int:
     except ConnectionResetError:
         pass
     return size
+
+
+async def test_streams_may_not_be_transformed_on_their_way(service: Service) -> None:
+    async with opened(service) as source:
+        assert source.response.headers["cache-control"] == "no-store, no-transform"
+
+
+# --- backlogs ---
+
+
+def a_reader(hub: Hub) -> Listener:
+    listener = Listener("alice", None, None, print, print)
+    hub.add(listener)
+    return listener
+
+
+def an_event(seq: int, size: int) -> Event:
+    return Event(seq, f"evt_{seq}", "task.queued", "alice", f"tsk_{seq}", 0, b"x" * size)
+
+
+def test_a_reader_too_far_behind_is_lost_and_its_backlog_freed() -> None:
+    hub = Hub()
+    slow, quick = a_reader(hub), a_reader(hub)
+    for seq in range(1, 20):
+        hub.publish(an_event(seq, 500_000))
+        quick.clear()
+    assert (slow.lost, quick.lost) == (True, False)
+    assert hub.backlogs.held == 0
+
+
+def test_one_event_larger_than_the_bound_is_still_sent() -> None:
+    hub = Hub()
+    reader = a_reader(hub)
+    hub.publish(an_event(1, backlog.MAX_BYTES + 1))
+    assert [len(one.text) > backlog.MAX_BYTES for one in reader.next(1000)] == [True]
+
+
+def test_of_all_readers_the_furthest_behind_is_lost_first() -> None:
+    hub = Hub()
+    slow: list[Listener] = []
+    for n in range(12):
+        slow.append(a_reader(hub))
+        # Different frames for each: shared ones count once.
+        for seq in range(6):
+            hub.publish(an_event(n * 6 + seq, 500_000))
+            for other in slow[:-1]:
+                other.remove(1)
+    innocent = a_reader(hub)
+    hub.publish(an_event(100, 1000))
+    assert not innocent.lost
+    assert hub.backlogs.held <= backlog.MAX_ALL_BYTES
 
 
 async def test_a_stream_that_ended_is_freed_without_the_collector(service: Service) -> None:

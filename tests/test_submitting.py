@@ -123,7 +123,7 @@ async def test_what_is_taken_at_the_moment_of_a_stop_goes_back_to_the_queue(env:
         while not stops:
             await service.client.get("/healthz")
         await stops[0]
-        assert await service.bridge.store.tasks.perhaps_sent() == []
+        assert await service.bridge.store.submits.held_by(service.bridge.lease.worker) == []
     async with running(env) as service:
         await service.event(task["id"], "task.completed")
 

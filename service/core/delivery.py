@@ -59,6 +59,8 @@ class Delivery(Struct, frozen=True):
     tries: int = 0
     attempts: tuple[dict[str, Any], ...] = ()
     next_attempt_at: int | None = None
+    # Who has it in hand; 0: nobody.
+    worker: int = 0
 
     @property
     def id(self) -> str:

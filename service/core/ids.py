@@ -25,5 +25,14 @@ class IdMaker:
                 self._last, self._count = moment + 1, 0
         return f"{prefix}_{self._last:012x}{self._count:04x}{self._random.getrandbits(64):016x}"
 
+    def continue_after(self, known: str) -> None:
+        """Later ids sort above this one too, which may have been made while the clock was ahead."""
+        try:
+            moment = int(known.partition("_")[2][:12], 16)
+        except ValueError:
+            return
+        if moment >= self._last:
+            self._last, self._count = moment, 0xFFFF
+
 
 new_id = IdMaker()

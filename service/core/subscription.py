@@ -29,9 +29,8 @@ class Subscription:
     disabled_reason: str | None = None
     failing_since: int | None = None
 
-    def matches(self, event_type: str, task: Task | None) -> bool:
-        if event_type not in self.events:
-            return False
+    def agrees(self, task: Task | None) -> bool:
+        """Does its filter let a task's events through? An event without a task passes only without a filter."""
         if not self.filter or task is None:
             return not self.filter
         return self._agrees(task.provider, task.model, task.task_type, task.metadata)
@@ -92,17 +91,3 @@ LANE_OF_URL = "url:"
 def callback_lane(owner: str, url: str) -> str:
     """A callback_url is a subscription of its own: a hanging one costs the others nothing."""
     return f"{LANE_OF_URL}{owner}:{url}"
-
-
-def recipients(
-    event_type: str, task: Task | None, subscriptions: tuple[Subscription, ...], skip: str | None = None
-) -> list[Recipient]:
-    """Everybody who asked for this event: the owner's subscriptions, and the callback_url of the task itself."""
-    found = [
-        Recipient(item.id, item.id, item.url)
-        for item in subscriptions
-        if item.enabled and item.id != skip and item.matches(event_type, task)
-    ]
-    if task is not None and task.callback_url and event_type in (task.callback_events or FINISHING_EVENTS):
-        found.append(Recipient(callback_lane(task.owner, task.callback_url), None, task.callback_url))
-    return found

@@ -90,15 +90,16 @@ class Task(Struct, frozen=True):
     expires_at: int | None = None
     links: dict[str, str] = field(default_factory=dict)
     # Ours alone, never shown: when the request left (a crash after it means "perhaps sent"), who decided the
-    # finish, when to ask the provider next and how often we did, when to give up, ids of earlier attempts, and the
-    # X-Request-ID of the submit.
+    # finish, when to ask the provider next and how often we did, when to give up, ids of earlier attempts.
     sent_at: int | None = None
     finished_by_us: bool = False
     check_at: int | None = None
     checks: int = 0
     deadline_at: int = 0
     earlier_ids: tuple[str, ...] = ()
-    request_id: str | None = None
+    # The worker that sends it or holds its stream. Until when a canceled task may still take a place at the provider.
+    worker: int | None = None
+    place_until: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -151,6 +152,9 @@ class Task(Struct, frozen=True):
             changes.setdefault("finished_at", now)
             changes.setdefault("check_at", None)
             changes.setdefault("finished_by_us", False)
+            changes.setdefault("place_until", None)
+        if status in FINISHED or status is Status.UNCONFIRMED:
+            changes.setdefault("worker", None)
         return replace(self, status=status, updated_at=now, **changes)
 
     def updated(self, update: Update, now: int) -> "Task | None":
@@ -205,6 +209,8 @@ class Task(Struct, frozen=True):
             finished_by_us=False,
             check_at=None,
             checks=0,
+            worker=None,
+            place_until=None,
             deadline_at=deadline_at,
             earlier_ids=earlier,
         )

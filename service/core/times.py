@@ -1,12 +1,42 @@
 """Times are integer milliseconds since 1970 in UTC inside, ISO 8601 with milliseconds and `Z` outside."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+class Clock:
+    """The machine's clock, which may be set at any moment; a step ahead is followed at once, a step back is not.
+
+    Otherwise whatever is stored as due would wait for moments that were already there. `workers/clock.py` moves what is
+    stored and then lets the clock `follow`.
+    """
+
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self.wall, self._monotonic = wall, monotonic
+        self._offset = wall() - monotonic()
+
+    def now_ms(self) -> int:
+        # In this order: a pause between the two makes the offset smaller, and a smaller one is ignored.
+        wall, monotonic = self.wall(), self._monotonic()
+        if wall - monotonic > self._offset:
+            self._offset = wall - monotonic
+        return (monotonic + self._offset) // 1_000_000
+
+    def ahead_ms(self) -> int:
+        """By how much the machine's clock was set back, at least."""
+        monotonic, wall = self._monotonic(), self.wall()
+        return (monotonic + self._offset - wall) // 1_000_000
+
+    def follow(self) -> None:
+        self._offset = self.wall() - self._monotonic()
+
+
+clock = Clock()
+now_ms = clock.now_ms
 
 
 # One change of a task shows the same few moments many times.

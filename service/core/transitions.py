@@ -114,10 +114,55 @@ def unconfirmed(reason: str, timing: Timing) -> Decide:
     return decide
 
 
-def given_back(task: Task) -> Decision:
-    if task.status is not S.QUEUED or task.sent_at is None:
-        return NOTHING
-    return ((replace(task, sent_at=None, attempts=task.attempts - 1), None),)
+def claimed(task: Task, worker: int, now: int) -> Task:
+    """As it is from now on being sent: if nothing more is heard of the worker, it was perhaps sent."""
+    return replace(task, sent_at=now, attempts=task.attempts + 1, worker=worker, updated_at=now)
+
+
+def under_claim(claim: Task, decide: Decide, *, end: bool = False) -> Decide:
+    """`decide` only while the claim stands: a worker that lost its lease changes nothing any more.
+
+    `claim` is the task as it was claimed; `end` ends the claim with this decision.
+    """
+
+    def decided(task: Task) -> Decision:
+        if task.worker != claim.worker or task.attempts != claim.attempts:
+            return NOTHING
+        steps = decide(task)
+        if not end:
+            return steps
+        last, event_type = steps[-1] if steps else (task, None)
+        return (*steps[:-1], (replace(last, worker=None), event_type))
+
+    return decided
+
+
+def given_back(claim: Task) -> Decide:
+    """Surely not sent: it waits again."""
+
+    def decide(task: Task) -> Decision:
+        if task.status is not S.QUEUED or task.sent_at is None:
+            return NOTHING
+        return ((replace(task, sent_at=None, attempts=task.attempts - 1, worker=None), None),)
+
+    return under_claim(claim, decide)
+
+
+def lost(streamed: bool, timing: Timing) -> Decide:
+    """Of a task whose worker is gone: it was being sent, or its stream was held."""
+
+    def decide(task: Task) -> Decision:
+        if task.worker is None or task.finished:
+            return NOTHING
+        if streamed:
+            text = "The service ended while it held this stream; the provider may have charged for it."
+            return fail("stream_interrupted", text, timing, by_us=True)(task)
+        if task.status is S.QUEUED:
+            reason = "The service ended while it sent this task; the provider may have it."
+            return unconfirmed(reason, timing)(task)
+        return ((replace(task, worker=None), None),)
+
+    return decide
 
 
 def rejected(error: Failure, timing: Timing) -> Callable[[Task], Decision]:

@@ -1,87 +1,53 @@
-"""Live listeners in this process. Each has a short list of what it has not read yet; who lets it grow is let go."""
+"""Live listeners in this process: streams, pages, and requests that wait for a task's finish."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator
 
 from service.core.event import FINISHING_EVENTS, Event
-from service.wire.sse import frame
+from service.flows.backlog import Backlogs, Filter, Frame, Listener
 
-# What a reader may leave unread before it is let go: it resumes by Last-Event-ID from the store.
-LONGEST_BACKLOG = 1000
 # A push to ten thousand streams takes a tenth of a second: others get their turn in between.
 SLICE = 250
-
-
-class Listener:
-    """`owner` None hears everybody's events. `notify` is called when something new is there, or the end."""
-
-    __slots__ = ("backlog", "ended", "heartbeat", "lost", "notify", "owner", "task_id", "types")
-
-    def __init__(
-        self,
-        owner: str | None,
-        task_id: str | None,
-        types: frozenset[str] | None,
-        notify: Callable[[], None],
-        heartbeat: Callable[[], None],
-    ) -> None:
-        self.owner = owner
-        self.task_id = task_id
-        self.types = types
-        self.notify = notify
-        self.heartbeat = heartbeat
-        self.backlog: list[tuple[Event, bytes]] = []
-        self.ended = False
-        self.lost = False
-
-    @property
-    def wish(self) -> "Wish":
-        return self.owner, self.types
-
-    def take(self) -> list[tuple[Event, bytes]]:
-        taken, self.backlog = self.backlog, []
-        return taken
-
-
-# Listeners of one wish are asked once for all: ten thousand that want other events cost an event nothing.
-Wish = tuple[str | None, frozenset[str] | None]
-Rooms = dict[Wish, set[Listener]]
+Groups = dict[Filter, set[Listener]]
 
 
 class Hub:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.last_seq = 0
         self.closed = False
-        self._by_task: dict[str, Rooms] = {}
-        self._by_owner: dict[str | None, Rooms] = {}
+        self.backlogs = Backlogs()
+        self._by_task: dict[str, Groups] = {}
+        self._by_owner: dict[str | None, Groups] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._clock = clock
-        # Everybody, and since when without a heartbeat: the longest first.
-        self._silent: dict[Listener, float] = {}
+        # Every listener, and when it last had a heartbeat: the longest idle first.
+        self._last_beat: dict[Listener, float] = {}
 
     @property
     def streams(self) -> int:
-        return len(self._silent)
+        return len(self._last_beat)
 
     def add(self, listener: Listener) -> None:
-        self._rooms(listener).setdefault(listener.wish, set()).add(listener)
-        self._silent[listener] = self._clock()
+        listener.backlogs = self.backlogs
+        self._groups(listener).setdefault(listener.filter, set()).add(listener)
+        self._last_beat[listener] = self._clock()
 
     def drop(self, listener: Listener) -> None:
-        self._silent.pop(listener, None)
-        rooms = self._rooms(listener)
-        room = rooms.get(listener.wish, set())
-        room.discard(listener)
-        if not room:
-            rooms.pop(listener.wish, None)
-        if not rooms:
+        self._last_beat.pop(listener, None)
+        listener.clear()
+        groups = self._groups(listener)
+        group = groups.get(listener.filter, set())
+        group.discard(listener)
+        if not group:
+            groups.pop(listener.filter, None)
+        if not groups:
             if listener.task_id is not None:
                 self._by_task.pop(listener.task_id, None)
             else:
                 self._by_owner.pop(listener.owner, None)
 
-    def _rooms(self, listener: Listener) -> Rooms:
+    def _groups(self, listener: Listener) -> Groups:
         if listener.task_id is not None:
             return self._by_task.setdefault(listener.task_id, {})
         return self._by_owner.setdefault(listener.owner, {})
@@ -89,19 +55,16 @@ class Hub:
     def publish(self, event: Event) -> None:
         """Called once for each event after its commit, in order of seq."""
         self.last_seq = event.seq
-        houses = [self._by_owner.get(event.owner), self._by_owner.get(None)]
+        matched = [self._by_owner.get(event.owner), self._by_owner.get(None)]
         if event.task_id is not None:
-            houses.append(self._by_task.get(event.task_id))
+            matched.append(self._by_task.get(event.task_id))
             if event.type in FINISHING_EVENTS:
                 self._release(event.task_id)
-        listeners = [one for rooms in houses if rooms for one in _who_want(event, rooms)]
+        listeners = [one for groups in matched if groups for one in _accepting(event, groups)]
         if listeners:
-            entry = (event, frame(event))
+            frame = Frame(event)
             for listener in listeners:
-                if len(listener.backlog) < LONGEST_BACKLOG:
-                    listener.backlog.append(entry)
-                else:
-                    listener.lost = True
+                self.backlogs.add(listener, frame)
             self._notify(listeners)
 
     def _notify(self, listeners: list[Listener]) -> None:
@@ -110,32 +73,32 @@ class Hub:
         if len(listeners) > SLICE:
             asyncio.get_running_loop().call_soon(self._notify, listeners[SLICE:])
 
-    def take_silent(self, seconds: float, at_least: int) -> list[Listener]:
-        """Who gets a heartbeat now: all that had none for so long, and at any rate so many of the longest silent."""
+    def take_idle(self, seconds: float, at_least: int) -> list[Listener]:
+        """Listeners without a heartbeat for `seconds`, and at least the `at_least` most idle; they count as beaten."""
         now = self._clock()
         taken: list[Listener] = []
-        for listener, since in self._silent.items():
+        for listener, since in self._last_beat.items():
             if len(taken) >= at_least and now - since < seconds:
                 break
             taken.append(listener)
         for listener in taken:
-            del self._silent[listener]
-            self._silent[listener] = now
+            del self._last_beat[listener]
+            self._last_beat[listener] = now
         return taken
 
     def close(self) -> None:
-        """Shutdown: every stream says farewell and ends, every waiting request is answered."""
+        """At shutdown: every stream ends politely, and every waiting request is answered."""
         self.closed = True
         for task_id in list(self._waiters):
             self._release(task_id)
-        for listener in list(self._silent):
+        for listener in list(self._last_beat):
             listener.ended = True
             listener.notify()
 
     # --- Prefer: wait ---
 
     def waiter(self, task_id: str) -> "asyncio.Future[None]":
-        """Resolves at the task's next finishing event, or at shutdown. Make it before you read the task."""
+        """Resolves at the task's next finishing event, or at shutdown. Create it before you read the task."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.closed:
             future.set_result(None)
@@ -157,7 +120,7 @@ class Hub:
                 future.set_result(None)
 
 
-def _who_want(event: Event, rooms: Rooms) -> Iterator[Listener]:
-    for (owner, types), room in rooms.items():
+def _accepting(event: Event, groups: Groups) -> Iterator[Listener]:
+    for (owner, types), group in groups.items():
         if (types is None or event.type in types) and (owner is None or owner == event.owner):
-            yield from room
+            yield from group

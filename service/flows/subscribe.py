@@ -78,12 +78,12 @@ class Subscriber:
 
     async def ping(self, subscription: Subscription) -> Delivery:
         """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again."""
-        delivery = await self.store.deliveries.ping(subscription, now_ms())
+        delivery = await self.store.deliveries.ping(self.dispatcher.worker, subscription, now_ms())
         posting = self.dispatcher.post(delivery)
         if posting is None:
             return delivery
         after = delivery.after((await posting).attempt, None)
-        await asyncio.shield(self.store.deliveries.record(after))
+        await asyncio.shield(self.store.queue.record(after))
         return after
 
     async def replay(self, subscription: Subscription, start: int | str, types: tuple[str, ...] | None = None) -> int:

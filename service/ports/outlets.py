@@ -30,6 +30,11 @@ class Outlet(Protocol):
 class DeliveryWorker(Protocol):
     """What a request may ask of the deliveries that run in the background."""
 
+    @property
+    def worker(self) -> int:
+        """The number under which this process has deliveries in hand."""
+        ...
+
     def wake(self, lane: str) -> None:
         """Something of this lane may be due."""
         ...

@@ -1,6 +1,5 @@
 """The store: its parts, their questions, and what it tells after a commit."""
 
-from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -13,7 +12,9 @@ from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Task
 from service.core.transitions import Decide
+from service.ports.clock import ClockStore
 from service.ports.insight import InsightStore
+from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneStore, SubmitStore, WorkerStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,40 +103,6 @@ class TaskStore(Protocol):
         """
         ...
 
-    async def claim_queued(self, provider: str, owner: str, limit: int, now: int) -> list[Task]:
-        """Mark the oldest waiting tasks as being sent (`sent_at`, `attempts` + 1). Two callers never get the same."""
-        ...
-
-    async def queued_owners(self, provider: str) -> list[str]: ...
-
-    async def at_provider(self, provider: str, limit: int) -> int:
-        """How many tasks the provider has, those being sent included; not counted beyond `limit`."""
-        ...
-
-    async def perhaps_sent(self) -> list[Task]:
-        """Tasks that were being sent when the process ended."""
-        ...
-
-    async def held(self, providers: Sequence[str]) -> list[Task]:
-        """Every task at one of these providers or being sent there."""
-        ...
-
-    async def due_checks(self, provider: str, now: int, limit: int) -> list[Task]: ...
-
-    async def next_check(self, provider: str) -> int | None:
-        """When the next one is due; None: nothing is open there."""
-        ...
-
-    async def check_all_open(self, now: int) -> None:
-        """Once at start: every task at a provider is due for a check now."""
-        ...
-
-    async def overdue(self, now: int, limit: int) -> list[Task]: ...
-
-    async def next_deadline(self) -> int | None:
-        """The earliest of all that is not finished."""
-        ...
-
 
 class EventStore(Protocol):
     async def after(self, query: EventQuery) -> list[Event]:
@@ -174,37 +141,21 @@ class SubscriptionStore(Protocol):
 
 
 class DeliveryStore(Protocol):
-    async def claim(self, lane: str, now: int, limit: int, lease: int) -> list[Delivery]:
-        """Due deliveries of a lane in the order of their first attempts, leased until now + `lease` (ms)."""
-        ...
-
-    def record(self, delivery: Delivery) -> "Future[None]":
-        """How an attempt went; ends the lease. The future may be shared by many: do not cancel it."""
-        ...
-
-    async def next_due(self, lane: str) -> int | None: ...
-
-    async def lanes(self) -> list[str]:
-        """Lanes with something pending."""
-        ...
-
     async def get(self, n: int) -> Delivery | None: ...
 
-    async def find(self, query: DeliveryQuery) -> list[Delivery]: ...
+    async def find(self, query: DeliveryQuery) -> list[Delivery]:
+        """Newest first."""
+        ...
 
     async def retry(self, n: int, now: int) -> Delivery | None:
         """Pending and due now, with a fresh count of tries."""
         ...
 
-    async def ping(self, subscription: Subscription, now: int) -> Delivery:
-        """A stored `ping` event with one delivery that is in the caller's hand."""
+    async def ping(self, worker: int, subscription: Subscription, now: int) -> Delivery:
+        """A stored `ping` event with one delivery that the caller attempts; nobody else is told."""
         ...
 
     async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int: ...
-
-    async def bury(self, lane: str, limit: int) -> int:
-        """Make pending deliveries of a removed subscription dead, `limit` at a time."""
-        ...
 
 
 class CallStore(Protocol):
@@ -215,18 +166,7 @@ class CallStore(Protocol):
     ) -> list[dict[str, Any]]: ...
 
 
-class Store(Protocol):
-    tasks: TaskStore
-    events: EventStore
-    subscriptions: SubscriptionStore
-    deliveries: DeliveryStore
-    calls: CallStore
-    insight: InsightStore
-
-    async def ping(self) -> None:
-        """Raises Unavailable when the store does not answer or cannot be written."""
-        ...
-
+class RetentionStore(Protocol):
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
         """Look at the next `limit` old tasks after the id `after`: those finished before `before` (ms) go, with their
         events and deliveries, unless one of these is still tried. The last id looked at; None: there was none."""
@@ -236,16 +176,49 @@ class Store(Protocol):
         """Old events without a task, old idempotency keys, calls beyond those that are kept; how many rows went."""
         ...
 
-    async def close(self) -> None: ...
+
+@dataclass(slots=True)
+class Observers:
+    """`event` is called with every event after its commit, in order of seq, whichever process stored it; `elsewhere`
+    before that with those of other processes; `commit` with the seconds of each commit of this process."""
+
+    event: list[Callable[[Event], None]] = field(default_factory=list)
+    elsewhere: list[Callable[[Event], None]] = field(default_factory=list)
+    commit: list[Callable[[float], None]] = field(default_factory=list)
 
 
-class Listener(Protocol):
-    """Told by the store after each commit, in order."""
+class Store(Protocol):
+    """One database. The parts in `ports.work` are what workers claim."""
 
-    def wants(self, lane: str) -> bool:
-        """May a fresh delivery of this lane be handed over in memory? False: it waits on disk."""
+    tasks: TaskStore
+    events: EventStore
+    subscriptions: SubscriptionStore
+    deliveries: DeliveryStore
+    calls: CallStore
+    retention: RetentionStore
+    workers: WorkerStore
+    lanes: LaneStore
+    submits: SubmitStore
+    checks: CheckStore
+    queue: DeliveryQueue
+    insight: InsightStore
+    clock: ClockStore
+    observers: Observers
+
+    def hand_over(self, taker: DeliveryTaker) -> None:
+        """From now on fresh deliveries are offered to `taker` in memory."""
         ...
 
-    def told(self, event: Event) -> None: ...
+    async def secret_key(self, make: Callable[[], str]) -> str:
+        """The secret key of an installation without SECRET_KEY; kept, so that callbacks outlive a restart."""
+        ...
 
-    def handed(self, delivery: Delivery) -> None: ...
+    def trouble(self) -> str | None:
+        """What is wrong with the store as far as this process knows, in a few words; None: nothing."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the store does not answer or cannot be written."""
+        ...
+
+    async def close(self) -> None: ...

@@ -5,16 +5,17 @@ from collections.abc import Awaitable, Sequence
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, NotFound, Unavailable, bad_query
 from service.web.auth import Keys
+from service.web.cors import OpenToOrigins, preflight
 from service.web.door import PREFIX, Door
 from service.web.operations.operation import Endpoint, Handler, Operation
-from service.web.request_log import RequestLog
 from service.web.requests import ClientGone, on_client_gone
 from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem
 
@@ -25,7 +26,7 @@ HEALTH_PATHS = ("/healthz", "/readyz")
 class Application:
     """Callbacks pass no middleware and no route table: each of those costs more than reading the callback."""
 
-    def __init__(self, door: Door, site: ASGIApp) -> None:
+    def __init__(self, door: Door, site: Starlette) -> None:
         self.door = door
         self.site = site
 
@@ -59,8 +60,8 @@ def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Seq
             Exception: on_unknown_fault,
         },
     )
-    site.router = RouteTable([*(_route(*endpoint, keys) for endpoint in endpoints), *pages], keys)
-    return Application(door, RequestLog(site))
+    site.router = RouteTable([*(route for endpoint in endpoints for route in _routes(*endpoint, keys)), *pages], keys)
+    return Application(door, site)
 
 
 class RouteTable(Router):
@@ -84,7 +85,7 @@ class RouteTable(Router):
             raise
 
 
-def _route(operation: Operation, handler: Handler, keys: Keys) -> Route:
+def _routes(operation: Operation, handler: Handler, keys: Keys) -> list[Route]:
     names = {item.name for item in operation.parameters if item.place == "query"}
     prefixes = tuple(name.removesuffix("KEY") for name in names if name.endswith(".KEY"))
     if operation.access == "link":
@@ -104,4 +105,10 @@ def _route(operation: Operation, handler: Handler, keys: Keys) -> Route:
                     raise bad_query(name[:60], f"is not a parameter of this operation (known: {known})")
         return await handler(request)
 
-    return Route(operation.path, endpoint, methods=[operation.method.upper()])
+    if operation.access != "link":
+        return [Route(operation.path, endpoint, methods=[operation.method.upper()])]
+    cors = [Middleware(OpenToOrigins)]
+    return [
+        Route(operation.path, endpoint, methods=[operation.method.upper()], middleware=cors),
+        Route(operation.path, preflight, methods=["OPTIONS"], middleware=cors),
+    ]

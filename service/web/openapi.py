@@ -6,6 +6,7 @@ from typing import Any
 
 from service.core.errors import CallbridgeError
 from service.core.event import EVENT_TYPES
+from service.web.components import components, reference
 from service.web.operations.operation import JSON, STREAM, Operation, Parameter
 from service.web.operations.table import OPERATIONS
 from service.wire import schemas
@@ -13,6 +14,7 @@ from service.wire import schemas
 PROBLEM = "application/problem+json"
 ABOUT = """Submit a task to PiAPI or ModelsLab and learn its result: signed webhooks \
 (https://www.standardwebhooks.com), server-sent events, or `Prefer: wait`. Errors are RFC 9457 problem documents."""
+LICENSE = {"name": "MIT", "identifier": "MIT"}
 HEADERS = {
     "Location": "The address of what was made or changed",
     "Preference-Applied": "wait=N: the time to wait that was applied",
@@ -41,11 +43,16 @@ def openapi(version: str) -> dict[str, Any]:
         paths.setdefault(_path(operation), {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Callbridge", "version": version, "description": ABOUT, "license": {"name": "MIT"}},
+        "info": {
+            "title": "Callbridge",
+            "version": version,
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
         "servers": [{"url": "/"}],
         "paths": paths,
         "webhooks": {name: _webhook(name) for name in EVENT_TYPES},
-        "components": {"securitySchemes": SCHEMES, "schemas": _components()},
+        "components": {"securitySchemes": SCHEMES, "schemas": components()},
     }
 
 
@@ -63,7 +70,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         "responses": {str(status): answer for status, answer in sorted(_responses(one).items())},
     }
     if one.body:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _ref(one.body)}}}
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": reference(one.body)}}}
     return described
 
 
@@ -101,14 +108,14 @@ def _responses(one: Operation) -> dict[int, dict[str, Any]]:
 def _content(media: str, schema: str | None) -> dict[str, Any]:
     if media == STREAM:
         return {"schema": {"type": "string", "description": "id: seq, event: type, data: an event as JSON"}}
-    return {"schema": _ref(schema)} if schema else {}
+    return {"schema": reference(schema)} if schema else {}
 
 
 def _problem(status: int) -> dict[str, Any]:
     titles = [error.title for error in CallbridgeError.__subclasses__() if error.status == status]
     answer: dict[str, Any] = {
         "description": "; ".join(titles),
-        "content": {PROBLEM: {"schema": _ref("problem")}},
+        "content": {PROBLEM: {"schema": reference("problem")}},
     }
     if status in (429, 503):
         answer["headers"] = _headers("Retry-After")
@@ -127,40 +134,7 @@ def _webhook(event_type: str) -> dict[str, Any]:
         "post": {
             "summary": schemas.load(name)["description"],
             "operationId": f"told_{event_type.replace('.', '_')}",
-            "requestBody": {"content": {JSON: {"schema": _ref(name)}}},
+            "requestBody": {"content": {JSON: {"schema": reference(name)}}},
             "responses": {"2XX": {"description": "Delivered"}, "410": {"description": "Disables the subscription"}},
         }
     }
-
-
-# --- components: the files under schemas/, their references turned into this document's ---
-
-
-def _components() -> dict[str, Any]:
-    names = [name for name in schemas.names() if name.startswith(("api/", "events/", "callbacks/"))]
-    return {_key(name): _moved(schemas.load(name), name) for name in names}
-
-
-def _key(name: str) -> str:
-    return name.removeprefix("api/").replace("/", ".")
-
-
-def _ref(name: str) -> dict[str, str]:
-    """Of a file under schemas/; the folder api/ may be left out."""
-    return {"$ref": f"#/components/schemas/{_key(name)}"}
-
-
-def _moved(value: Any, name: str) -> Any:
-    if isinstance(value, list):
-        return [_moved(item, name) for item in value]
-    if not isinstance(value, dict):
-        return value
-    moved = {key: _moved(item, name) for key, item in value.items() if key != "$schema"}
-    if isinstance(target := value.get("$ref"), str):
-        file, _, fragment = target.partition("#")
-        folder = name.partition("/")[0]
-        other = (
-            (file.removeprefix("../") if "/" in file else f"{folder}/{file}").removesuffix(".json") if file else name
-        )
-        moved["$ref"] = _ref(other)["$ref"] + fragment
-    return moved

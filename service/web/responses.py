@@ -15,6 +15,7 @@ from service.core.errors import CallbridgeError, MethodNotAllowed, NotFound, Una
 
 log = logging.getLogger("callbridge.web")
 PROBLEM = "application/problem+json"
+PIECE = 64 * 1024
 
 
 class Json(Response):
@@ -55,6 +56,14 @@ async def send_raw(send: Send, status: int, body: bytes, content_type: str, head
         }
     )
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_pieces(send: Send, body: bytes, more_body: bool = False) -> None:
+    """In pieces: the server waits between them for a reader that is slow, and copies no more than one."""
+    for first in range(0, len(body) - PIECE, PIECE):
+        await send({"type": "http.response.body", "body": body[first : first + PIECE], "more_body": True})
+    last = (len(body) - 1) // PIECE * PIECE if body else 0
+    await send({"type": "http.response.body", "body": body[last:], "more_body": more_body})
 
 
 async def on_callbridge_error(request: Request, error: Exception) -> Response:

@@ -5,8 +5,10 @@ import hashlib
 import hmac
 from collections import OrderedDict
 
-from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
+from itsdangerous import BadSignature, Signer, TimestampSigner, URLSafeTimedSerializer
 from msgspec import Struct
+
+from service.core.times import now_ms
 
 REMEMBERED = 50_000
 STREAM_LINK_SECONDS = 24 * 3600
@@ -14,6 +16,33 @@ STREAM_LINK_SECONDS = 24 * 3600
 
 class BadToken(Exception):
     """Forged, expired, of another purpose: always the same refusal, whatever is wrong with it."""
+
+
+class _Signer(TimestampSigner):
+    def get_timestamp(self) -> int:
+        return now_ms() // 1000
+
+
+class TimedTokens:
+    """Tokens that expire. One from the future is taken: the clock was set back, or that of another machine is ahead."""
+
+    def __init__(self, secret_keys: tuple[str, ...], salt: str) -> None:
+        self._serializer = URLSafeTimedSerializer(
+            list(reversed(secret_keys)), salt=salt, signer=_Signer, signer_kwargs={"digest_method": hashlib.sha256}
+        )
+
+    def make(self, value: object) -> str:
+        return str(self._serializer.dumps(value))
+
+    def read(self, text: str, seconds: float) -> object:
+        """Raises BadToken."""
+        try:
+            value, made_at = self._serializer.loads(text, return_timestamp=True)
+        except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
+            raise BadToken from None
+        if now_ms() / 1000 - made_at.timestamp() > seconds:
+            raise BadToken
+        return value
 
 
 class CallbackToken(Struct, frozen=True):
@@ -32,9 +61,7 @@ class Tokens:
         # The bare signer over plain text, its key derived once: what a provider's call waits for.
         derived = [hmac.digest(key.encode(), b"callback-token", "sha256") for key in newest_last]
         self._callback = Signer(derived, key_derivation="none", digest_method=hashlib.sha256)
-        self._stream = URLSafeTimedSerializer(
-            newest_last, salt="stream", signer_kwargs={"digest_method": hashlib.sha256}
-        )
+        self._stream = TimedTokens(secret_keys, "stream")
         # Checking a signature is the dearest step of a callback, and most tasks are called about several times.
         self._known: OrderedDict[str, CallbackToken] = OrderedDict()
         self._secrets: OrderedDict[CallbackToken, list[str]] = OrderedDict()
@@ -62,14 +89,11 @@ class Tokens:
             self._known.popitem(last=False)
 
     def stream(self, task_id: str) -> str:
-        return str(self._stream.dumps(task_id))
+        return self._stream.make(task_id)
 
     def read_stream(self, text: str) -> str:
         """The task's id. Raises BadToken, also after 24 h."""
-        try:
-            return str(self._stream.loads(text, max_age=STREAM_LINK_SECONDS))
-        except (BadSignature, ValueError, TypeError, UnicodeError, RecursionError):
-            raise BadToken from None
+        return str(self._stream.read(text, STREAM_LINK_SECONDS))
 
     def callback_secret(self, token: CallbackToken) -> str:
         """What PiAPI must send back in `x-webhook-secret`: of this task and attempt only."""

@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from service.core.delivery import GONE, Delivery
 from service.core.errors import Unavailable
+from service.core.lanes import group_of
 from service.core.subscription import LANE_OF_URL, Subscription
 from service.ports import Outcome, Outlet, Store
-from service.ports.observers import AttemptObserver
 from service.wire.tokens import Tokens
 from service.workers.host_limiter import Places, host_of
-from service.workers.lane import Lane
+from service.workers.lane import Lane, weight_of
+from service.workers.lease import Lease
+from service.workers.retry import stubborn as retry_until_stored
 
 log = logging.getLogger("callbridge.deliver")
 
@@ -23,6 +25,7 @@ MOST_IN_MEMORY = 32 * 1024 * 1024
 MOST_UNRECORDED = 512
 RECORD_AGAIN = 1.0
 BURY_STEP = 500
+LANES_AT_ONCE = 500
 
 
 class Dispatcher:
@@ -34,15 +37,15 @@ class Dispatcher:
         schedule: tuple[float, ...],
         disable_after: float,
         now: Callable[[], int],
-        observers: Sequence[AttemptObserver] = (),
+        lease: Lease,
     ) -> None:
         self.store = store
+        self.lease = lease
         self.outlet = outlet
         self.tokens = tokens
         self.schedule = schedule
         self.disable_after = disable_after
         self._now = now
-        self._observers = observers
         self.stopping = False
         self._lanes: dict[str, Lane] = {}
         self._places = Places()
@@ -52,19 +55,54 @@ class Dispatcher:
 
     # --- what comes in ---
 
-    def wants(self, lane: str) -> bool:
-        return self._lane(lane).wants()
+    @property
+    def worker(self) -> int:
+        return self.lease.worker
 
-    def handed(self, delivery: Delivery) -> None:
+    def accepts(self, lane: str) -> int:
+        if self.lease.settled(lane):
+            return self.lease.worker if self._lane(lane).wants() else 0
+        self.on_waiting(lane)
+        return 0
+
+    def on_delivery(self, delivery: Delivery) -> None:
         self._lane(delivery.lane).offer(delivery)
 
-    async def start(self) -> None:
-        for name in await self.store.deliveries.lanes():
-            self._lane(name).look_on_disk()
-            self.bury_if_removed(name)
+    def on_waiting(self, lane: str) -> None:
+        if self.lease.owns(lane):
+            self._lane(lane).look_on_disk()
 
     def wake(self, lane: str) -> None:
-        self._lane(lane).look_on_disk()
+        self.on_waiting(lane)
+
+    # --- lanes come and go with the other workers ---
+
+    async def take_over(self, groups: Collection[int]) -> None:
+        """A page at a time: a long backlog must not hold the loop."""
+        last = ""
+        while page := await retry_until_stored(partial(self.store.queue.lanes, last, LANES_AT_ONCE)):
+            for name in page:
+                if group_of(name) in groups:
+                    self.on_waiting(name)
+                    self.bury_if_removed(name)
+            last = page[-1]
+            await asyncio.sleep(0)
+
+    async def let_go(self, groups: Collection[int]) -> None:
+        leaving = [lane for lane in self._lanes.values() if group_of(lane.name) in groups]
+        waiting = [delivery for lane in leaving for delivery in lane.empty()]
+        self.in_memory -= sum(map(weight_of, waiting))
+        for first in range(0, len(waiting), LANES_AT_ONCE):
+            part = waiting[first : first + LANES_AT_ONCE]
+            await retry_until_stored(partial(self.store.queue.give_back, part))
+        for lane in leaving:
+            await lane.at_rest()
+            self._lanes.pop(lane.name, None)
+
+    def drop_all(self) -> None:
+        """What is under way goes on, and its outcome changes nothing."""
+        for lane in self._lanes.values():
+            self.in_memory -= sum(map(weight_of, lane.empty()))
 
     async def stop(self, patience: float) -> None:
         """Attempts in hand may end; what is not done stays on disk and is given back by the next start."""
@@ -116,16 +154,19 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     def enabled(self, lane: str) -> bool:
+        """May anything of this lane be sent now?"""
+        if not (self.lease.owns(lane) and self.lease.valid()):
+            return False
         if lane.startswith(LANE_OF_URL):
             return True
         subscription = self.store.subscriptions.known(lane)
         return subscription is not None and subscription.enabled
 
-    async def claim(self, lane: str, limit: int, lease: int) -> list[Delivery]:
-        return await self.store.deliveries.claim(lane, self.now(), limit, lease)
+    async def claim(self, lane: str, limit: int) -> list[Delivery]:
+        return await self.store.queue.claim(self.lease.worker, lane, self.now(), limit)
 
     async def next_due(self, lane: str) -> int | None:
-        return await self.store.deliveries.next_due(lane)
+        return await self.store.queue.next_due(lane)
 
     def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
         """None when the subscription is gone."""
@@ -145,7 +186,7 @@ class Dispatcher:
         self._record(delivery, then)
 
     def _record(self, delivery: Delivery, then: Callable[[], None]) -> None:
-        self.store.deliveries.record(delivery).add_done_callback(partial(self._recorded, delivery, then))
+        self.store.queue.record(delivery).add_done_callback(partial(self._recorded, delivery, then))
 
     def _recorded(self, delivery: Delivery, then: Callable[[], None], done: "asyncio.Future[None]") -> None:
         if done.cancelled() or (done.exception() is not None and self.stopping):
@@ -163,8 +204,6 @@ class Dispatcher:
     # --- the health of a subscription ---
 
     def note_health(self, delivery: Delivery, outcome: Outcome) -> None:
-        for observer in self._observers:
-            observer.attempted(delivery, outcome)
         name = delivery.subscription_id
         if name is None:
             return
@@ -224,7 +263,7 @@ class Dispatcher:
 
     async def _bury(self, lane: str) -> None:
         """In steps: a million waiting deliveries must not hold the writer."""
-        while await self.store.deliveries.bury(lane, BURY_STEP) and not self.stopping:
+        while await self.store.queue.bury(lane, BURY_STEP) and not self.stopping:
             await asyncio.sleep(0)
         gone = self._lanes.pop(lane, None)
         if gone is not None:

@@ -8,7 +8,7 @@ from service.core.points import Point
 from service.core.result import Failure
 from service.core.task import Status as S
 from service.core.task import Task, Update
-from service.core.transitions import Timing, apply, unconfirmed
+from service.core.transitions import Timing, apply, unconfirmed, under_claim
 from service.flows.inline import InlineKeeper
 from service.ports import (
     Accepted,
@@ -65,7 +65,8 @@ class Holder:
             case Accepted(update):
                 await self._change(task, update)
             case answer:
-                await self.store.tasks.change(Point.HOLD, task.id, unconfirmed(answer.reason, self.timing))
+                decide = under_claim(task, unconfirmed(answer.reason, self.timing))
+                await self.store.tasks.change(Point.HOLD, task.id, decide)
 
     async def _follow(self, provider: Provider, task: Task, chunks: object) -> None:
         reader = provider.stream_reader(task)
@@ -87,7 +88,10 @@ class Holder:
 
     async def _change(self, task: Task, update: Update) -> None:
         update = await stubborn(lambda: self.keeper.keep(update))
-        await stubborn(lambda: self.store.tasks.change(Point.HOLD, task.id, apply(update, self.timing)))
+        decide = apply(update, self.timing)
+        if update.status is not S.COMPLETED:  # a result was paid for, whoever brings it
+            decide = under_claim(task, decide)
+        await stubborn(lambda: self.store.tasks.change(Point.HOLD, task.id, decide))
 
 
 def interrupted(reason: str) -> Failure:

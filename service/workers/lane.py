@@ -18,9 +18,10 @@ PARALLEL = 8
 # Deliveries of one lane in memory, and of one whose last attempt failed; more wait on disk.
 ROOM, FAILING_ROOM = 1024, 32
 CLAIM = 64
+# How often a lane that is given to another worker is looked at until it rests.
+REST_LOOK = 0.05
 # A delivery in memory without its body, about.
 OVERHEAD = 600
-LEASE_MS = 15 * 60 * 1000
 # A target that only fails is tried at this pace, so that a million deliveries to a dead one cost the others nothing.
 FAILING_AFTER = 64
 FAILING_GAP = 0.25
@@ -52,7 +53,7 @@ class Dispatcher(Protocol):
 
     def note_health(self, delivery: Delivery, outcome: Outcome) -> None: ...
 
-    async def claim(self, lane: str, limit: int, lease: int) -> list[Delivery]: ...
+    async def claim(self, lane: str, limit: int) -> list[Delivery]: ...
 
     async def next_due(self, lane: str) -> int | None: ...
 
@@ -221,7 +222,7 @@ class Lane:
         try:
             # When memory is short, no more than can be sent at once.
             wanted = PARALLEL if self.dispatcher.full else CLAIM
-            claimed = await self.dispatcher.claim(self.name, wanted, LEASE_MS)
+            claimed = await self.dispatcher.claim(self.name, wanted)
             # Before anything else is waited for: what is told meanwhile must stand behind them.
             self._ready.extend(claimed)
             self.dispatcher.in_memory += sum(map(weight_of, claimed))
@@ -256,6 +257,22 @@ class Lane:
     def _on_timer(self) -> None:
         self._timer = None
         self.look_on_disk()
+
+    def empty(self) -> list[Delivery]:
+        """Give up all that is not under way; returns it."""
+        waiting = [*self._ready, *(item for items in self._behind.values() for item in items)]
+        self._ready.clear()
+        for items in self._behind.values():
+            items.clear()
+        self._waiting_behind = 0
+        self.stop()
+        self._timer = None
+        return waiting
+
+    async def at_rest(self) -> None:
+        """Returns when nothing is under way any more."""
+        while self._running or self._recording or self._claiming:
+            await asyncio.sleep(REST_LOOK)
 
     def stop(self) -> None:
         if self._timer is not None:

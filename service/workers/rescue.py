@@ -1,22 +1,59 @@
-"""After a restart: what was under way when the process ended."""
+"""What workers had in hand when they ended: taken back, and done by those that live."""
 
+import asyncio
+import logging
 from collections.abc import Mapping
 
+from service.core.errors import CallbridgeError
 from service.core.points import Point
-from service.core.transitions import Timing, fail, unconfirmed
-from service.ports import (
-    Provider,
-    Store,
-)
+from service.core.transitions import Timing, lost, under_claim
+from service.ports.providers import Provider
+from service.ports.store import Store
+from service.workers.lease import BEAT, Lease
+
+log = logging.getLogger("callbridge.rescue")
 
 
-async def recover(store: Store, providers: Mapping[str, Provider], timing: Timing) -> None:
-    """After a restart: what was being sent is perhaps at the provider; what was held as a stream is cut."""
-    lost = "The service ended while it held this stream; the provider may have charged for it."
-    for task in await store.tasks.held(tuple(providers)):
-        if providers[task.provider].streams(task):
-            await store.tasks.change(Point.RECOVER, task.id, fail("stream_interrupted", lost, timing, by_us=True))
-    reason = "The service ended while it sent this task; the provider may have it."
-    for task in await store.tasks.perhaps_sent():
-        await store.tasks.change(Point.RECOVER, task.id, unconfirmed(reason, timing))
-    await store.tasks.check_all_open(timing.now())
+class Rescuer:
+    """Every worker looks after all others; two that do it at once do no harm."""
+
+    def __init__(self, store: Store, providers: Mapping[str, Provider], timing: Timing, lease: Lease) -> None:
+        self._store = store
+        self._providers = providers
+        self._timing = timing
+        self._lease = lease
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, alone: bool) -> None:
+        """`alone`: no worker ran before this one, so callbacks may have been lost."""
+        await self.take_back()
+        if alone:
+            await self._store.checks.all_due(self._timing.now())
+        self._task = asyncio.create_task(self._run(), name="rescue")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            try:
+                if self._lease.steady:
+                    await self.take_back()
+            except CallbridgeError as error:
+                log.warning("the claims of ended workers are not taken back yet: %s", error.detail)
+
+    async def take_back(self) -> None:
+        """End the leases that are over, and free what their workers had in hand."""
+        for worker in await self._store.workers.end_expired(await self._store.workers.now()):
+            if worker != self._lease.worker:
+                await self._take_back_of(worker)
+
+    async def _take_back_of(self, worker: int) -> None:
+        for task in await self._store.submits.held_by(worker):
+            provider = self._providers.get(task.provider)
+            streamed = provider is not None and provider.streams(task)
+            await self._store.tasks.change(Point.RECOVER, task.id, under_claim(task, lost(streamed, self._timing)))
+        await self._store.workers.remove(worker)

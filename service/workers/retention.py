@@ -9,6 +9,7 @@ from typing import TypeVar
 from service.core.errors import CallbridgeError
 from service.core.times import now_ms
 from service.ports import Store
+from service.ports.clock import ClockStore
 
 log = logging.getLogger("callbridge.tidy")
 T = TypeVar("T")
@@ -21,10 +22,50 @@ REST, LONGEST_REST = 50, 0.5
 ROUND = 600.0
 
 
+class RemovalClock:
+    """What is old is judged by a clock that never runs faster than a day an hour.
+
+    When the machine's clock is wrong by a month, at the start or later, there are hours to notice, and the log says so
+    from the first round on. After a long stop it catches up by itself. Where it stands outlives restarts.
+    """
+
+    SPEED = 24
+
+    def __init__(self, store: ClockStore, warn_after_seconds: float) -> None:
+        self._store = store
+        self._warn_after_ms = int(warn_after_seconds * 1000)
+        self._at: int | None = None
+        self._looked_at = 0.0
+
+    async def now(self) -> int:
+        """Milliseconds. Raises Unavailable."""
+        if self._at is None:
+            known = await self._store.removal_clock()
+            if known is None:
+                known = (await self._store.newest()).event_at
+            self._at, self._looked_at = known or now_ms(), time.monotonic()
+        elapsed = time.monotonic() - self._looked_at
+        self._looked_at += elapsed
+        self._at = min(now_ms(), self._at + int(elapsed * 1000 * self.SPEED))
+        return self._at
+
+    async def keep(self) -> None:
+        at = await self.now()
+        await self._store.keep_removal_clock(at)
+        behind = now_ms() - at
+        if behind > self._warn_after_ms:
+            log.warning(
+                "the clock is %.1f days ahead of the time known here: old tasks are removed at most a day's worth an "
+                "hour until it is caught up. If the clock is wrong, set it right before then.",
+                behind / DAY / 1000,
+            )
+
+
 class Tidier:
     def __init__(self, store: Store, retention_days: float, tidy_files: Callable[[float], Awaitable[None]]) -> None:
         self.store = store
         self.kept_seconds = retention_days * DAY
+        self.clock = RemovalClock(store.clock, max(self.kept_seconds / 4, 3600.0))
         self.tidy_files = tidy_files
         self._loops: list[asyncio.Task[None]] = []
 
@@ -50,15 +91,19 @@ class Tidier:
         """Once through all that are old, and their pictures."""
         after: str | None = ""
         while after is not None:
-            after = await self._gently(self.store.remove_tasks(self._before(), after, STEP))
-        await self.tidy_files(self.kept_seconds)
+            after = await self._gently(self.store.retention.remove_tasks(await self._before(), after, STEP))
+        behind = (now_ms() - await self.clock.now()) / 1000
+        await self.tidy_files(self.kept_seconds + behind)
+        await self.clock.keep()
 
     async def leftovers(self) -> None:
-        while await self._gently(self.store.remove_leftovers(self._before(), now_ms() - KEYS_KEPT_MS, STEP)):
-            pass
+        removed = 1
+        while removed:
+            keys_before = await self.clock.now() - KEYS_KEPT_MS
+            removed = await self._gently(self.store.retention.remove_leftovers(await self._before(), keys_before, STEP))
 
-    def _before(self) -> int:
-        return now_ms() - int(self.kept_seconds * 1000)
+    async def _before(self) -> int:
+        return await self.clock.now() - int(self.kept_seconds * 1000)
 
     async def _gently(self, step: Awaitable[T]) -> T:
         started = time.monotonic()

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
+from service.core.task import Status as S
 from service.core.task import Task
-from service.core.transitions import Timing, apply, given_back, rejected, unconfirmed
+from service.core.transitions import Decide, Timing, apply, given_back, rejected, unconfirmed, under_claim
 from service.flows.callbacks import Callbacks
 from service.flows.receive import LARGE
 from service.ports import (
@@ -26,11 +27,13 @@ from service.ports import (
     Unclear,
 )
 from service.workers.hold import Holder
+from service.workers.lease import Lease
 from service.workers.retry import stubborn
 
 log = logging.getLogger("callbridge.submit")
 
 BUSY_PAUSE = 5.0
+LOOK_AGAIN = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -45,7 +48,9 @@ class ProviderQueue:
         callbacks: Callbacks,
         timing: Timing,
         holder: Holder,
+        lease: Lease,
     ) -> None:
+        self.lease = lease
         self.store = store
         self.provider = provider
         self.sender = sender
@@ -56,7 +61,6 @@ class ProviderQueue:
         self._nothing_waits = False
         self._paused_until = 0.0
         self._pause = FIRST_PAUSE
-        self._last_owner = ""
         self._sending: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
 
@@ -84,7 +88,9 @@ class ProviderQueue:
     async def _run(self) -> None:
         self._wake.set()
         while True:
-            await self._wake.wait()
+            # Now and then also unasked: a place at the provider may come free without a word.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), None if self._nothing_waits else LOOK_AGAIN)
             self._wake.clear()
             await self._sleep_while_paused()
             try:
@@ -100,39 +106,32 @@ class ProviderQueue:
             await asyncio.sleep(rest)
 
     async def _take_turns(self) -> None:
-        """One task of each owner in turn, so that a large batch of one delays nobody else."""
+        """As many as the provider has room for; the store takes them from each owner in turn."""
         while True:
             self._nothing_waits = True
-            owners = await self.store.tasks.queued_owners(self.provider.name)
-            if not owners:
+            if not self.lease.valid() or self._paused_until > asyncio.get_running_loop().time():
+                self._nothing_waits = False
+                return
+            tasks = await self._claim()
+            if not tasks:
+                self._nothing_waits = self._nothing_waits and not await self.store.submits.waiting(self.provider.name)
                 return
             self._nothing_waits = False
-            room = await self._room()
-            if room <= 0 or self._paused_until > asyncio.get_running_loop().time():
-                return
-            owner = next((name for name in owners if name > self._last_owner), owners[0])
-            self._last_owner = owner
-            share = max(1, room // len(owners)) if len(owners) > 1 else room
-            for task in await self._claim(owner, share):
+            for task in tasks:
                 sending = asyncio.create_task(self._send(task))
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
 
-    async def _room(self) -> int:
-        most = self.provider.max_inflight
-        return most - await self.store.tasks.at_provider(self.provider.name, most)
-
-    async def _claim(self, owner: str, limit: int) -> list[Task]:
-        taking = asyncio.ensure_future(
-            self.store.tasks.claim_queued(self.provider.name, owner, limit, self.timing.now())
-        )
+    async def _claim(self) -> list[Task]:
+        name, most = self.provider.name, self.provider.max_inflight
+        claiming = asyncio.ensure_future(self.store.submits.claim(self.lease.worker, name, most, self.timing.now()))
         try:
-            return await asyncio.shield(taking)
+            return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             # The service stops: what was just taken is not sent, and must not count as perhaps sent.
             with suppress(CallbridgeError):
-                for task in await taking:
-                    await self.store.tasks.change(Point.GIVE_BACK, task.id, given_back)
+                for task in await claiming:
+                    await self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task))
             raise
 
     async def _send(self, task: Task) -> None:
@@ -152,6 +151,9 @@ class ProviderQueue:
         self.wake(fresh=False)
 
     async def _submit(self, task: Task) -> None:
+        if not self.lease.valid():
+            await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
+            return
         callback = self.callbacks.of(task)
         answer: Answer
         try:
@@ -170,29 +172,32 @@ class ProviderQueue:
         return self.provider.read_answer(task, callback, reply)
 
     async def _record(self, task: Task, answer: Answer) -> None:
-        name = Point.SUBMIT_ANSWER
         match answer:
             case Accepted(update):
                 self._pause = FIRST_PAUSE
                 kept = await stubborn(lambda: self.holder.keeper.keep(update))
-                await stubborn(lambda: self.store.tasks.change(name, task.id, apply(kept, self.timing)))
+                await self._change(task, apply(kept, self.timing), news=kept.status is S.COMPLETED)
             case Busy(retry_after):
                 await self._give_back(task, retry_after if retry_after is not None else BUSY_PAUSE, "busy")
             case Rejected(error):
-                await stubborn(lambda: self.store.tasks.change(name, task.id, rejected(error, self.timing)))
+                await self._change(task, rejected(error, self.timing))
             case Unclear(reason):
                 log.warning("task %s: no clear answer to its submit: %s", task.id, reason)
-                await stubborn(lambda: self.store.tasks.change(name, task.id, unconfirmed(reason, self.timing)))
+                await self._change(task, unconfirmed(reason, self.timing))
+
+    async def _change(self, task: Task, decide: Decide, news: bool = False) -> None:
+        """`news`: a result, which was paid for and counts whoever brings it."""
+        if not news:
+            decide = under_claim(task, decide, end=True)
+        await stubborn(lambda: self.store.tasks.change(Point.SUBMIT_ANSWER, task.id, decide))
 
     async def _give_back(self, task: Task, pause: float | None, why: str) -> None:
         """The provider surely does not have it: back to the queue, which pauses. No failure."""
         if pause is None:
             pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
-        log.warning(
-            "the provider takes no tasks (%s): next try in %.1f s", why, pause, extra={"provider": self.provider.name}
-        )
+        log.info("%s does not take tasks (%s): next try in %.1f s", self.provider.name, why, pause)
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause)
-        await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back))
+        await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
         self._nothing_waits = False
         self._wake.set()
 
@@ -207,6 +212,10 @@ class SubmitQueues:
         """Something came into the queue (`fresh`) or left the provider."""
         if provider in self._queues:
             self._queues[provider].wake(fresh)
+
+    def wake_all(self, *, fresh: bool = False) -> None:
+        for queue in self._queues.values():
+            queue.wake(fresh)
 
     @property
     def alive(self) -> bool:

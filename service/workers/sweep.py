@@ -19,6 +19,8 @@ log = logging.getLogger("callbridge.sweep")
 # Questions to one provider account: five a second leave room for the submits.
 BUDGET_GAP = 0.2
 ROUND = 50
+# Seconds; the questions of one round take less.
+CLAIMED_FOR = 60.0
 HISTORY_PAGES = 3
 
 
@@ -56,13 +58,18 @@ class Sweeper:
     async def _sweep(self, name: str) -> None:
         while True:
             try:
-                due = await self.store.tasks.due_checks(name, self.timing.now(), ROUND)
+                due = await self._due(name)
                 await self._round(self.providers[name], due)
             except CallbridgeError as error:
                 log.warning("the sweep waits: %s", error.detail)
                 due = []
             if not due:
-                await self._rest(self.store.tasks.next_check(name))
+                await self._rest(self.store.checks.next_due(name))
+
+    async def _due(self, name: str) -> list[Task]:
+        """Due again after a while, should this worker end before it has asked."""
+        now = self.timing.now()
+        return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), ROUND)
 
     async def _round(self, provider: Provider, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
@@ -100,9 +107,7 @@ class Sweeper:
                 return await self._fetch(provider, task)
             return await self._search_history(provider, task)
         except (SubmitNotSent, SubmitUnclear) as error:
-            log.warning(
-                "the provider could not be asked: %s", error, extra={"task_id": task.id, "provider": task.provider}
-            )
+            log.info("task %s: the provider could not be asked: %s", task.id, error)
             return None
 
     def _later(self, task: Task) -> Decision:
@@ -132,14 +137,14 @@ class Sweeper:
     async def _give_up(self) -> None:
         while True:
             try:
-                late = await self.store.tasks.overdue(self.timing.now(), ROUND)
+                late = await self.store.checks.overdue(self.timing.now(), ROUND)
                 for task in late:
                     await self.store.tasks.change(Point.DEADLINE, task.id, self._too_late)
             except CallbridgeError as error:
                 log.warning("deadlines wait: %s", error.detail)
                 late = []
             if not late:
-                await self._rest(self.store.tasks.next_deadline())
+                await self._rest(self.store.checks.next_deadline())
 
     def _too_late(self, task: Task) -> Decision:
         if task.finished or task.deadline_at > self.timing.now():

@@ -9,10 +9,10 @@ import pytest
 from tests.conftest import Service, environment, free_port, running, txt2img
 from tests.page.conftest import signed_in
 
-PAGES = ("/", "/tasks")
+PAGES = ("/", "/tasks", "/subscriptions", "/deliveries")
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/tasks?status=failed&model=a%20b"])
+@pytest.mark.parametrize("path", [*PAGES, "/tasks/tsk_unknown", "/tasks?status=failed&model=a%20b"])
 async def test_a_page_without_a_session_leads_to_the_login_and_back(service: Service, path: str) -> None:
     async with httpx.AsyncClient(base_url=service.url) as client:
         response = await client.get(path)
@@ -125,7 +125,7 @@ async def test_default_ports_are_the_same_origin(service: Service) -> None:
 
 async def test_pages_may_not_be_framed_and_run_no_inline_script(service: Service) -> None:
     async with signed_in(service) as client:
-        for response in [await client.get(path) for path in (*PAGES, "/login")]:
+        for response in [await client.get(path) for path in (*PAGES, "/login", "/tasks/tsk_unknown")]:
             policy = dict(part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";"))
             assert policy["default-src"] == "'none'"
             assert policy["frame-ancestors"] == "'none'"

@@ -23,14 +23,19 @@ Rows = list[tuple[Any, ...]]
 # Most moves leave the times alone, and so every index: SQLite writes an index again when one of its columns is set.
 MOVED = "UPDATE tasks SET status = ?, state = ? WHERE n = ?"
 CHANGED = (
-    "UPDATE tasks SET status = ?, state = ?, finished_at = ?, sent_at = ?, check_at = ?, deadline_at = ? WHERE n = ?"
+    "UPDATE tasks SET status = ?, state = ?, finished_at = ?, sent_at = ?, check_at = ?, deadline_at = ?,"
+    " place_until = ? WHERE n = ?"
 )
 EVENT = "INSERT INTO events (seq, id, type, owner, task_id, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 DELIVERY = (
     "INSERT INTO deliveries (n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url,"
-    " next_attempt_at, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " next_attempt_at, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-OUTCOME = "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, lease_until = 0 WHERE n = ?"
+# By the worker that has it in hand: one that lost its claim changes nothing.
+OUTCOME = (
+    "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, worker = 0"
+    " WHERE n = ? AND worker = ?"
+)
 CALL = "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -53,7 +58,6 @@ class Batch:
         # For the listener, after the commit.
         self.told: list[Event] = []
         self.handed: list[Delivery] = []
-        self.finished: list[Task] = []
         self._seq, self._n = self._counted
 
     def _counters(self) -> tuple[int, int]:
@@ -93,9 +97,9 @@ class Batch:
         self._events.append(event_to_row(event))
         self.told.append(event)
 
-    def put_delivery(self, delivery: Delivery, now: int, lease_until: int) -> None:
+    def put_delivery(self, delivery: Delivery) -> None:
         self.steps += 1
-        self._deliveries.append(new_delivery_to_row(delivery, now, lease_until))
+        self._deliveries.append(new_delivery_to_row(delivery))
 
     def put_outcomes(self, rows: Rows) -> None:
         """Of deliveries that this process has in hand."""
@@ -125,13 +129,13 @@ class Batch:
         self._events, self._deliveries, self._outcomes, self._calls = [], [], [], []
         return self._db
 
-    def committed(self) -> tuple[list[Event], list[Delivery], list[Task]]:
-        """What the listener and the observers must hear now."""
+    def committed(self) -> tuple[list[Event], list[Delivery]]:
+        """What the listener must hear now."""
         self._counted = self._seq, self._n
-        told, handed, finished = self.told, self.handed, self.finished
+        told, handed = self.told, self.handed
         self._open.trim()
         self._start()
-        return told, handed, finished
+        return told, handed
 
     def undone(self) -> None:
         self._open.forget()
@@ -144,4 +148,5 @@ def _same_times(before: Task, after: Task) -> bool:
         and before.deadline_at == after.deadline_at
         and before.sent_at == after.sent_at
         and before.finished_at == after.finished_at
+        and before.place_until == after.place_until
     )

@@ -12,34 +12,32 @@ from typing import IO, Any, TypeVar
 
 import aiosqlite
 
-from service.core.delivery import Delivery
 from service.core.errors import Unavailable
-from service.core.event import Event, encode_event
-from service.core.ids import new_id
+from service.core.event import Event
+from service.core.outbox import Announcement, delivery_of, numbered, recipients
 from service.core.points import Point
-from service.core.subscription import Recipient, Subscription, recipients
-from service.core.task import Task
-from service.ports import Listener, Rows
-from service.ports.observers import CommitObserver
+from service.core.subscription import Recipient
+from service.ports.store import Observers, Rows
+from service.ports.work import DeliveryTaker
 from service.store.sqlite.batch import Batch
 from service.store.sqlite.checkpoint import LAST_RESORT, Checkpointer
 from service.store.sqlite.migrate import migrate
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
 from service.store.sqlite.writer import Writer
+from service.store.subscription_cache import SubscriptionCache
 
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
 READERS = 2
 READ_AHEAD = 8
-# A lease outlives any attempt; in one process it only says "somebody has this in hand".
-LEASE_MS = 15 * 60 * 1000
-# Every lane with something pending. One step in the index for each: a million rows of one lane cost nothing here.
+
+# Lanes with something pending. One step in the index for each: a million rows of one lane cost nothing here.
 LANES = (
     "WITH RECURSIVE found(lane) AS ("
-    " SELECT min(lane) FROM deliveries WHERE status = 'pending' UNION ALL"
+    " SELECT min(lane) FROM deliveries WHERE status = 'pending' AND lane > :after UNION ALL"
     " SELECT (SELECT min(lane) FROM deliveries WHERE status = 'pending' AND lane > found.lane)"
-    " FROM found WHERE found.lane IS NOT NULL) SELECT lane FROM found WHERE lane IS NOT NULL"
+    " FROM found WHERE found.lane IS NOT NULL) SELECT lane FROM found WHERE lane IS NOT NULL LIMIT :limit"
 )
 
 
@@ -50,12 +48,9 @@ class DatabaseInUse(Exception):
 class Database:
     def __init__(self, path: str) -> None:
         self.path = path
-        self.listener: Listener | None = None
-        self.observers: list[CommitObserver] = []
-        # All of them in memory, by owner and by id: every event asks who wants it.
-        self.subscriptions: dict[str, tuple[Subscription, ...]] = {}
-        self.subscription_by_id: dict[str, Subscription] = {}
-        self._changed_subscriptions = False
+        self.taker: DeliveryTaker | None = None
+        self.observers = Observers()
+        self.subscriptions = SubscriptionCache()
         self._scan = asyncio.Semaphore(1)
 
     async def open(self, kill_point: Callable[[str], None] | None = None) -> None:
@@ -66,10 +61,13 @@ class Database:
         except BaseException:
             self._lock.close()
             raise
-        self._void_leases()
         self.batch = Batch(self.db)
+        # Workers of this process have this number or a higher one.
+        last = self.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'workers'").fetchone()
+        self.first_worker: int = last[0] + 1 if last else 1
         self._checkpointer = Checkpointer(self.path)
-        self._load_subscriptions()
+        rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")
+        self.subscriptions.fill(map(subscription_from_row, rows))
         self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         for _ in range(READERS):
             reader = await aiosqlite.connect(self.path, timeout=5, isolation_level=None)
@@ -83,14 +81,6 @@ class Database:
             undo=self._undo,
             kill_point=kill_point,
         )
-
-    def _void_leases(self) -> None:
-        """The lock says that nobody else lives, so what a dead process had in hand is free again."""
-        for (lane,) in self.db.execute(LANES).fetchall():
-            self.db.execute(
-                "UPDATE deliveries SET lease_until = 0 WHERE status = 'pending' AND lane = ? AND lease_until > 0",
-                (lane,),
-            )
 
     async def close(self) -> None:
         await self.writer.close()
@@ -144,82 +134,39 @@ class Database:
 
     # --- inside a transaction ---
 
-    def tell(
-        self, event_type: str, owner: str, task: Task | None, data: bytes, now: int, skip: str | None = None
-    ) -> Event:
-        """Write one event and its deliveries; whoever listens is told after the commit."""
-        seq, event_id = self.batch.next_seq(), new_id("evt")
-        body = encode_event(seq, event_id, event_type, now, data)
-        event = Event(seq, event_id, event_type, owner, task.id if task else None, now, body)
+    def announce(self, announcement: Announcement) -> None:
+        """Write one event and its deliveries; whoever observes is told after the commit."""
+        event = numbered(announcement, self.batch.next_seq())
         self.batch.put_event(event)
-        self.enqueue(event, recipients(event_type, task, self.subscriptions.get(owner, ()), skip), now)
-        return event
+        for recipient in recipients(announcement, self.subscriptions):
+            self.enqueue(event, recipient, announcement.at)
 
-    def enqueue(self, event: Event, found: list[Recipient], now: int) -> None:
-        """Write deliveries; those whose lane has room are handed over in memory after the commit, leased to us."""
-        for recipient in found:
-            in_memory = self.listener is not None and self.listener.wants(recipient.lane)
-            delivery = self._delivery_of(event, recipient, now)
-            self.batch.put_delivery(delivery, now, now + LEASE_MS if in_memory else 0)
-            if in_memory:
-                self.batch.handed.append(delivery)
-
-    def enqueue_in_hand(self, event: Event, recipient: Recipient, now: int) -> Delivery:
-        """One delivery that the caller itself attempts."""
-        delivery = self._delivery_of(event, recipient, now)
-        self.batch.put_delivery(delivery, now, now + LEASE_MS)
-        return delivery
-
-    def _delivery_of(self, event: Event, recipient: Recipient, now: int) -> Delivery:
-        return Delivery(
-            n=self.batch.next_delivery(),
-            lane=recipient.lane,
-            subscription_id=recipient.subscription_id,
-            owner=event.owner,
-            seq=event.seq,
-            event_id=event.id,
-            event_type=event.type,
-            task_id=event.task_id,
-            url=recipient.url,
-            body=event.body,
-            next_attempt_at=now,
-        )
-
-    def subscriptions_changed(self) -> None:
-        """Call inside the transaction that changed them: the same batch already sees the new list."""
-        self._changed_subscriptions = True
-        self._load_subscriptions()
-
-    def _load_subscriptions(self) -> None:
-        found: dict[str, list[Subscription]] = {}
-        rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")
-        items = [subscription_from_row(row) for row in rows]
-        for item in items:
-            found.setdefault(item.owner, []).append(item)
-        self.subscription_by_id = {item.id: item for item in items}
-        self.subscriptions = {owner: tuple(items) for owner, items in found.items()}
+    def enqueue(self, event: Event, recipient: Recipient, now: int) -> None:
+        """Write a delivery; when its lane has room in memory it is handed over after the commit."""
+        worker = self.taker.accepts(recipient.lane) if self.taker is not None else 0
+        delivery = delivery_of(self.batch.next_delivery(), event, recipient, now, worker)
+        self.batch.put_delivery(delivery)
+        if worker:
+            self.batch.handed.append(delivery)
 
     # --- around a transaction ---
 
     def _settle(self, seconds: float) -> None:
-        told, handed, finished = self.batch.committed()
-        self._changed_subscriptions = False
+        told, handed = self.batch.committed()
+        self.subscriptions.committed()
         self._checkpointer.written(self.batch.steps)
-        if self.listener is not None:
-            for event in told:
-                self.listener.told(event)
+        for event in told:
+            for on_event in self.observers.event:
+                on_event(event)
+        if self.taker is not None:
             for delivery in handed:
-                self.listener.handed(delivery)
-        for observer in self.observers:
-            observer.committed(seconds, finished)
+                self.taker.on_delivery(delivery)
+        for on_commit in self.observers.commit:
+            on_commit(seconds)
 
     def _undo(self) -> None:
         self.batch.undone()
-        if self._changed_subscriptions:
-            self._changed_subscriptions = False
-            if self.db.in_transaction:
-                self.db.rollback()
-            self._load_subscriptions()
+        self.subscriptions.undo()
 
 
 def _connect(path: str) -> sqlite3.Connection:

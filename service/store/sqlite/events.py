@@ -4,6 +4,7 @@ from typing import Any
 
 from service.core.event import Event
 from service.ports import EventQuery
+from service.store.sqlite.clock import seq_at
 from service.store.sqlite.database import Database
 from service.store.sqlite.rows import EVENT_COLUMNS, event_from_row
 
@@ -45,6 +46,4 @@ class SqliteEvents:
         return int(rows[0][0]) if rows else 0
 
     async def seq_at(self, moment: int) -> int:
-        # Moments and seqs grow together, so the first event at or after the moment is found from the start of the tail.
-        rows = await self.database.rows("SELECT seq FROM events WHERE at < ? ORDER BY seq DESC LIMIT 1", (moment,))
-        return int(rows[0][0]) if rows else 0
+        return await seq_at(self.database, moment)

@@ -3,20 +3,29 @@
 import sqlite3
 from pathlib import Path
 
+from service.store.schema import numbered_files, refuse_newer
+
 SQL = Path(__file__).parent / "sql"
-
-
-class SchemaFromTheFuture(Exception):
-    """The database was written by a newer version of Callbridge."""
+# Before this one there was no table for the version, only SQLite's own `user_version`.
+FIRST_WITH_TABLE = 6
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring `db` (in autocommit mode) to the newest schema; each file is one transaction."""
-    files = sorted(SQL.glob("[0-9]*.sql"))
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > len(files):
-        raise SchemaFromTheFuture(
-            f"the database has schema {version}, this version of Callbridge knows {len(files)}: install a newer one"
-        )
+    """Bring `db` (in autocommit mode) to the newest schema; each file is one transaction.
+
+    Raises SchemaFromTheFuture.
+    """
+    files = numbered_files(SQL)
+    version = _version(db)
+    refuse_newer(version, len(files))
     for number, file in enumerate(files[version:], start=version + 1):
-        db.executescript(f"BEGIN IMMEDIATE;\n{file.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")
+        row = f"UPDATE schema_version SET version = {number};" if number >= FIRST_WITH_TABLE else ""
+        db.executescript(f"BEGIN IMMEDIATE;\n{file.read_text()}\n{row}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'").fetchone():
+        (in_table,) = db.execute("SELECT max(version) FROM schema_version").fetchone()
+        return max(int(version), int(in_table or 0))
+    return int(version)

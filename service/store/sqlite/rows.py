@@ -17,7 +17,7 @@ SUBSCRIPTION_COLUMNS = (
 )
 DELIVERY_COLUMNS = (
     "d.n, d.lane, d.subscription_id, d.owner, d.seq, d.event_id, d.event_type, d.task_id, d.url, d.status, d.tries,"
-    " d.attempts, d.next_attempt_at"
+    " d.attempts, d.next_attempt_at, d.worker"
 )
 
 
@@ -58,6 +58,7 @@ def task_to_changed_row(n: int, task: Task) -> tuple[Any, ...]:
         task.sent_at,
         task.check_at,
         task.deadline_at,
+        task.place_until,
         n,
     )
 
@@ -112,7 +113,8 @@ def subscription_to_row(item: Subscription) -> tuple[Any, ...]:
 
 
 def delivery_from_row(row: tuple[Any, ...], body: bytes = b"") -> Delivery:
-    n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url, status, tries, attempts, next_at = row
+    n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url, status, tries, *rest = row
+    attempts, next_at, worker = rest
     return Delivery(
         n=n,
         lane=lane,
@@ -128,10 +130,11 @@ def delivery_from_row(row: tuple[Any, ...], body: bytes = b"") -> Delivery:
         tries=tries,
         attempts=tuple(orjson.loads(attempts)) if attempts else (),
         next_attempt_at=next_at,
+        worker=worker,
     )
 
 
-def new_delivery_to_row(item: Delivery, now: int, lease_until: int) -> tuple[Any, ...]:
+def new_delivery_to_row(item: Delivery) -> tuple[Any, ...]:
     return (
         item.n,
         item.lane,
@@ -142,10 +145,10 @@ def new_delivery_to_row(item: Delivery, now: int, lease_until: int) -> tuple[Any
         item.event_type,
         item.task_id,
         item.url,
-        now,
-        lease_until,
+        item.next_attempt_at,
+        item.worker,
     )
 
 
 def outcome_to_row(item: Delivery) -> tuple[Any, ...]:
-    return item.status.value, item.tries, orjson.dumps(item.attempts), item.next_attempt_at, item.n
+    return item.status.value, item.tries, orjson.dumps(item.attempts), item.next_attempt_at, item.n, item.worker

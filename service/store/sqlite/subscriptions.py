@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.core.event import encode
+from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
 from service.store.sqlite.database import Database
@@ -28,7 +28,7 @@ class SqliteSubscriptions:
 
     def _save(self, subscription: Subscription) -> None:
         self.db.execute(REPLACE, subscription_to_row(subscription))
-        self.database.subscriptions_changed()
+        self.database.subscriptions.put(subscription)
 
     async def get(self, subscription_id: str) -> Subscription | None:
         rows = await self.database.rows(f"{SELECT} WHERE id = ?", (subscription_id,))
@@ -52,10 +52,7 @@ class SqliteSubscriptions:
             subscription, event_type = decision
             self._save(subscription)
             if event_type is not None:
-                data = encode(subscription.document())
-                self.database.tell(
-                    event_type, subscription.owner, None, data, subscription.updated_at, skip=subscription.id
-                )
+                self.database.announce(about_subscription(event_type, subscription, subscription.updated_at))
             return subscription
 
         return await self.database.write(Point.CHANGE_SUBSCRIPTION, work)
@@ -64,10 +61,10 @@ class SqliteSubscriptions:
         def work() -> bool:
             removed = self.db.execute("DELETE FROM subscriptions WHERE id = ?", (subscription_id,)).rowcount > 0
             if removed:
-                self.database.subscriptions_changed()
+                self.database.subscriptions.remove(subscription_id)
             return removed
 
         return await self.database.write(Point.REMOVE_SUBSCRIPTION, work)
 
     def known(self, subscription_id: str) -> Subscription | None:
-        return self.database.subscription_by_id.get(subscription_id)
+        return self.database.subscriptions.get(subscription_id)

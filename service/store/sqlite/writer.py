@@ -8,6 +8,7 @@ gathers. `synchronous=FULL`: a future resolves when its change would survive a p
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -130,10 +131,11 @@ class Writer:
                 outcomes.append((job, None, error))
         self._finish()
         self._pass("before", batch)
-        seconds = await self._commit(batch)
+        started = time.monotonic()
+        await self._commit(batch)
         self._pass("after", batch)
         self.healthy = True
-        self._settle(seconds)
+        self._settle(time.monotonic() - started)
         for job, result, fault in outcomes:
             if job.done.done():
                 continue
@@ -142,16 +144,13 @@ class Writer:
             else:
                 job.done.set_exception(fault)
 
-    async def _commit(self, batch: list[_Job[Any]]) -> float:
-        """The seconds that it took."""
+    async def _commit(self, batch: list[_Job[Any]]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
         self._watch = loop.call_later(PATIENCE, self._disk_hangs, batch)
         try:
             await loop.run_in_executor(self._thread, self.db.commit)
         finally:
             self._watch.cancel()
-        return loop.time() - started
 
     def _disk_hangs(self, batch: list[_Job[Any]]) -> None:
         """The commit may still succeed; nobody was told that it did, so the caller's repetition is harmless."""

@@ -113,6 +113,11 @@ SCENES: dict[Point, Scene] = {
     Point.RESUBMIT: Scene(resubmit),
     Point.RECOVER: Scene(just_traffic, before=cut_stream),
     Point.CHECK_ALL: Scene(just_traffic),
+    Point.CLAIM_CHECKS: with_kind("never called"),
+    Point.JOIN: Scene(just_traffic),
+    # The one that was killed before.
+    Point.REMOVE_WORKER: Scene(just_traffic),
+    Point.KEEP_KEY: Scene(just_traffic),
     Point.RECORD_ATTEMPT: with_kind("plain"),
     Point.CLAIM_DELIVERIES: Scene(to_the_broken_one),
     Point.RETRY_DELIVERY: Scene(retry),

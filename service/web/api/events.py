@@ -12,9 +12,8 @@ from service.core.caller import Caller
 from service.core.errors import Unauthorized, bad_query
 from service.core.event import EVENT_TYPES, FINISHING_EVENTS, STORED_EVENT, TASK_EVENTS, Event
 from service.flows.browse import Browser
-from service.flows.hub import Hub
-from service.ports import EventQuery, Store
-from service.web.api.stream import EventStream
+from service.ports import EventQuery
+from service.web.api.stream import EventStream, Feed
 from service.web.auth import Keys, caller_of
 from service.web.operations import events as operations
 from service.web.operations.operation import HIGHEST_SEQ, STREAM, Endpoint
@@ -25,9 +24,8 @@ from service.wire.tokens import BadToken, Tokens
 
 @dataclass(frozen=True, slots=True)
 class EventRoutes:
-    store: Store
+    feed: Feed
     browser: Browser
-    hub: Hub
     keys: Keys
     tokens: Tokens
 
@@ -45,7 +43,7 @@ class EventRoutes:
         resume = _resume_after(request)
         if STREAM in request.headers.get("accept", ""):
             query = EventQuery(caller.owner, after=resume or 0, types=types, task_id=task_id)
-            return EventStream(self.store, self.hub, query, resume)
+            return EventStream(self.feed, query, resume)
         after = resume or 0
         found = await self.browser.events(caller, types, task_id, after, limit_of(request, 100))
         return Json(b'{"data":%b,"next_after":%d}' % (array(found), found[-1].seq if found else after))
@@ -61,14 +59,14 @@ class EventRoutes:
         resume = _resume_after(request)
         last = _LASTS[one_of(request, "until", tuple(_LASTS)) or "finished"]
         if task.finished and resume is not None:
-            found = await self.store.events.latest(EventQuery(None, types=last.types, task_id=task.id, limit=1))
-            if not found or (last.is_last(found[0]) and found[0].seq <= resume):
-                # Without the header a page of another origin takes it for trouble, and comes back for ever.
-                return Response(status_code=204, headers={"access-control-allow-origin": "*"})
-        # The link is for browsers, which may show a page of another origin; the token is all it opens.
-        headers = [(b"access-control-allow-origin", b"*")] if "token" in request.query_params else []
+            store = self.feed.store
+            found = await store.events.latest(EventQuery(None, types=last.types, task_id=task.id, limit=1))
+            over = not found or (last.is_last(found[0]) and found[0].seq <= resume)
+            if over and resume <= await store.events.last_seq():
+                # A browser's EventSource stops at this status.
+                return Response(status_code=204)
         query = EventQuery(None, after=resume or 0, types=last.carried, task_id=task.id)
-        return EventStream(self.store, self.hub, query, resume or 0, ends_after=last.is_last, headers=headers)
+        return EventStream(self.feed, query, resume or 0, last.is_last)
 
     def _caller(self, request: Request, task_id: str) -> Caller:
         token = request.query_params.get("token")

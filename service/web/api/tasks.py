@@ -19,7 +19,6 @@ from service.ports import Idempotency
 from service.web.auth import caller_of
 from service.web.operations import tasks as operations
 from service.web.operations.operation import Endpoint
-from service.web.request_log import request_id_of
 from service.web.requests import limit_of, one_of, plain, read_document, until_gone
 from service.web.responses import Json
 
@@ -71,7 +70,7 @@ class TaskRoutes:
                 )
             fingerprint = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
             idempotency = Idempotency(key, fingerprint)
-        return await self.submitter.accept(caller_of(request).name, body, idempotency, request_id_of(request.scope))
+        return await self.submitter.accept(caller_of(request).name, body, idempotency)
 
     async def read(self, request: Request) -> Response:
         task = await self.browser.task(caller_of(request), request.path_params["id"])

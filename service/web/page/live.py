@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 from service.core.caller import Caller
 from service.core.delivery import Delivery
 from service.core.errors import RateLimited
+from service.flows.backlog import Listener
 from service.flows.browse import Browser
-from service.flows.hub import Hub, Listener
+from service.flows.hub import Hub
 from service.web.page.gate import Gate, Visit
 from service.wire.sse import FAREWELL, HEARTBEAT
 
@@ -119,7 +120,7 @@ class ChangeStream(Response):
         while not (listener.ended or self.door.hub.closed):
             if self.watch.touched:
                 self.watch.touched = listener.lost = False
-                listener.take()
+                listener.clear()
                 await send({"type": "http.response.body", "body": CHANGE, "more_body": True})
             elif self.watch.beat:
                 await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})

@@ -2,20 +2,28 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from itsdangerous import URLSafeTimedSerializer
 from starlette.routing import Route
 
 from service.flows.browse import Browser
+from service.flows.cancel import Canceler
 from service.flows.hub import Hub
+from service.flows.redeliver import Redeliverer
+from service.flows.submit import Submitter
+from service.flows.subscribe import Subscriber
 from service.ports.insight import InsightStore
 from service.settings import ApiKey
 from service.web.page.assets import serve_asset
+from service.web.page.deliveries import DeliveryPage
 from service.web.page.gate import Gate
 from service.web.page.live import LiveDoor
 from service.web.page.login import LoginPages
 from service.web.page.now import NowPage
 from service.web.page.sessions import Sessions
+from service.web.page.subscriptions import SubscriptionListPage, SubscriptionPage
+from service.web.page.task import TaskPage
 from service.web.page.tasks import TaskListPage
 from service.wire import schemas
 
@@ -26,16 +34,35 @@ def gate_of(secret_keys: Sequence[str], api_keys: Sequence[ApiKey], max_body: in
     return Gate(Sessions(secret_keys, api_keys), max_body, notices)
 
 
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What the pages let people do: the same as the API."""
+
+    browser: Browser
+    submitter: Submitter
+    canceler: Canceler
+    subscriber: Subscriber
+    redeliverer: Redeliverer
+
+
 class Site:
-    def __init__(self, gate: Gate, browser: Browser, insight: InsightStore, hub: Hub) -> None:
+    """`public_url` is where the printed requests go to."""
+
+    def __init__(self, gate: Gate, flows: Flows, insight: InsightStore, hub: Hub, public_url: str) -> None:
         self.gate = gate
-        self.live = LiveDoor(gate, browser, hub)
+        self.live = LiveDoor(gate, flows.browser, hub)
+        browser = flows.browser
         catalog = schemas.load("catalog")
         models = tuple(sorted({model for entry in catalog.values() for model in entry["models"]}))
-        self.routes: list[Route] = [
-            Route("/static/{name}", serve_asset, methods=["GET"]),
-            *LoginPages(gate).routes(),
-            *NowPage(gate, browser, insight).routes(),
-            *TaskListPage(gate, browser, tuple(catalog), models).routes(),
-            *self.live.routes(),
+        pages = [
+            LoginPages(gate).routes(),
+            NowPage(gate, browser, insight).routes(),
+            TaskListPage(gate, browser, tuple(catalog), models).routes(),
+            TaskPage(gate, browser, insight, flows.submitter, flows.canceler, flows.redeliverer, public_url).routes(),
+            SubscriptionListPage(gate, browser, flows.subscriber, insight).routes(),
+            SubscriptionPage(gate, browser, flows.subscriber, flows.redeliverer).routes(),
+            DeliveryPage(gate, browser, flows.redeliverer, insight).routes(),
+            self.live.routes(),
         ]
+        self.routes = [Route("/static/{name}", serve_asset, methods=["GET"])]
+        self.routes += [route for page in pages for route in page]

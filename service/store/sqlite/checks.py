@@ -1,0 +1,66 @@
+"""Which tasks the provider must be asked about, and which have waited too long, on SQLite."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from service.core.points import Point
+from service.core.task import Task
+from service.store.sqlite.database import Database
+from service.store.sqlite.rows import task_from_row
+from service.store.sqlite.search import OPEN
+from service.store.sqlite.tasks import write_steps
+
+AT_PROVIDER = f"{OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')"
+
+
+class SqliteChecks:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def claim(self, provider: str, now: int, until: int, limit: int) -> list[Task]:
+        due = (
+            f"FROM tasks INDEXED BY tasks_open WHERE {AT_PROVIDER} AND provider = ? AND check_at <= ?"
+            " ORDER BY check_at LIMIT ?"
+        )
+        # Nothing is written when nothing is due.
+        if not await self.database.rows(f"SELECT 1 {due}", (provider, now, 1)):
+            return []
+
+        def work() -> list[Task]:
+            rows = self.database.batch.written().execute(f"SELECT n, state {due}", (provider, now, limit))
+            found = [(n, task_from_row(row)) for n, *row in rows.fetchall()]
+            return [write_steps(self.database, n, task, [(replace(task, check_at=until), None)]) for n, task in found]
+
+        return await self.database.write(Point.CLAIM_CHECKS, work)
+
+    async def next_due(self, provider: str) -> int | None:
+        return await self._moment(
+            f"SELECT check_at FROM tasks WHERE {OPEN} AND provider = ? AND check_at IS NOT NULL"
+            " ORDER BY check_at LIMIT 1",
+            (provider,),
+        )
+
+    async def all_due(self, now: int) -> None:
+        def work() -> None:
+            self.database.batch.written().execute(
+                f"UPDATE tasks INDEXED BY tasks_open SET check_at = ? WHERE {AT_PROVIDER}", (now,)
+            )
+
+        await self.database.write(Point.CHECK_ALL, work)
+
+    async def overdue(self, now: int, limit: int) -> list[Task]:
+        rows = await self.database.rows(
+            "SELECT state FROM tasks WHERE finished_at IS NULL AND deadline_at <= ? ORDER BY deadline_at LIMIT ?",
+            (now, limit),
+        )
+        return [task_from_row(row) for row in rows]
+
+    async def next_deadline(self) -> int | None:
+        return await self._moment(
+            "SELECT deadline_at FROM tasks WHERE finished_at IS NULL ORDER BY deadline_at LIMIT 1", ()
+        )
+
+    async def _moment(self, sql: str, values: Sequence[str]) -> int | None:
+        rows = await self.database.rows(sql, values)
+        return int(rows[0][0]) if rows else None

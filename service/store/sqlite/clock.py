@@ -1,0 +1,79 @@
+"""A clock that was set back, on SQLite: due times move with it, and the seq at which times go back is kept."""
+
+from typing import Any
+
+import orjson
+
+from service.core.points import Point
+from service.ports.clock import Newest
+from service.store.sqlite.database import Database
+
+# A row of `meta`: [last seq before the step, time before, time after] of the last few steps.
+STEPS, MOST_STEPS = "clock_steps", 50
+REMOVAL_CLOCK = "removal_clock"
+BEFORE = "SELECT seq FROM events WHERE at < ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
+MAX_SEQ = (1 << 63) - 1
+
+
+class SqliteClock:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def newest(self) -> Newest:
+        [row] = await self.database.rows(
+            "SELECT (SELECT at FROM events ORDER BY seq DESC LIMIT 1),"
+            " (SELECT id FROM events ORDER BY seq DESC LIMIT 1),"
+            " (SELECT max(id) FROM tasks), (SELECT max(id) FROM subscriptions)"
+        )
+        return Newest(row[0], tuple(found for found in row[1:] if found is not None))
+
+    async def set_back(self, before: int, after: int) -> None:
+        def work() -> None:
+            db = self.database.batch.written()
+            db.execute(
+                "UPDATE deliveries SET next_attempt_at = max(next_attempt_at - ?1, ?2)"
+                " WHERE status = 'pending' AND next_attempt_at > ?2",
+                (before - after, after),
+            )
+            db.execute(
+                "UPDATE tasks SET check_at = max(check_at - ?1, ?2) WHERE finished_at IS NULL AND check_at > ?2",
+                (before - after, after),
+            )
+            found = db.execute("SELECT value FROM meta WHERE name = ?", (STEPS,)).fetchone()
+            (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+            steps = [*(orjson.loads(found[0]) if found else []), [seq, before, after]][-MOST_STEPS:]
+            _put(db, STEPS, orjson.dumps(steps).decode())
+
+        await self.database.write(Point.CHECK_ALL, work)
+
+    async def removal_clock(self) -> int | None:
+        found = await _value(self.database, REMOVAL_CLOCK)
+        return None if found is None else int(found)
+
+    async def keep_removal_clock(self, at: int) -> None:
+        await self.database.write(Point.TIDY, lambda: _put(self.database.batch.written(), REMOVAL_CLOCK, str(at)))
+
+
+async def seq_at(database: Database, moment: int) -> int:
+    """The seq of the last event before `moment`, or of the first such one when the clock was set back since."""
+    found = await _last_before(database, moment, MAX_SEQ)
+    steps = await _value(database, STEPS)
+    for seq, before, after in orjson.loads(steps) if steps else []:
+        if after < moment <= before:
+            found = min(found, await _last_before(database, moment, seq))
+    return found
+
+
+async def _last_before(database: Database, moment: int, up_to: int) -> int:
+    # Times and seqs grow together but for such steps, so it is found from the start of the tail.
+    rows = await database.rows(BEFORE, (moment, up_to))
+    return int(rows[0][0]) if rows else 0
+
+
+async def _value(database: Database, name: str) -> str | None:
+    rows = await database.rows("SELECT value FROM meta WHERE name = ?", (name,))
+    return rows[0][0] if rows else None
+
+
+def _put(db: Any, name: str, value: str) -> None:
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))

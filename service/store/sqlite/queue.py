@@ -1,0 +1,87 @@
+"""Deliveries as work on SQLite: the row is the queue, and `worker` says who has it in hand."""
+
+from asyncio import Future
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from service.core.delivery import Delivery
+from service.core.points import Point
+from service.store.sqlite.batch import Rows
+from service.store.sqlite.database import LANES, Database
+from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row, outcome_to_row
+from service.store.sqlite.workers import SqliteWorkers
+
+
+class SqliteQueue:
+    def __init__(self, database: Database, workers: SqliteWorkers) -> None:
+        self.database = database
+        self.workers = workers
+        # Outcomes that will be written together, until their transaction begins.
+        self._gathering: tuple[Rows, Future[None]] | None = None
+
+    async def claim(self, worker: int, lane: str, now: int, limit: int) -> list[Delivery]:
+        def work() -> list[Delivery]:
+            if not self.workers.has_lease(worker):
+                return []
+            db = self.database.batch.written()
+            # What an earlier process had in hand when it ended.
+            db.execute(
+                "UPDATE deliveries SET worker = 0 WHERE status = 'pending' AND lane = ? AND worker > 0 AND worker < ?",
+                (lane, self.workers.first),
+            )
+            rows = db.execute(
+                f"SELECT {DELIVERY_COLUMNS}, e.body FROM deliveries d JOIN events e ON e.seq = d.seq"
+                " WHERE d.status = 'pending' AND d.lane = ? AND d.worker = 0 AND d.next_attempt_at <= ?"
+                " ORDER BY d.next_attempt_at, d.n LIMIT ?",
+                (lane, now, limit),
+            ).fetchall()
+            db.executemany("UPDATE deliveries SET worker = ? WHERE n = ?", [(worker, row[0]) for row in rows])
+            return [replace(delivery_from_row(row[:-1], row[-1]), worker=worker) for row in rows]
+
+        return await self.database.write(Point.CLAIM_DELIVERIES, work)
+
+    def record(self, delivery: Delivery) -> "Future[None]":
+        return self._gather([delivery])
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> "Future[None]":
+        return self._gather(deliveries)
+
+    def _gather(self, deliveries: Sequence[Delivery]) -> "Future[None]":
+        """Outcomes that come while a transaction runs are one change of the next."""
+        if self._gathering is None or self._gathering[1].done():
+            fresh: Rows = []
+            self._gathering = fresh, self.database.write(Point.RECORD_ATTEMPT, lambda: self._write(fresh))
+        rows, recorded = self._gathering
+        rows.extend(map(outcome_to_row, deliveries))
+        return recorded
+
+    def _write(self, rows: Rows) -> None:
+        if self._gathering is not None and self._gathering[0] is rows:
+            self._gathering = None
+        self.database.batch.put_outcomes(rows)
+
+    async def next_due(self, lane: str) -> int | None:
+        rows = await self.database.rows(
+            "SELECT next_attempt_at FROM deliveries WHERE status = 'pending' AND lane = ? AND worker = 0"
+            " ORDER BY next_attempt_at LIMIT 1",
+            (lane,),
+        )
+        return rows[0][0] if rows else None
+
+    async def lanes(self, after: str, limit: int) -> list[str]:
+        return [row[0] for row in await self.database.rows(LANES, {"after": after, "limit": limit})]
+
+    async def bury(self, lane: str, limit: int) -> int:
+        def work() -> int:
+            return (
+                self.database.batch.written()
+                .execute(
+                    "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL WHERE n IN"
+                    " (SELECT n FROM deliveries WHERE status = 'pending' AND lane = ? LIMIT ?)",
+                    (lane, limit),
+                )
+                .rowcount
+            )
+
+        return await self.database.write(Point.BURY, work)

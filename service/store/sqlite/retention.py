@@ -1,0 +1,51 @@
+"""Removing what is old from SQLite, a few rows at a time."""
+
+from service.core.points import Point
+from service.store.sqlite.calls import remove_calls
+from service.store.sqlite.database import Database
+
+# What is still tried keeps its task; what a disabled subscription left lying does not.
+NOTHING_WAITS = (
+    "NOT EXISTS (SELECT 1 FROM deliveries d LEFT JOIN subscriptions s ON s.id = d.subscription_id"
+    " WHERE d.task_id = tasks.id AND d.status = 'pending' AND (d.subscription_id IS NULL OR s.enabled))"
+)
+
+
+class SqliteRetention:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
+        """In small steps: a long delete would hold the writer, and with it every callback."""
+
+        def work() -> str | None:
+            db = self.database.batch.written()
+            seen = db.execute(
+                f"SELECT id, finished_at < ? AND {NOTHING_WAITS} FROM tasks WHERE id > ? AND id < ?"
+                " ORDER BY id LIMIT ?",
+                (before, after, f"tsk_{before:012x}", limit),
+            ).fetchall()
+            old = [(task_id,) for task_id, may_go in seen if may_go]
+            for table in ("deliveries", "events", "task_metadata"):
+                db.executemany(f"DELETE FROM {table} WHERE task_id = ?", old)
+            db.executemany("DELETE FROM tasks WHERE id = ?", old)
+            return seen[-1][0] if seen else None
+
+        return await self.database.write(Point.TIDY, work)
+
+    async def remove_leftovers(self, before: int, keys_before: int, limit: int) -> int:
+        def work() -> int:
+            db = self.database.batch.written()
+            keys = db.execute(
+                "SELECT owner, key FROM idempotency WHERE created_at < ? LIMIT ?", (keys_before, limit)
+            ).fetchall()
+            db.executemany("DELETE FROM idempotency WHERE owner = ? AND key = ?", keys)
+            strays = db.execute(
+                "SELECT seq FROM events INDEXED BY events_without_task WHERE task_id IS NULL AND at < ? LIMIT ?",
+                (before, limit),
+            ).fetchall()
+            db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
+            db.executemany("DELETE FROM events WHERE seq = ?", strays)
+            return len(keys) + len(strays) + remove_calls(db)
+
+        return await self.database.write(Point.TIDY, work)

@@ -1,0 +1,94 @@
+"""What waits for a provider on SQLite: counted and claimed in one transaction."""
+
+from collections.abc import Iterator
+
+from service.core.points import Point
+from service.core.task import Task
+from service.core.transitions import claimed
+from service.store.sqlite.database import Database
+from service.store.sqlite.rows import task_from_row
+from service.store.sqlite.search import OPEN
+from service.store.sqlite.tasks import write_steps
+from service.store.sqlite.workers import SqliteWorkers
+
+WAITING = "status = 'queued' AND sent_at IS NULL"
+OWNERS = (
+    "WITH RECURSIVE found(owner) AS ("
+    f" SELECT min(owner) FROM tasks WHERE {WAITING} AND provider = ?1 UNION ALL"
+    f" SELECT (SELECT min(owner) FROM tasks WHERE {WAITING} AND provider = ?1"
+    " AND owner > found.owner) FROM found WHERE found.owner IS NOT NULL)"
+    " SELECT owner FROM found WHERE owner IS NOT NULL"
+)
+# At most ?2 of each kind are counted. The unconfirmed, few but after an outage, are taken off by number: whether a task
+# is one would be read in its row. Canceled tasks may still run there.
+AT_PROVIDER = (
+    "WITH unconfirmed(many) AS MATERIALIZED"
+    " (SELECT count(*) FROM tasks WHERE provider = ?1 AND status = 'unconfirmed')"
+    " SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks"
+    f" WHERE {OPEN} AND provider = ?1 LIMIT ?2 + (SELECT many FROM unconfirmed)))"
+    " - (SELECT many FROM unconfirmed)"
+    " + (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE provider = ?1 AND place_until > ?3 LIMIT ?2))"
+)
+
+
+class SqliteSubmits:
+    def __init__(self, database: Database, workers: SqliteWorkers) -> None:
+        self.database = database
+        self.workers = workers
+        # Whose turn was the last, for each provider.
+        self._last_owner: dict[str, str] = {}
+
+    async def claim(self, worker: int, provider: str, capacity: int, now: int) -> list[Task]:
+        def work() -> list[Task]:
+            if not self.workers.has_lease(worker):
+                return []
+            db = self.database.batch.written()
+            [there] = db.execute(AT_PROVIDER, (provider, capacity, now)).fetchone()
+            return [
+                write_steps(self.database, n, task, [(claimed(task, worker, now), None)])
+                for n, task in list(self._in_turn(provider, capacity - there))
+            ]
+
+        return await self.database.write(Point.CLAIM_TASK, work)
+
+    def _in_turn(self, provider: str, room: int) -> Iterator[tuple[int, Task]]:
+        """Of each owner the same share, so that a large batch of one delays nobody else."""
+        if room <= 0:
+            return
+        db = self.database.db
+        last = self._last_owner.get(provider, "")
+        owners = sorted(
+            (owner for (owner,) in db.execute(OWNERS, (provider,))), key=lambda owner: (owner <= last, owner)
+        )
+        taken_up_to = dict.fromkeys(owners, "")
+        while owners and room > 0:
+            share = max(1, room // len(owners))
+            for owner in owners[:room]:
+                rows = db.execute(
+                    f"SELECT n, id, state FROM tasks WHERE {WAITING} AND provider = ? AND owner = ? AND id > ?"
+                    " ORDER BY id LIMIT ?",
+                    (provider, owner, taken_up_to[owner], min(share, room)),
+                ).fetchall()
+                for n, task_id, state in rows:
+                    taken_up_to[owner] = task_id
+                    self._last_owner[provider] = owner
+                    yield n, task_from_row((state,))
+                room -= len(rows)
+                if len(rows) < share:
+                    del taken_up_to[owner]
+            owners = [owner for owner in owners if owner in taken_up_to]
+
+    async def waiting(self, provider: str) -> bool:
+        # In the transaction's view, so that what was given back a moment ago is seen.
+        return bool(
+            await self.database.rows(f"SELECT 1 FROM tasks WHERE {WAITING} AND provider = ? LIMIT 1", (provider,))
+        )
+
+    async def held_by(self, worker: int) -> list[Task]:
+        # Of itself SQLite would go by deadline, through all that only waits.
+        rows = await self.database.rows(
+            f"SELECT state FROM tasks INDEXED BY tasks_open WHERE {OPEN}"
+            " AND json_extract(CAST(state AS TEXT), '$.worker') = ?",
+            (worker,),
+        )
+        return [task_from_row(row) for row in rows]

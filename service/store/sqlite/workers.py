@@ -1,0 +1,85 @@
+"""Workers and lanes on SQLite. One process has the file, so leases are kept in memory and only numbers on disk."""
+
+from collections.abc import Collection
+
+from service.core.lanes import ALL_GROUPS
+from service.core.points import Point
+from service.core.times import now_ms
+from service.ports.work import Joined
+from service.store.sqlite.database import LANES, Database
+
+
+class SqliteWorkers:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._leases: dict[int, int] = {}
+        # The lock on the file says that whoever joined before this process is dead.
+        self._ended: set[int] = {worker for (worker,) in database.db.execute("SELECT id FROM workers")}
+        self.first = database.first_worker
+        self.owners: dict[int, int] = {}
+
+    def has_lease(self, worker: int) -> bool:
+        return worker in self._leases
+
+    async def now(self) -> int:
+        return now_ms()
+
+    async def join(self, until: int) -> Joined:
+        def work() -> int:
+            number = self.database.batch.written().execute("INSERT INTO workers DEFAULT VALUES").lastrowid
+            assert number is not None
+            return number
+
+        worker = await self.database.write(Point.JOIN, work)
+        alone = not self._leases
+        self._leases[worker] = until
+        return Joined(worker, alone)
+
+    async def renew(self, worker: int, until: int) -> int:
+        if worker not in self._leases:
+            return 0
+        self._leases[worker] = until
+        return len(self._leases)
+
+    async def end_expired(self, now: int) -> list[int]:
+        over = [worker for worker, until in self._leases.items() if until <= now]
+        for worker in over:
+            del self._leases[worker]
+        self._ended.update(over)
+        return sorted(self._ended)
+
+    async def remove(self, worker: int) -> None:
+        def work() -> None:
+            db = self.database.batch.written()
+            if worker >= self.first:
+                # Those of an earlier process are free anyway: see SqliteQueue.claim.
+                for (lane,) in db.execute(LANES, {"after": "", "limit": -1}).fetchall():
+                    db.execute(
+                        "UPDATE deliveries SET worker = 0 WHERE status = 'pending' AND lane = ? AND worker = ?",
+                        (lane, worker),
+                    )
+            db.execute("DELETE FROM workers WHERE id = ?", (worker,))
+
+        await self.database.write(Point.REMOVE_WORKER, work)
+        self._leases.pop(worker, None)
+        self._ended.discard(worker)
+        self.owners = {group: owner for group, owner in self.owners.items() if owner != worker}
+
+
+class SqliteLanes:
+    def __init__(self, workers: SqliteWorkers) -> None:
+        self.workers = workers
+
+    async def take(self, worker: int, most: int) -> frozenset[int]:
+        owners = self.workers.owners
+        own = {group for group, owner in owners.items() if owner == worker}
+        if self.workers.has_lease(worker):
+            for group in sorted(ALL_GROUPS - owners.keys())[: max(0, most - len(own))]:
+                owners[group] = worker
+                own.add(group)
+        return frozenset(own)
+
+    async def release(self, worker: int, groups: Collection[int]) -> None:
+        for group in groups:
+            if self.workers.owners.get(group) == worker:
+                del self.workers.owners[group]

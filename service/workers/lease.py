@@ -1,0 +1,161 @@
+"""This process as a worker: its number, its lease, and the lanes that it owns."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine
+from typing import Protocol
+
+from service.core.errors import CallbridgeError
+from service.core.lanes import ALL_GROUPS, GROUPS, group_of
+from service.ports.store import Store
+
+log = logging.getLogger("callbridge.lease")
+
+# Seconds. A worker that stops renewing is found out in LEASE + BEAT, and its claims are free well within 30 s.
+LEASE = 18.0
+BEAT = 3.0
+# It stops believing in its own lease a little before the others do.
+MARGIN = 2.0
+
+
+def uptime() -> float:
+    """Goes on while the machine sleeps, so that a process which stood still knows for how long."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class LaneHolder(Protocol):
+    """Who works on the lanes that this process owns."""
+
+    async def take_over(self, groups: Collection[int]) -> None:
+        """Lanes of these groups are ours from now on: what waits in them is ours to send."""
+        ...
+
+    async def let_go(self, groups: Collection[int]) -> None:
+        """They are not ours any more. Returns when nothing of them is in hand."""
+        ...
+
+    def drop_all(self) -> None:
+        """Every claim of this process is gone: forget what is in hand."""
+        ...
+
+
+class Lease:
+    def __init__(self, store: Store, clock: Callable[[], float] = uptime) -> None:
+        self._store = store
+        self._clock = clock
+        self.worker = 0
+        self._valid_until = 0.0
+        self._steady_since = 0.0
+        self._groups: frozenset[int] = frozenset()
+        self._settled: frozenset[int] = frozenset()
+        self._leaving: set[int] = set()
+        self._holder: LaneHolder | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def valid(self) -> bool:
+        """Ask before anything that must not be done twice: another worker may have taken over what we hold."""
+        return self._clock() < self._valid_until
+
+    def owns(self, lane: str) -> bool:
+        """Its deliveries are ours to claim and to send."""
+        return self._settled is ALL_GROUPS or group_of(lane) in self._groups
+
+    def settled(self, lane: str) -> bool:
+        """And we have looked what waits in it, so that fresh deliveries cannot overtake that."""
+        return self._settled is ALL_GROUPS or group_of(lane) in self._settled
+
+    @property
+    def steady(self) -> bool:
+        """Renewed without a lapse for a while: only then may others be declared dead. When the store was away for all,
+        everybody's lease is over at once, and all of them are about to renew."""
+        return self.valid() and self._clock() - self._steady_since > 2 * BEAT
+
+    async def start(self, holder: LaneHolder) -> bool:
+        """Join and take lanes. True when no other worker was there."""
+        self._holder = holder
+        alone = await self._join()
+        await self._share_lanes(1 if alone else 2)
+        await asyncio.gather(*self._tasks)
+        self._spawn(self._run())
+        return alone
+
+    async def stop(self) -> None:
+        """The others may have everything at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._valid_until = 0.0
+        if self.worker:
+            await self._store.lanes.release(self.worker, self._groups | self._leaving)
+            await self._store.workers.renew(self.worker, 0)
+
+    async def beat(self) -> None:
+        """Renew once, and share the lanes with those that live now."""
+        started = self._clock()
+        now = await self._store.workers.now()
+        living = await self._store.workers.renew(self.worker, now + int(LEASE * 1000))
+        if not living:
+            log.warning("this worker stood still for so long that others took over its work")
+            self._groups = self._settled = frozenset()
+            self._leaving.clear()
+            self._valid_until = 0.0
+            if self._holder is not None:
+                self._holder.drop_all()
+            await self._join()
+            living = 2
+        elif started > self._valid_until:
+            self._steady_since = started
+        self._valid_until = started + LEASE - MARGIN
+        await self._share_lanes(living)
+
+    async def _join(self) -> bool:
+        started = self._clock()
+        now = await self._store.workers.now()
+        self.worker, alone = await self._store.workers.join(now + int(LEASE * 1000))
+        self._valid_until = started + LEASE - MARGIN
+        self._steady_since = started
+        return alone
+
+    async def _share_lanes(self, living: int) -> None:
+        fair = -(-GROUPS // living)
+        owned = await self._store.lanes.take(self.worker, fair) - self._leaving
+        surplus = sorted(owned)[fair:]
+        self._set_groups(owned.difference(surplus))
+        if surplus:
+            self._leaving.update(surplus)
+            self._spawn(self._let_go(surplus))
+
+    def _set_groups(self, groups: frozenset[int]) -> None:
+        gained = groups - self._groups
+        self._groups = groups
+        self._settle(self._settled & groups)
+        if gained:
+            self._spawn(self._take_over(gained))
+
+    async def _take_over(self, gained: frozenset[int]) -> None:
+        if self._holder is not None:
+            await self._holder.take_over(gained)
+        self._settle(self._settled | (gained & self._groups))
+
+    def _settle(self, groups: frozenset[int]) -> None:
+        self._settled = ALL_GROUPS if groups == ALL_GROUPS else groups
+
+    async def _let_go(self, groups: Collection[int]) -> None:
+        if self._holder is not None:
+            await self._holder.let_go(groups)
+        await self._store.lanes.release(self.worker, groups)
+        self._leaving.difference_update(groups)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            try:
+                await self.beat()
+            except CallbridgeError as error:
+                log.warning("the lease is not renewed: %s", error.detail)
