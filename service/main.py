@@ -21,6 +21,7 @@ from service.flows.cancel import Canceler
 from service.flows.check import TaskChecker
 from service.flows.hub import Hub
 from service.flows.inline import InlineKeeper
+from service.flows.probe import SharedProbe
 from service.flows.receive import Receiver
 from service.flows.redeliver import Redeliverer
 from service.flows.submit import Submitter
@@ -49,6 +50,7 @@ from service.web.auth import Keys
 from service.web.budget import Budget
 from service.web.door import Door
 from service.web.page.site import Flows, Site, gate_of
+from service.web.requests import Bodies
 from service.wire.media import MediaAddresses
 from service.wire.tokens import Tokens
 from service.workers.clock import ClockWatch
@@ -64,8 +66,11 @@ log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
 LAST_REQUESTS = 8.0
 CONNECT_SECONDS = 10.0
-# Bytes of all replays and of one owner's, and how long a reader waits for its turn (seconds).
-REPLAY_BUDGET = 24 * 1024 * 1024, 8 * 1024 * 1024, 10.0
+# Bytes that may be in memory at once, of all callers and of one: request bodies of the API, pages of replayed events.
+# Callbacks have room for one of the largest; the share is that of a provider.
+API_BODIES = 32 * 1024 * 1024, 8 * 1024 * 1024
+REPLAYS = 24 * 1024 * 1024, 8 * 1024 * 1024
+CALLBACK_SHARE = 16 * 1024 * 1024
 # Seconds for `Prefer: wait`; Heroku's router ends a request without a byte for 30 s.
 LONGEST_WAIT, HEROKU_WAIT = 120, 25
 # A disk or a name server that hangs must not keep the process: what is not acknowledged is done at the next start.
@@ -126,24 +131,26 @@ class Bridge:
         canceler = Canceler(store, self.providers, self.sender, timing)
         subscriber = Subscriber(store, self.dispatcher, outlet)
         redeliverer = Redeliverer(store, self.dispatcher)
-        max_body = settings.max_body_bytes
-        feed = Feed(store, self.hub, Budget(*REPLAY_BUDGET))
+        bodies = Bodies(settings.max_body_bytes, Budget(*API_BODIES))
+        callback_bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
+        probe = SharedProbe(store.ping)
+        feed = Feed(store, self.hub, Budget(*REPLAYS))
         self.site = Site(
-            gate_of(secret_keys, settings.api_keys, max_body),
+            gate_of(secret_keys, settings.api_keys, bodies),
             Flows(browser, self.submitter, canceler, subscriber, redeliverer),
             store.insight,
             self.hub,
             settings.public_url,
         )
         self.app = create_app(
-            Door(Receiver(store, self.providers, tokens, timing, keeper), settings.max_webhook_bytes, audit),
+            Door(Receiver(store, self.providers, tokens, timing, keeper), callback_bodies, audit),
             keys,
             [
-                *TaskRoutes(browser, self.submitter, canceler, waiter, max_body).endpoints(),
+                *TaskRoutes(browser, self.submitter, canceler, waiter, bodies).endpoints(),
                 *EventRoutes(feed, browser, keys, tokens).endpoints(),
-                *SubscriptionRoutes(browser, subscriber, tokens, max_body).endpoints(),
+                *SubscriptionRoutes(browser, subscriber, tokens, bodies).endpoints(),
                 *DeliveryRoutes(browser, redeliverer).endpoints(),
-                *PublicRoutes(store, files, addresses, catalog(), __version__, self.troubles).endpoints(),
+                *PublicRoutes(probe, files, addresses, catalog(), __version__, self.troubles).endpoints(),
             ],
             self.site.routes,
         )

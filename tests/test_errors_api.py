@@ -154,7 +154,7 @@ async def test_an_unknown_path_is_404(service: Service, path: str) -> None:
         ("DELETE", "/v1/tasks", {"GET", "HEAD", "POST"}),
         ("PUT", "/v1/tasks/tsk_1", {"GET", "HEAD"}),
         ("GET", "/v1/tasks/tsk_1/cancel", {"POST"}),
-        ("POST", "/v1/tasks/tsk_1/events", {"GET", "HEAD"}),
+        ("POST", "/v1/tasks/tsk_1/events", {"GET", "HEAD", "OPTIONS"}),
         ("POST", "/v1/events", {"GET", "HEAD"}),
         ("PUT", "/v1/subscriptions/sub_1", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("OPTIONS", "/v1/subscriptions", {"GET", "HEAD", "POST"}),

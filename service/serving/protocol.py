@@ -87,6 +87,9 @@ class Protocol(HttpToolsProtocol):
             self._arm("head")
         elif cycle.more_body:
             self._arm("body")
+            if not cycle.response_complete:
+                # Until the application asks for more: what it has no room for stays with the sender.
+                self.flow.pause_reading()
         elif self._part:
             self._disarm()
 
@@ -123,6 +126,12 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._overhead = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete:
+            # A body that nobody read must not stay for as long as the connection is idle.
+            self.cycle.body = bytearray()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"

@@ -12,14 +12,17 @@ from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, NotFound, Unavailable, bad_query
-from service.web.auth import Keys
+from service.web.auth import Keys, caller_of
+from service.web.budget import Budget
 from service.web.cors import OpenToOrigins, preflight
 from service.web.door import PREFIX, Door
 from service.web.operations.operation import Endpoint, Handler, Operation
 from service.web.requests import ClientGone, on_client_gone
-from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem
+from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem, within
 
 KEYED_PREFIX = "/v1/"
+# Bytes of large responses that are not read yet: of all callers, and of one.
+LARGE_RESPONSES = 32 * 1024 * 1024, 8 * 1024 * 1024
 HEALTH_PATHS = ("/healthz", "/readyz")
 
 
@@ -52,6 +55,7 @@ class EssentialOnly:
 
 def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Sequence[BaseRoute] = ()) -> Application:
     """`pages` come after the API's routes and check their callers themselves."""
+    responses = Budget(*LARGE_RESPONSES)
     site = Starlette(
         exception_handlers={
             CallbridgeError: on_callbridge_error,
@@ -60,7 +64,9 @@ def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Seq
             Exception: on_unknown_fault,
         },
     )
-    site.router = RouteTable([*(route for endpoint in endpoints for route in _routes(*endpoint, keys)), *pages], keys)
+    site.router = RouteTable(
+        [*(route for endpoint in endpoints for route in _routes(*endpoint, keys, responses)), *pages], keys
+    )
     return Application(door, site)
 
 
@@ -85,7 +91,7 @@ class RouteTable(Router):
             raise
 
 
-def _routes(operation: Operation, handler: Handler, keys: Keys) -> list[Route]:
+def _routes(operation: Operation, handler: Handler, keys: Keys, responses: Budget) -> list[Route]:
     names = {item.name for item in operation.parameters if item.place == "query"}
     prefixes = tuple(name.removesuffix("KEY") for name in names if name.endswith(".KEY"))
     if operation.access == "link":
@@ -103,6 +109,8 @@ def _routes(operation: Operation, handler: Handler, keys: Keys) -> list[Route]:
                 if name not in names and not (prefixes and name.startswith(prefixes)):
                     known = ", ".join(sorted(names)) or "none"
                     raise bad_query(name[:60], f"is not a parameter of this operation (known: {known})")
+            if operation.access != "link":
+                return await within(responses, caller_of(request).name, await handler(request))
         return await handler(request)
 
     if operation.access != "link":

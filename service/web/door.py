@@ -21,7 +21,7 @@ from service.core.errors import (
 from service.flows.receive import Receiver
 from service.ports import Call, CallbackRefused
 from service.web.auth import Bucket
-from service.web.requests import ClientGone, read_body
+from service.web.requests import Bodies, ClientGone, read_body
 from service.web.responses import PROBLEM, problem_headers, send_raw
 from service.wire.tokens import CallbackToken
 
@@ -38,12 +38,11 @@ REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict
 
 
 class Door:
-    def __init__(self, receiver: Receiver, limit: int, redact: Callable[[bytes], str]) -> None:
+    def __init__(self, receiver: Receiver, bodies: Bodies, redact: Callable[[bytes], str]) -> None:
         self.receiver = receiver
-        self.limit = limit
+        self.bodies = bodies
         self.redact = redact
         self._audit = Bucket(AUDIT_RATE)
-        self.refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -68,8 +67,9 @@ class Door:
         body = b""
         try:
             provider, token = self.receiver.open(provider_name, token_text, headers)
-            body = await read_body(receive, headers.get(b"content-length"), self.limit)
-            await self.receiver.receive(provider, token, body)
+            with self.bodies.budget.lease(provider_name) as lease:
+                body = await read_body(receive, headers.get(b"content-length"), self.bodies.limit, lease)
+                await self.receiver.receive(provider, token, body)
         except CallbackRefused as refused:
             await self._note(provider_name, token, refused.status, refused, body)
             raise REFUSALS[refused.status](refused.detail) from None
@@ -87,7 +87,6 @@ class Door:
         body: bytes,
     ) -> None:
         """Write the refused call down, if there are not too many of them."""
-        self.refused += 1
         if self._audit.take():
             return
         result = error.result if isinstance(error, CallbackRefused) else error.code

@@ -1,7 +1,9 @@
 """Reading requests: bounded while reading, and every fault of the sender a clear 4xx."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -18,11 +20,17 @@ from service.core.errors import (
     ValidationFailed,
     bad_query,
 )
+from service.web.auth import caller_of
+from service.web.budget import Budget, Lease
 from service.wire import schemas
 
 # A body must be there in this time, however slowly its pieces come.
 BODY_SECONDS = 30.0
+# Larger bodies take a part of the budget.
+SMALL_BODY = 8 * 1024
 DEEPEST = 64
+# Of all levels together: a megabyte of empty lists would be 30 MB in memory, and seconds of checks.
+MAX_VALUES = 20_000
 LARGEST_PAGE = 200
 BAD_BODY = "The request body is invalid; see errors."
 T = TypeVar("T")
@@ -32,13 +40,24 @@ class ClientGone(Exception):
     """The client left before the request was answered."""
 
 
-async def read_body(receive: Receive, declared: str | bytes | None, limit: int) -> bytes:
-    """Raises PayloadTooLarge (before reading, when the length is declared), ClientGone.
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """`limit` is that of one body; those that are not small share the budget."""
 
-    Who sends too slowly is cut by the server's protocol, which costs nothing for all the others.
+    limit: int
+    budget: Budget
+
+
+async def read_body(receive: Receive, declared: str | bytes | None, limit: int, lease: Lease) -> bytes:
+    """Raises PayloadTooLarge (before reading, when the length is declared), ClientGone, Unavailable.
+
+    Who sends too slowly is disconnected by the server's protocol, which costs nothing for all the others.
     """
-    if declared is not None and declared.isdigit() and int(declared[:19]) > limit:
+    expected = int(declared[:19]) if declared is not None and declared.isdigit() else 0
+    if expected > limit:
         raise _too_large(limit)
+    if expected > SMALL_BODY:
+        await lease.grow(expected)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -49,6 +68,9 @@ async def read_body(receive: Receive, declared: str | bytes | None, limit: int) 
         size += len(piece)
         if size > limit:
             raise _too_large(limit)
+        if size > SMALL_BODY and size > lease.size:
+            # Its length is not known: in steps, so that most take little.
+            await lease.grow(min(limit, 4 * size))
         pieces.append(piece)
         if not message.get("more_body"):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -58,22 +80,33 @@ def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The body may have at most {limit} bytes.")
 
 
-async def read_document(request: Request, limit: int) -> Any:
-    """The body as JSON. Raises 400, 408, 413, 415, 422."""
+@asynccontextmanager
+async def json_body(request: Request, bodies: Bodies) -> AsyncIterator[Any]:
+    """The body as JSON; its part of the budget is held in the block. Raises 400, 408, 413, 415, 422, 503."""
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("Send the body as application/json.")
+    with bodies.budget.lease(caller_of(request).name) as lease:
+        yield parse(await _in_time(request, bodies.limit, lease))
+
+
+async def _in_time(request: Request, limit: int, lease: Lease) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await read_body(request.receive, request.headers.get("content-length"), limit)
+            return await read_body(request.receive, request.headers.get("content-length"), limit, lease)
     except TimeoutError:
         raise RequestTimeout(f"The body was not complete after {BODY_SECONDS:g} seconds.") from None
-    return parse(body)
 
 
-async def read_json(request: Request, limit: int, schema: str) -> dict[str, Any]:
-    """The body as an object that agrees with `schema`. Raises 400, 408, 413, 415, 422."""
-    document = await read_document(request, limit)
+async def read_document(request: Request, bodies: Bodies) -> Any:
+    """The body as JSON, for requests that are done with it at once."""
+    async with json_body(request, bodies) as document:
+        return document
+
+
+async def read_json(request: Request, bodies: Bodies, schema: str) -> dict[str, Any]:
+    """The body as an object that agrees with `schema`."""
+    document = await read_document(request, bodies)
     found = schemas.faults(schema, document)
     if found:
         raise ValidationFailed(BAD_BODY, faults=tuple(found))
@@ -86,10 +119,25 @@ def parse(body: bytes) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
-    found = list(_odd_values(document, "", 0))
+    if len(body) > MAX_VALUES and _has_too_many_values(body, document):
+        raise ValidationFailed(BAD_BODY, faults=(Fault("", f"holds more than {MAX_VALUES} values"),))
+    found = _odd_values(document, "", 0)
     if found:
         raise ValidationFailed(BAD_BODY, faults=tuple(found[: schemas.MAX_FAULTS]))
     return document
+
+
+def _has_too_many_values(body: bytes, document: Any) -> bool:
+    """Each value begins after one of these signs, so most bodies need no look at the document."""
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) <= MAX_VALUES:
+        return False
+    count, level = 0, [document]
+    while level and count <= MAX_VALUES:
+        value = level.pop()
+        if isinstance(value, dict | list):
+            count += len(value)
+            level.extend(value.values() if isinstance(value, dict) else value)
+    return count > MAX_VALUES
 
 
 def _odd_values(value: Any, pointer: str, depth: int) -> list[Fault]:

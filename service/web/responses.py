@@ -9,13 +9,16 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, MethodNotAllowed, NotFound, Unauthorized
+from service.web.budget import Budget, Lease
 
 log = logging.getLogger("callbridge.web")
 PROBLEM = "application/problem+json"
 PIECE = 64 * 1024
+# Larger ones take a part of the budget until they are read.
+SMALL_RESPONSE = 64 * 1024
 
 
 class Json(Response):
@@ -23,6 +26,31 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         return content if isinstance(content, bytes) else orjson.dumps(content)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send_pieces(send, bytes(self.body))
+
+
+class LargeJson(Response):
+    """A large response: its part of the budget is given back once the reader has taken it."""
+
+    def __init__(self, response: Json, lease: Lease) -> None:
+        self.response = response
+        self.lease = lease
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.lease:
+            await self.response(scope, receive, send)
+
+
+async def within(budget: Budget, caller: str, response: Response) -> Response:
+    """The response, once there is room for it if it is large. Raises Unavailable."""
+    if not isinstance(response, Json) or len(response.body) <= SMALL_RESPONSE:
+        return response
+    lease = budget.lease(caller)
+    await lease.grow(len(response.body))
+    return LargeJson(response, lease)
 
 
 def problem_headers(error: CallbridgeError) -> dict[str, str]:

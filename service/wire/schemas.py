@@ -19,7 +19,7 @@ from service.core.errors import Fault
 _PACKAGE = Path(__file__).parents[1]
 # A wheel carries the files inside of the package; in a checkout they are at the top.
 FOLDER = _PACKAGE / "schemas" if (_PACKAGE / "schemas").is_dir() else _PACKAGE.parent / "schemas"
-MAX_FAULTS = 20
+MAX_FAULTS = 50
 MAX_NAME = 60
 # What is nested deeper can be read but not written again.
 MAX_DEPTH = 100
@@ -51,9 +51,10 @@ _LIMITS = {
 }
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """Every schema file, as `faults` and `load` call it: the path under `schemas/` without `.json`."""
-    return sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.json"))
+    return tuple(sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.json")))
 
 
 @cache

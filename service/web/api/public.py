@@ -1,15 +1,17 @@
 """Open to all: health, the catalogue's schemas, the API's description, inline pictures by signed address."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from service.core.errors import NotFound, Unavailable
-from service.ports import InlineFiles, Store
+from service.ports import InlineFiles
 from service.web.openapi import openapi
 from service.web.operations import public as operations
 from service.web.operations.operation import Endpoint
@@ -20,9 +22,15 @@ from service.wire.media import MediaAddresses, content_type_of
 DOCS = (Path(__file__).parent / "docs.html").read_text()
 
 
+@cache
+def _openapi_json(version: str) -> bytes:
+    return orjson.dumps(openapi(version))
+
+
 @dataclass(frozen=True, slots=True)
 class PublicRoutes:
-    store: Store
+    # Raises Unavailable when the store cannot be written.
+    probe: Callable[[], Awaitable[None]]
     files: InlineFiles
     addresses: MediaAddresses
     catalog: dict[str, Any]
@@ -48,7 +56,7 @@ class PublicRoutes:
     async def ready(self, request: Request) -> Response:
         unwritten = []
         try:
-            await self.store.ping()
+            await self.probe()
         except Unavailable:
             unwritten = ["store"]
         # Asked after the write above: that is how a store that is well again finds out.
@@ -58,7 +66,7 @@ class PublicRoutes:
         return Json({"status": "ready"})
 
     async def description(self, request: Request) -> Response:
-        return Json(openapi(self.version))
+        return Json(_openapi_json(self.version))
 
     async def docs(self, request: Request) -> Response:
         return HTMLResponse(DOCS)

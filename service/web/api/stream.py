@@ -101,11 +101,12 @@ class _Reader:
             await self._reset_if_unknown()
         while self.seen < up_to:
             # Held until it is written: a hundred readers that do not read must not hold a hundred pages.
-            async with self.stream.feed.budget.hold(query.owner or "", PAGE_BYTES) as held:
+            with self.stream.feed.budget.lease(query.owner or "") as lease:
+                await lease.grow(PAGE_BYTES)
                 page = await self.stream.feed.store.events.after(
                     replace(query, after=self.seen, up_to=up_to, limit=PAGE, max_bytes=PAGE_BYTES)
                 )
-                held.resize(2 * sum(len(event.body) for event in page))
+                lease.resize(2 * sum(len(event.body) for event in page))
                 if not page:
                     break
                 await self._write(b"".join(map(frame, page)))

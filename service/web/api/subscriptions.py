@@ -11,7 +11,7 @@ from service.flows.subscribe import Subscriber
 from service.web.auth import caller_of
 from service.web.operations import subscriptions as operations
 from service.web.operations.operation import Endpoint
-from service.web.requests import LARGEST_PAGE, limit_of, plain, read_document, read_json
+from service.web.requests import LARGEST_PAGE, Bodies, limit_of, plain, read_document, read_json
 from service.web.responses import Json
 from service.wire.tokens import Tokens
 
@@ -21,7 +21,7 @@ class SubscriptionRoutes:
     browser: Browser
     subscriber: Subscriber
     tokens: Tokens
-    max_body: int
+    bodies: Bodies
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -37,7 +37,7 @@ class SubscriptionRoutes:
         ]
 
     async def create(self, request: Request) -> Response:
-        body = await read_document(request, self.max_body)
+        body = await read_document(request, self.bodies)
         subscription = await self.subscriber.create(caller_of(request).name, body)
         shown = {**subscription.document(), "secret": subscription.secret}
         return Json(shown, status_code=201, headers={"location": f"/v1/subscriptions/{subscription.id}"})
@@ -53,7 +53,7 @@ class SubscriptionRoutes:
 
     async def change(self, request: Request) -> Response:
         subscription = await self._owned(request)
-        body = await read_document(request, self.max_body)
+        body = await read_document(request, self.bodies)
         return Json((await self.subscriber.change(subscription, body)).document())
 
     async def remove(self, request: Request) -> Response:
@@ -69,7 +69,7 @@ class SubscriptionRoutes:
 
     async def replay(self, request: Request) -> Response:
         subscription = await self._owned(request)
-        body = await read_json(request, self.max_body, "api/replay")
+        body = await read_json(request, self.bodies, "api/replay")
         types = tuple(body["types"]) if body.get("types") else None
         return Json({"queued": await self.subscriber.replay(subscription, body["after"], types)}, status_code=202)
 

@@ -19,7 +19,7 @@ from service.ports import Idempotency
 from service.web.auth import caller_of
 from service.web.operations import tasks as operations
 from service.web.operations.operation import Endpoint
-from service.web.requests import limit_of, one_of, plain, read_document, until_gone
+from service.web.requests import Bodies, json_body, limit_of, one_of, plain, until_gone
 from service.web.responses import Json
 
 WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
@@ -33,7 +33,7 @@ class TaskRoutes:
     submitter: Submitter
     canceler: Canceler
     waiter: FinishWaiter
-    max_body: int
+    bodies: Bodies
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -59,18 +59,14 @@ class TaskRoutes:
         return await self._finished(request, task_id, wait, headers)
 
     async def _accept(self, request: Request) -> tuple[Task, bool]:
-        body = await read_document(request, self.max_body)
         key = request.headers.get("idempotency-key")
-        idempotency = None
-        if key is not None:
-            if not 1 <= len(key) <= 255:
-                raise ValidationFailed(
-                    "Idempotency-Key must have 1 to 255 characters.",
-                    faults=(Fault("Idempotency-Key", "must have 1 to 255 characters"),),
-                )
-            fingerprint = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
-            idempotency = Idempotency(key, fingerprint)
-        return await self.submitter.accept(caller_of(request).name, body, idempotency)
+        if key is not None and not 1 <= len(key) <= 255:
+            raise ValidationFailed(
+                "Idempotency-Key must have 1 to 255 characters.",
+                faults=(Fault("Idempotency-Key", "must have 1 to 255 characters"),),
+            )
+        async with json_body(request, self.bodies) as body:
+            return await self.submitter.accept(caller_of(request).name, body, _idempotency(key, body))
 
     async def read(self, request: Request) -> Response:
         task = await self.browser.task(caller_of(request), request.path_params["id"])
@@ -121,3 +117,9 @@ class TaskRoutes:
     def shown(self, task: Task) -> dict[str, Any]:
         # The stored stream link ends after 24 h: every response has a fresh one.
         return {**task.document(), "links": self.submitter.callbacks.links(task.id)}
+
+
+def _idempotency(key: str | None, body: Any) -> Idempotency | None:
+    if key is None:
+        return None
+    return Idempotency(key, hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest())

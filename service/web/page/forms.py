@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from service.core.errors import InvalidRequest, UnsupportedMediaType
-from service.web.requests import read_body
+from service.web.requests import Bodies, read_body
 
 MOST_FIELDS = 1000
 
@@ -39,10 +39,11 @@ def query_form(request: Request) -> Form:
     return Form(_checked(request.query_params.multi_items()))
 
 
-async def read_form(request: Request, limit: int) -> Form:
-    """Raises 400, 413, 415."""
+async def read_form(request: Request, bodies: Bodies, caller: str = "") -> Form:
+    """Raises 400, 413, 415, 503. Visitors who have not signed in share the budget's part of one caller."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    body = await read_body(request.receive, request.headers.get("content-length"), limit)
+    with bodies.budget.lease(caller) as lease:
+        body = await read_body(request.receive, request.headers.get("content-length"), bodies.limit, lease)
     if body and kind != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
     try:

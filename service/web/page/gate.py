@@ -16,7 +16,7 @@ from service.core.errors import CallbridgeError
 from service.web.page.forms import Form, query_form, read_form
 from service.web.page.rendering import render
 from service.web.page.sessions import SESSION_SECONDS, Sessions
-from service.web.requests import ClientGone
+from service.web.requests import Bodies, ClientGone
 from service.web.responses import problem_headers
 
 log = logging.getLogger("callbridge.page")
@@ -74,10 +74,8 @@ Handler = Callable[[Visit], Awaitable[Response | SeeOther]]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`max_body` bounds a form in bytes."""
-
     sessions: Sessions
-    max_body: int
+    bodies: Bodies
     notices: URLSafeTimedSerializer = field(repr=False)
 
     def get(self, path: str, handler: Handler) -> Route:
@@ -126,7 +124,7 @@ class Gate:
             target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             query = f"?next={quote(target, safe='/')}" if request.method == "GET" and target != "/" else ""
             return RedirectResponse(f"/login{query or '?next=/'}", 303)
-        form = await read_form(request, self.max_body) if request.method == "POST" else query_form(request)
+        form = await read_form(request, self.bodies, caller.name) if request.method == "POST" else query_form(request)
         answer = await handler(Visit(request, caller, form, self._notice(request)))
         if isinstance(answer, Response):
             if NOTICE_COOKIE in request.cookies:

@@ -30,7 +30,7 @@ class LoginPages:
         return render("login.html", None, next=target, alert=None)
 
     async def sign_in(self, request: Request) -> Response:
-        form = await read_form(request, self.gate.max_body)
+        form = await read_form(request, self.gate.bodies)
         target = local_path(form.text("next"))
         cookie = self.gate.sessions.sign_in(form.text("key"))
         if cookie is None:

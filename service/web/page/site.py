@@ -25,13 +25,14 @@ from service.web.page.sessions import Sessions
 from service.web.page.subscriptions import SubscriptionListPage, SubscriptionPage
 from service.web.page.task import TaskPage
 from service.web.page.tasks import TaskListPage
+from service.web.requests import Bodies
 from service.wire import schemas
 
 
-def gate_of(secret_keys: Sequence[str], api_keys: Sequence[ApiKey], max_body: int) -> Gate:
+def gate_of(secret_keys: Sequence[str], api_keys: Sequence[ApiKey], bodies: Bodies) -> Gate:
     newest_last = list(reversed(secret_keys))
     notices = URLSafeTimedSerializer(newest_last, salt="notice", signer_kwargs={"digest_method": hashlib.sha256})
-    return Gate(Sessions(secret_keys, api_keys), max_body, notices)
+    return Gate(Sessions(secret_keys, api_keys), bodies, notices)
 
 
 @dataclass(frozen=True, slots=True)
