@@ -53,9 +53,9 @@ def main(context: click.Context) -> None:
 
 def run_server() -> None:
     load_dotenv_file()
-    log_to_stderr()
-    log = logging.getLogger("callbridge")
     settings, wrong = read_settings(os.environ)
+    log_to_stderr(settings)
+    log = logging.getLogger("callbridge")
     wrong += unusable(settings, wrong)
     for sentence in warnings(settings):
         log.warning("%s", sentence)
@@ -78,7 +78,9 @@ def _show_made_key(key: str) -> None:
     if sys.stderr.isatty():
         click.echo(f"API_KEYS is not set; the key for this run is: {key}", err=True)
     else:
-        click.echo("API_KEYS is not set, so nobody knows a key: set it to name:key and start again.", err=True)
+        logging.getLogger("callbridge").warning(
+            "API_KEYS is not set, so nobody knows a key: set API_KEYS=name:key and start again"
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """What every command does first: read the settings, or say what is wrong with them, and set up the log."""
 
-import logging
 import os
-import sys
 from collections.abc import Iterable
 
 import click
 from dotenv import load_dotenv
 
 from service.environment import WrongSetting
+from service.ops import logs
 from service.settings import Settings, read_settings
 
 
@@ -32,7 +31,9 @@ def wrong_settings(wrong: Iterable[WrongSetting]) -> click.ClickException:
     return click.ClickException("these settings are wrong:\n" + "\n".join(f"  {one}" for one in wrong))
 
 
-def log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    # It logs whole addresses, and ours hold tokens.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+def log_to_stderr(settings: Settings | None = None) -> None:
+    """As LOG_FORMAT and LOG_LEVEL say, with every secret of the settings kept out."""
+    if settings is None:
+        logs.set_up("auto", "info")
+    else:
+        logs.set_up(settings.log_format, settings.log_level, settings.secrets)

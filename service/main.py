@@ -30,6 +30,7 @@ from service.flows.wait import FinishWaiter
 from service.net.http1 import Client
 from service.net.lookups import Lookups
 from service.net.provider_client import HttpSender
+from service.ops.activity import FailedAttempts, FinishedTasks
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider, Store
 from service.providers.catalog import catalog
@@ -102,9 +103,17 @@ class Bridge:
         )
         self.hub = Hub()
         self.timing = timing
+        self.finished_tasks = FinishedTasks()
         self.lease = Lease(store)
         self.dispatcher = Dispatcher(
-            store, outlet, tokens, settings.retry_schedule, settings.disable_after, now_ms, self.lease
+            store,
+            outlet,
+            tokens,
+            settings.retry_schedule,
+            settings.disable_after,
+            now_ms,
+            self.lease,
+            [FailedAttempts(store.tasks)],
         )
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, self.sender, timing, keeper)
@@ -169,6 +178,7 @@ class Bridge:
         self.hub.last_seq = await self.store.events.last_seq()
         self.store.observers.event.append(self.on_event)
         self.store.observers.elsewhere.append(self.on_event_elsewhere)
+        self.store.observers.finish.append(self.finished_tasks.on_finish)
         self.store.hand_over(self.dispatcher)
         # The lanes first, so that what the rescue tells stands behind what waits since before the end.
         alone = await self.lease.start(self.dispatcher)
@@ -199,6 +209,7 @@ class Bridge:
         await self.sender.close()
         await self.client.aclose()
         await self.store.close()
+        self.finished_tasks.flush()
 
 
 def build_providers(settings: Settings) -> dict[str, Provider]:
@@ -260,6 +271,7 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
         await server.serve(sockets)
     finally:
         await bridge.stop()
+        log.info("Callbridge %s stopped", __version__)
 
 
 def _shown(listening: socket.socket) -> str:

@@ -1,10 +1,10 @@
 """Every setting, read once from the environment into one frozen value."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from service.core.targets import PrivateTargets
 from service.environment import HOST_NAME, Environment, SettingsError, WrongSetting
@@ -71,6 +71,14 @@ class Settings:
     @property
     def loopback(self) -> bool:
         return self.host in LOOPBACK
+
+    @property
+    def secrets(self) -> Iterator[str]:
+        """What must not be seen in a log."""
+        yield from self.secret_keys
+        yield from (item.key for item in self.api_keys)
+        password = urlsplit(self.database_url).password
+        yield from filter(None, (self.piapi_api_key, self.modelslab_api_key, password, unquote(password or "")))
 
     @property
     def sqlite_path(self) -> str | None:

@@ -163,7 +163,7 @@ async def test_in_a_log_the_start_says_how_to_set_a_key_instead(env: dict) -> No
     one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""})
     one.send_signal(signal.SIGTERM)
     _, text = await ended(one)
-    assert "set it to name:key" in text
+    assert "set API_KEYS=name:key" in text
     assert "key for this run" not in text
 
 

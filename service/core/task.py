@@ -90,7 +90,8 @@ class Task(Struct, frozen=True):
     expires_at: int | None = None
     links: dict[str, str] = field(default_factory=dict)
     # Ours alone, never shown: when the request left (a crash after it means "perhaps sent"), who decided the
-    # finish, when to ask the provider next and how often we did, when to give up, ids of earlier attempts.
+    # finish, when to ask the provider next and how often we did, when to give up, ids of earlier attempts, and the
+    # X-Request-ID of the submit.
     sent_at: int | None = None
     finished_by_us: bool = False
     check_at: int | None = None
@@ -100,6 +101,7 @@ class Task(Struct, frozen=True):
     # The worker that sends it or holds its stream. Until when a canceled task may still take a place at the provider.
     worker: int | None = None
     place_until: int | None = None
+    request_id: str | None = None
 
     @property
     def finished(self) -> bool:

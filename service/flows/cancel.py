@@ -58,7 +58,7 @@ async def _ask(provider: Provider | None, sender: Sender, task: Task) -> str | N
     try:
         refusal = provider.read_cancel(task, await sender.send(request))
     except (SubmitNotSent, SubmitUnclear) as error:
-        log.info("task %s: the provider could not be asked to cancel: %s", task.id, error)
+        log.warning("the provider could not be asked to cancel: %s", error, extra={"task_id": task.id})
         refusal = "it could not be reached"
     if refusal is None:
         return None

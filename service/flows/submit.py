@@ -31,23 +31,27 @@ class Submitter:
         self._wake = wake
         self._storing: set[tuple[str, str]] = set()
 
-    async def accept(self, owner: str, body: Any, idempotency: Idempotency | None) -> tuple[Task, bool]:
+    async def accept(
+        self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None = None
+    ) -> tuple[Task, bool]:
         """Check and store a task; True: it is that of an earlier request with the same idempotency key.
 
         Raises ValidationFailed, ProviderNotConfigured, IdempotencyMismatch, Conflict, Unavailable.
         """
         if idempotency is None:
-            return await self._store(owner, body, None)
+            return await self._store(owner, body, None, request_id)
         in_use = owner, idempotency.key
         if in_use in self._storing:
             raise Conflict("A request with this Idempotency-Key is being stored; repeat it in a moment.", retry_after=1)
         self._storing.add(in_use)
         try:
-            return await self._store(owner, body, idempotency)
+            return await self._store(owner, body, idempotency, request_id)
         finally:
             self._storing.discard(in_use)
 
-    async def _store(self, owner: str, body: Any, idempotency: Idempotency | None) -> tuple[Task, bool]:
+    async def _store(
+        self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None
+    ) -> tuple[Task, bool]:
         checked = self.checker.check(body)
         provider = checked.provider.name
         now = self.timing.now()
@@ -68,6 +72,7 @@ class Submitter:
             updated_at=now,
             deadline_at=now + int(self.timing.task_deadline * 1000),
             links=self.callbacks.links(task_id),
+            request_id=request_id,
         )
         stored, replayed = await self.store.tasks.add(task, idempotency)
         self._wake(provider)

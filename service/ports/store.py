@@ -180,11 +180,13 @@ class RetentionStore(Protocol):
 @dataclass(slots=True)
 class Observers:
     """`event` is called with every event after its commit, in order of seq, whichever process stored it; `elsewhere`
-    before that with those of other processes; `commit` with the seconds of each commit of this process."""
+    before that with those of other processes. Of this process alone: `commit` with the seconds of each commit, `finish`
+    after it with the tasks that it finished."""
 
     event: list[Callable[[Event], None]] = field(default_factory=list)
     elsewhere: list[Callable[[Event], None]] = field(default_factory=list)
     commit: list[Callable[[float], None]] = field(default_factory=list)
+    finish: list[Callable[[Sequence[Task]], None]] = field(default_factory=list)
 
 
 class Store(Protocol):

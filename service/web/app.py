@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, NotFound, Unavailable, bad_query
 from service.web.auth import Keys, caller_of
@@ -17,6 +17,7 @@ from service.web.budget import Budget
 from service.web.cors import OpenToOrigins, preflight
 from service.web.door import PREFIX, Door
 from service.web.operations.operation import Endpoint, Handler, Operation
+from service.web.request_log import RequestLog
 from service.web.requests import ClientGone, on_client_gone
 from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem, within
 
@@ -29,7 +30,7 @@ HEALTH_PATHS = ("/healthz", "/readyz")
 class Application:
     """Callbacks pass no middleware and no route table: each of those costs more than reading the callback."""
 
-    def __init__(self, door: Door, site: Starlette) -> None:
+    def __init__(self, door: Door, site: ASGIApp) -> None:
         self.door = door
         self.site = site
 
@@ -67,7 +68,7 @@ def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Seq
     site.router = RouteTable(
         [*(route for endpoint in endpoints for route in _routes(*endpoint, keys, responses)), *pages], keys
     )
-    return Application(door, site)
+    return Application(door, RequestLog(site))
 
 
 class RouteTable(Router):

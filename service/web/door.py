@@ -86,16 +86,20 @@ class Door:
         error: CallbackRefused | CallbridgeError,
         body: bytes,
     ) -> None:
-        """Write the refused call down, if there are not too many of them."""
-        if self._audit.take():
-            return
+        """Write the refused callback down, if there are not too many of them."""
         result = error.result if isinstance(error, CallbackRefused) else error.code
+        if self._audit.take():
+            log.warning("callbacks are refused faster than each can be written down")
+            return
+        known = {"provider": provider} if provider in self.receiver.providers else {}
+        task_id = {"task_id": token.task_id} if token else {}
+        log.info("callback refused: %s", result, extra={**known, **task_id, "status": status})
         kept = self.redact(body)[:KEPT_BODY] if body else None
         call = Call(provider[:40], token.task_id if token else None, result, status, str(error), kept)
         try:
             await self.receiver.store.calls.note(call)
         except Unavailable:
-            log.warning("a refused callback (%s) could not be written down", result)
+            log.warning("a refused callback could not be written down")
 
 
 async def _send_problem(send: Send, error: CallbridgeError) -> None:

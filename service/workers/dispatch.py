@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from service.core.errors import Unavailable
 from service.core.lanes import group_of
 from service.core.subscription import LANE_OF_URL, Subscription
 from service.ports import Outcome, Outlet, Store
+from service.ports.observers import AttemptObserver
 from service.wire.tokens import Tokens
 from service.workers.host_limiter import Places, host_of
 from service.workers.lane import Lane, weight_of
@@ -38,6 +39,7 @@ class Dispatcher:
         disable_after: float,
         now: Callable[[], int],
         lease: Lease,
+        observers: Sequence[AttemptObserver] = (),
     ) -> None:
         self.store = store
         self.lease = lease
@@ -46,6 +48,7 @@ class Dispatcher:
         self.schedule = schedule
         self.disable_after = disable_after
         self._now = now
+        self._observers = observers
         self.stopping = False
         self._lanes: dict[str, Lane] = {}
         self._places = Places()
@@ -204,6 +207,8 @@ class Dispatcher:
     # --- the health of a subscription ---
 
     def note_health(self, delivery: Delivery, outcome: Outcome) -> None:
+        for observer in self._observers:
+            observer.attempted(delivery, outcome)
         name = delivery.subscription_id
         if name is None:
             return

@@ -195,7 +195,9 @@ class ProviderQueue:
         """The provider surely does not have it: back to the queue, which pauses. No failure."""
         if pause is None:
             pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
-        log.info("%s does not take tasks (%s): next try in %.1f s", self.provider.name, why, pause)
+        log.warning(
+            "the provider takes no tasks (%s): next try in %.1f s", why, pause, extra={"provider": self.provider.name}
+        )
         self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause)
         await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
         self._nothing_waits = False

@@ -107,7 +107,9 @@ class Sweeper:
                 return await self._fetch(provider, task)
             return await self._search_history(provider, task)
         except (SubmitNotSent, SubmitUnclear) as error:
-            log.info("task %s: the provider could not be asked: %s", task.id, error)
+            log.warning(
+                "the provider could not be asked: %s", error, extra={"task_id": task.id, "provider": task.provider}
+            )
             return None
 
     def _later(self, task: Task) -> Decision:

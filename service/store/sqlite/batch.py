@@ -58,6 +58,7 @@ class Batch:
         # For the listener, after the commit.
         self.told: list[Event] = []
         self.handed: list[Delivery] = []
+        self.finished: list[Task] = []
         self._seq, self._n = self._counted
 
     def _counters(self) -> tuple[int, int]:
@@ -129,13 +130,13 @@ class Batch:
         self._events, self._deliveries, self._outcomes, self._calls = [], [], [], []
         return self._db
 
-    def committed(self) -> tuple[list[Event], list[Delivery]]:
-        """What the listener must hear now."""
+    def committed(self) -> tuple[list[Event], list[Delivery], list[Task]]:
+        """What the listener and the observers must hear now."""
         self._counted = self._seq, self._n
-        told, handed = self.told, self.handed
+        told, handed, finished = self.told, self.handed, self.finished
         self._open.trim()
         self._start()
-        return told, handed
+        return told, handed, finished
 
     def undone(self) -> None:
         self._open.forget()

@@ -152,7 +152,7 @@ class Database:
     # --- around a transaction ---
 
     def _settle(self, seconds: float) -> None:
-        told, handed = self.batch.committed()
+        told, handed, finished = self.batch.committed()
         self.subscriptions.committed()
         self._checkpointer.written(self.batch.steps)
         for event in told:
@@ -163,6 +163,9 @@ class Database:
                 self.taker.on_delivery(delivery)
         for on_commit in self.observers.commit:
             on_commit(seconds)
+        if finished:
+            for on_finish in self.observers.finish:
+                on_finish(finished)
 
     def _undo(self) -> None:
         self.batch.undone()

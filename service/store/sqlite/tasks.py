@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from service.core.errors import IdempotencyMismatch
+from service.core.event import FINISHING_EVENTS
 from service.core.outbox import announcements
 from service.core.points import Point
 from service.core.task import Task
@@ -96,6 +97,8 @@ def write_steps(database: Database, n: int, before: Task, steps: Sequence[Step])
     """Each step is announced; the row is written once, as the last step leaves it. Returns that."""
     for announcement in announcements(steps):
         database.announce(announcement)
+        if announcement.task is not None and announcement.type in FINISHING_EVENTS:
+            database.batch.finished.append(announcement.task)
     after = steps[-1][0]
     database.batch.put_task(n, before, after)
     return after

@@ -19,6 +19,7 @@ from service.ports import Idempotency
 from service.web.auth import caller_of
 from service.web.operations import tasks as operations
 from service.web.operations.operation import Endpoint
+from service.web.request_log import request_id_of
 from service.web.requests import Bodies, json_body, limit_of, one_of, plain, until_gone
 from service.web.responses import Json
 
@@ -66,7 +67,9 @@ class TaskRoutes:
                 faults=(Fault("Idempotency-Key", "must have 1 to 255 characters"),),
             )
         async with json_body(request, self.bodies) as body:
-            return await self.submitter.accept(caller_of(request).name, body, _idempotency(key, body))
+            return await self.submitter.accept(
+                caller_of(request).name, body, _idempotency(key, body), request_id_of(request.scope)
+            )
 
     async def read(self, request: Request) -> Response:
         task = await self.browser.task(caller_of(request), request.path_params["id"])
