@@ -16,7 +16,7 @@ from service.main import serve
 from service.preflight import unusable, warnings
 from service.settings import read_settings
 from service.store.schema import SchemaFromTheFuture
-from service.store.sqlite.database import DatabaseInUse
+from service.store.sqlite.lock import DatabaseInUse
 
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {

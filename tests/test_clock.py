@@ -18,7 +18,7 @@ from service.workers import retention
 from service.workers.clock import ClockWatch
 from service.workers.retention import Tidier
 from tests.conftest import PATIENCE, Subscriber, running, txt2img
-from tests.store_contract import DAY, finished
+from tests.store.parts import DAY, finished
 
 SECOND = 1_000_000_000
 

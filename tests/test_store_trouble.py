@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.ports import DeliveryQuery
 from service.store.schema import SchemaFromTheFuture
 from service.store.sqlite import writer
-from service.store.sqlite.database import DatabaseInUse
+from service.store.sqlite.lock import DatabaseInUse
 from service.store.sqlite.store import open_store
 from service.workers import dispatch as deliver
 from tests.conftest import PATIENCE, Service, Subscriber, txt2img

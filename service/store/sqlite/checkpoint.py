@@ -14,6 +14,11 @@ log = logging.getLogger("callbridge.store")
 ROWS = 256
 # Pages of the log at which the writer itself copies what is left: 8 MiB.
 LAST_RESORT = 2000
+# Pages, and bytes, above which a log that was copied whole is cut back. Only a reader of minutes lets it grow so far.
+LONGEST = 2000
+LONGEST_BYTES = LONGEST * 4096
+# Seconds until what a reader holds up is tried again, however little is written meanwhile.
+AGAIN = 2.0
 
 
 class Checkpointer:
@@ -23,22 +28,48 @@ class Checkpointer:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._copying: asyncio.Future[None] | None = None
         self._copied_at = 0
+        self._again: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def written(self, rows: int) -> None:
         """After a commit; `rows` is what was ever written by this process."""
         if rows - self._copied_at < ROWS or (self._copying is not None and not self._copying.done()):
             return
         self._copied_at = rows
-        self._copying = asyncio.get_running_loop().run_in_executor(self._thread, self._copy)
+        self._copy_beside()
 
-    def _copy(self) -> None:
+    def _copy_beside(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._copying = loop.run_in_executor(self._thread, self._copy, loop)
+
+    def _copy(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, pages, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages > LONGEST and copied == pages:
+                # For a moment the writer finds the file locked and tries again by itself.
+                left, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            else:
+                left = pages > LONGEST
         except sqlite3.Error as error:
             # Nothing is lost: all of it is in the log, and the next copy takes it along.
             log.warning("the write-ahead log is not copied back: %s", error)
+            return
+        if left:
+            loop.call_soon_threadsafe(self._try_again, loop)
+
+    def _try_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._again is None and not self._closed:
+            self._again = loop.call_later(AGAIN, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._again = None
+        if self._copying is None or self._copying.done():
+            self._copy_beside()
 
     async def close(self) -> None:
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
         if self._copying is not None:
             await self._copying
         self._thread.shutdown()

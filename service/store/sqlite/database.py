@@ -1,14 +1,11 @@
 """One SQLite file: the writer's connection, the readers, and what a batch has to tell after its commit."""
 
 import asyncio
-import fcntl
 import logging
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -20,7 +17,9 @@ from service.core.subscription import Recipient
 from service.ports.store import Observers, Rows
 from service.ports.work import DeliveryTaker
 from service.store.sqlite.batch import Batch
-from service.store.sqlite.checkpoint import LAST_RESORT, Checkpointer
+from service.store.sqlite.checkpoint import LAST_RESORT, LONGEST_BYTES, Checkpointer
+from service.store.sqlite.file_watch import FileWatch
+from service.store.sqlite.lock import FileLock
 from service.store.sqlite.migrate import migrate
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
 from service.store.sqlite.writer import Writer
@@ -41,10 +40,6 @@ LANES = (
 )
 
 
-class DatabaseInUse(Exception):
-    """Another Callbridge process has this file open."""
-
-
 class Database:
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,11 +50,11 @@ class Database:
 
     async def open(self, kill_point: Callable[[str], None] | None = None) -> None:
         """Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
-        self._lock = _lock(self.path + ".lock")
+        self._lock = FileLock(self.path)
         try:
             self.db = _connect(self.path)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         self.batch = Batch(self.db)
         # Workers of this process have this number or a higher one.
@@ -81,14 +76,16 @@ class Database:
             undo=self._undo,
             kill_point=kill_point,
         )
+        self._file_watch = FileWatch(self._lock, self.writer)
 
     async def close(self) -> None:
+        await self._file_watch.close()
         await self.writer.close()
         await self._checkpointer.close()
         for _ in range(READERS):
             await (await self._free.get()).close()
         self.db.close()
-        self._lock.close()
+        self._lock.release()
 
     def write(self, name: Point, work: Callable[[], T]) -> "asyncio.Future[T]":
         return self.writer.do(name, work)
@@ -178,8 +175,6 @@ def _connect(path: str) -> sqlite3.Connection:
     # 3,000 instructions: two for each task that moves, two for each outcome of a delivery.
     sqlite3.register_adapter(bytes, bytes)
     sqlite3.register_adapter(type(None), lambda nothing: nothing)
-    # It holds the secrets of subscriptions: nobody else on the machine needs to read it.
-    Path(path).touch(mode=0o600)
     # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
@@ -187,6 +182,7 @@ def _connect(path: str) -> sqlite3.Connection:
         # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {LAST_RESORT}")
+        db.execute(f"PRAGMA journal_size_limit = {LONGEST_BYTES}")
         # 16 MiB of pages: the ends of all indexes stay in memory beside a history of gigabytes.
         db.execute("PRAGMA cache_size = -16384")
         migrate(db)
@@ -196,19 +192,3 @@ def _connect(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
-
-
-def _lock(path: str) -> IO[str]:
-    """One process per file: two would each think that they alone hand out the work."""
-    try:
-        file = open(path, "w")  # noqa: SIM115 - held until close
-    except OSError as error:
-        raise sqlite3.OperationalError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise DatabaseInUse(
-            f"another Callbridge process uses {os.path.basename(path.removesuffix('.lock'))}: stop it first"
-        ) from None
-    return file

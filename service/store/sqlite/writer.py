@@ -59,6 +59,8 @@ class Writer:
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="writer")
         self.healthy = True
+        # The file is not there any more: nothing new is taken, so that nothing is acknowledged and lost.
+        self.refusing = False
 
     @property
     def waiting(self) -> int:
@@ -74,6 +76,9 @@ class Writer:
         done: asyncio.Future[T] = loop.create_future()
         if self._closing:
             done.set_exception(Unavailable("The service is stopping; try again in a moment.", retry_after=5))
+            return done
+        if self.refusing:
+            done.set_exception(Unavailable("The store cannot be written at the moment; try again.", retry_after=5))
             return done
         self._jobs.append(_Job(name, work, done, loop.time()))
         self._wake.set()

@@ -1,0 +1,44 @@
+"""One process for each database file: two would each think that they alone hand out the work.
+
+The file itself is locked, so it does not matter by which path it is reached or what lies beside it. SQLite's own locks
+are of another kind (POSIX record locks) and are not touched by this one, except that closing any descriptor of the file
+would end them: keep this one open until every connection is closed.
+"""
+
+import fcntl
+import os
+import sqlite3
+
+
+class DatabaseInUse(Exception):
+    """Another Callbridge process has this file open."""
+
+
+class FileLock:
+    def __init__(self, path: str) -> None:
+        """Creates the file when it is not there. Raises DatabaseInUse, sqlite3.OperationalError."""
+        self.path = path
+        try:
+            # It holds the secrets of subscriptions: nobody else on the machine needs to read it.
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"{path} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise DatabaseInUse(f"another Callbridge process uses {os.path.basename(path)}: stop it first") from None
+
+    def missing(self) -> str | None:
+        """A sentence when the path no longer leads to the file that is open here."""
+        ours = os.fstat(self._file)
+        try:
+            there = os.stat(self.path)
+        except OSError as error:
+            return f"the database file {self.path} is gone ({error.strerror})"
+        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            return f"another file lies at {self.path} in place of the database"
+        return None
+
+    def release(self) -> None:
+        os.close(self._file)
