@@ -25,6 +25,7 @@ from service.web.page.sessions import Sessions
 from service.web.page.subscriptions import SubscriptionListPage, SubscriptionPage
 from service.web.page.task import TaskPage
 from service.web.page.tasks import TaskListPage
+from service.web.page.try_it import TryPage
 from service.web.requests import Bodies
 from service.wire import schemas
 
@@ -63,6 +64,7 @@ class Site:
             SubscriptionListPage(gate, browser, flows.subscriber, insight).routes(),
             SubscriptionPage(gate, browser, flows.subscriber, flows.redeliverer).routes(),
             DeliveryPage(gate, browser, flows.redeliverer, insight).routes(),
+            TryPage(gate, browser, flows.submitter, catalog, public_url).routes(),
             self.live.routes(),
         ]
         self.routes = [Route("/static/{name}", serve_asset, methods=["GET"])]
