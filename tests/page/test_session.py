@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import Service, environment, free_port, running, txt2img
 from tests.page.conftest import signed_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGES = ("/", "/tasks", "/subscriptions", "/deliveries")
 
 
