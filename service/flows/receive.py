@@ -34,7 +34,11 @@ class Receiver:
             raise CallbackRefused(404, "bad_token", "There is no such callback address.") from None
         if token.provider != provider.name:
             raise CallbackRefused(404, "wrong_provider", "There is no such callback address.")
-        provider.authenticate(headers, self.tokens.callback_secrets(token))
+        try:
+            provider.authenticate(headers, self.tokens.callback_secrets(token))
+        except CallbackRefused as refused:
+            refused.task_id = token.task_id
+            raise
         return provider, token
 
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:

@@ -72,6 +72,8 @@ class CallbackRefused(Exception):
 
     def __init__(self, status: int, result: str, detail: str) -> None:
         super().__init__(detail)
+        # Set where the token is good: it says whose callback address was called.
+        self.task_id: str | None = None
         self.status = status
         self.result = result
         self.detail = detail

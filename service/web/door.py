@@ -95,7 +95,8 @@ class Door:
         task_id = {"task_id": token.task_id} if token else {}
         log.info("callback refused: %s", result, extra={**known, **task_id, "status": status})
         kept = self.redact(body)[:KEPT_BODY] if body else None
-        call = Call(provider[:40], token.task_id if token else None, result, status, str(error), kept)
+        task_id = token.task_id if token else getattr(error, "task_id", None)
+        call = Call(provider[:40], task_id, result, status, str(error), kept)
         try:
             await self.receiver.store.calls.note(call)
         except Unavailable:

@@ -173,7 +173,7 @@ async def test_a_task_is_canceled_and_a_failed_one_sent_again(tab: Tab, service:
 
 
 async def test_a_refused_callback_is_in_the_timeline_for_an_admin(open_tab: OpenTab, service: Service) -> None:
-    task = await service.finished(txt2img("callback=bad_secret"))
+    task = await service.submit(txt2img("callback=bad_secret"))
     for key, count in (("alice-key", 0), ("ops-key", 1)):
         page = await (await open_tab()).open(f"/tasks/{task['id']}", key)
         refused = region(page, "Timeline").get_by_text("401")
