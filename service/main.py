@@ -33,6 +33,7 @@ from service.net.provider_client import HttpSender
 from service.ops.activity import FailedAttempts, FinishedTasks
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider, Store
+from service.ports.observers import AttemptObserver
 from service.providers.catalog import catalog
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
@@ -105,6 +106,7 @@ class Bridge:
         self.timing = timing
         self.finished_tasks = FinishedTasks()
         self.lease = Lease(store)
+        attempt_observers: list[AttemptObserver] = [FailedAttempts(store.tasks)]
         self.dispatcher = Dispatcher(
             store,
             outlet,
@@ -113,7 +115,7 @@ class Bridge:
             settings.disable_after,
             now_ms,
             self.lease,
-            [FailedAttempts(store.tasks)],
+            attempt_observers,
         )
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, self.sender, timing, keeper)
@@ -151,6 +153,7 @@ class Bridge:
             self.hub,
             settings.public_url,
         )
+        attempt_observers.append(self.site.live)
         self.app = create_app(
             Door(Receiver(store, self.providers, tokens, timing, keeper), callback_bodies, audit),
             keys,

@@ -92,10 +92,10 @@ class Door:
             log.warning("callbacks are refused faster than each can be written down")
             return
         known = {"provider": provider} if provider in self.receiver.providers else {}
-        task_id = {"task_id": token.task_id} if token else {}
-        log.info("callback refused: %s", result, extra={**known, **task_id, "status": status})
-        kept = self.redact(body)[:KEPT_BODY] if body else None
         task_id = token.task_id if token else getattr(error, "task_id", None)
+        of_task = {"task_id": task_id} if task_id else {}
+        log.info("callback refused: %s", result, extra={**known, **of_task, "status": status})
+        kept = self.redact(body)[:KEPT_BODY] if body else None
         call = Call(provider[:40], task_id, result, status, str(error), kept)
         try:
             await self.receiver.store.calls.note(call)

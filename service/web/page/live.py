@@ -17,6 +17,7 @@ from service.core.errors import RateLimited
 from service.flows.backlog import Listener
 from service.flows.browse import Browser
 from service.flows.hub import Hub
+from service.ports import Outcome
 from service.web.page.gate import Gate, Visit
 from service.wire.sse import FAREWELL, HEARTBEAT
 
@@ -68,8 +69,8 @@ class LiveDoor:
     def routes(self) -> list[Route]:
         return [self.gate.get("/live", self.open)]
 
-    def attempted(self, delivery: Delivery) -> None:
-        """Called after the outcome of an attempt is stored: no event tells of it."""
+    def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Called after the outcome is stored; no event tells of it."""
         for watch in self.watches:
             if watch.concerns(delivery):
                 watch.touch()
