@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from service import __version__
+from service.copying import Copying, links, results_of
 from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import clock, now_ms
@@ -43,6 +44,7 @@ from service.settings import Settings
 from service.store.sqlite.store import open_store
 from service.web.api.deliveries import DeliveryRoutes
 from service.web.api.events import EventRoutes
+from service.web.api.files import FileRoutes
 from service.web.api.public import PublicRoutes
 from service.web.api.stream import Feed, keep_alive
 from service.web.api.subscriptions import SubscriptionRoutes
@@ -53,7 +55,6 @@ from service.web.budget import Budget
 from service.web.door import Door
 from service.web.page.site import Flows, Site, gate_of
 from service.web.requests import Bodies
-from service.wire.media import MediaAddresses
 from service.wire.tokens import Tokens
 from service.workers.clock import ClockWatch
 from service.workers.dispatch import Dispatcher
@@ -86,18 +87,23 @@ class Bridge:
         self.store = store
         secret_keys = settings.secret_keys or (local_secret,)
         tokens = Tokens(secret_keys)
-        timing = Timing(settings.sweep_after, settings.task_deadline, now_ms)
+        self.kept = results_of(settings)
+        timing = Timing(settings.sweep_after, settings.task_deadline, now_ms, copies=self.kept is not None)
         files = MediaFolder(settings.media_dir)
-        addresses = MediaAddresses(settings.public_url, (local_secret, *settings.secret_keys))
-        keeper = InlineKeeper(files, addresses.of)
+        file_links = links(settings.public_url, (local_secret, *settings.secret_keys))
+        keeper = InlineKeeper(files, file_links.media.of)
         self.providers = build_providers(settings)
         self.sender = HttpSender()
+        lookups = Lookups()
+        self.copying: Copying | None = None
+        if self.kept is not None:
+            self.copying = Copying(settings, store.copies, self.kept, files, file_links, lookups)
         self.client = Client(
             allow_private=settings.private_targets.everything,
             connect_timeout=CONNECT_SECONDS,
             # Lanes of many subscriptions may share a host: their connections are kept too.
             max_idle_per_origin=512,
-            resolver=Lookups(),
+            resolver=lookups,
         )
         outlet = WebhookOutlet(
             self.client, allow_private=settings.private_targets.everything, timeout=settings.delivery_timeout
@@ -162,13 +168,16 @@ class Bridge:
                 *EventRoutes(feed, browser, keys, tokens).endpoints(),
                 *SubscriptionRoutes(browser, subscriber, tokens, bodies).endpoints(),
                 *DeliveryRoutes(browser, redeliverer).endpoints(),
-                *PublicRoutes(probe, files, addresses, catalog(), __version__, self.troubles).endpoints(),
+                *PublicRoutes(probe, catalog(), __version__, self.troubles).endpoints(),
+                *FileRoutes(files, file_links.media, store.copies, file_links.copies, self.kept).endpoints(),
             ],
             self.site.routes,
         )
 
     def on_event(self, event: Event) -> None:
         self.hub.publish(event)
+        if self.copying is not None:
+            self.copying.archiver.on_event(event)
         if event.type in FINISHING_EVENTS:
             self.submit_queues.wake_all()
 
@@ -189,6 +198,8 @@ class Bridge:
         self.submit_queues.start()
         self.sweeper.start()
         self.tidier.start()
+        if self.copying is not None:
+            self.copying.start(self.lease)
         self._heart = asyncio.create_task(keep_alive(self.hub), name="heartbeat")
 
     def troubles(self) -> list[str]:
@@ -203,6 +214,8 @@ class Bridge:
     async def stop(self) -> None:
         self._heart.cancel()
         await self.clock_watch.stop()
+        if self.copying is not None:
+            await self.copying.stop()
         await self.tidier.stop()
         await self.sweeper.stop()
         await self.rescuer.stop()

@@ -51,6 +51,10 @@ class S3:
             self._process.wait()
             self._process = None
 
+    @property
+    def stopped(self) -> bool:
+        return self._process is None
+
     def make_bucket(self) -> str:
         name = f"results-{token_hex(6)}"
         httpx.put(f"{self.url}/{name}").raise_for_status()

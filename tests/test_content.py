@@ -1,5 +1,7 @@
 """What a file is, by its first bytes."""
 
+from base64 import b64encode
+
 import pytest
 
 from service.core.content import Content, WrongContent, is_playable, judge, recognise
@@ -77,6 +79,8 @@ def test_what_cannot_be_a_file_of_its_kind_is_refused(kind: str, head: bytes, se
         ("audio", FORMATS["video/mp4"], "/a/song", Content("audio/mp4", "m4a")),
         ("model", FORMATS["application/zip"], "/a/chair.usdz", Content("application/zip", "usdz")),
         ("model", b"v 0.1 0.2 0.3\nv 1 2 3\n", "/a/chair.obj", Content("application/octet-stream", "obj")),
+        ("image", b64encode(FORMATS["image/png"] * 99), "/a/0.base64", Content("text/plain", "base64")),
+        ("image", b"data:image/png;base64," + b64encode(FORMATS["image/png"]), "/a/0", Content("text/plain", "txt")),
         ("other", PAGE, "/a/page.html", Content("application/octet-stream", "html")),
         ("other", b"\0\x01", "/a/no-ending", Content("application/octet-stream", "bin")),
         ("other", b"\0\x01", "/a/0.%2e%2e", Content("application/octet-stream", "bin")),

@@ -156,6 +156,11 @@ async def test_a_folder_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
     assert await read(store, NAME, 0, len(SMALL)) == SMALL
 
 
+async def test_nothing_is_taken_for_deleted_where_the_folder_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreTrouble, match="No such file or directory"):
+        await ResultFolder(str(tmp_path / "results")).delete("2026/01/31/tsk_1")
+
+
 async def test_a_full_disk_is_trouble_of_the_store() -> None:
     store = ResultFolder("/dev/full/results")
     with pytest.raises(StoreTrouble, match="The folder of RESULTS_URL cannot be used: Not a directory"):

@@ -59,7 +59,9 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
             done.set()
 
     subscriber.answer = lambda request, body: Response(status_code=500 if "broken" in request.url.path else 204)
-    async with running(env | SETTINGS | {"TASK_DEADLINE": "2", "RETRY_SCHEDULE": "0.05"}, passed) as service:
+    settings = {"TASK_DEADLINE": "2", "RETRY_SCHEDULE": "0.05", "RESULTS_URL": f"file://{tmp_path / 'results'}"}
+    settings["COPY_RETRY_SCHEDULE"] = "0.1,0.1"
+    async with running(env | SETTINGS | settings, passed) as service:
         traffic = Traffic(InHand(service), sandbox, subscriber.url, random.Random(1))
         for name, wanted in (("other", {}), ("broken", {"metadata": {"for": "broken"}})):
             body = {"url": f"{subscriber.url}/{name}", "description": name, "filter": wanted}
@@ -86,15 +88,27 @@ def test_an_unknown_point_is_refused_with_the_list_of_those_that_are_known() -> 
     assert "claim_task" in answer.output
 
 
+OPEN = {
+    "id": "tsk_01a1fe2a984c00008ad0ab6107bfd559",
+    "status": "submitted",
+    "provider": "piapi",
+    "provider_task_id": "p-1",
+    "output": None,
+    "error": None,
+}
+UNCONFIRMED = OPEN | {"status": "unconfirmed", "provider_task_id": None}
+
+
 def books(**changes: Any) -> Books:
     """An order that went well: accepted, called, stored, told."""
     entry = {"status": "completed", "callbacks": [{"status": "completed", "code": 200}]}
-    task = {"status": "completed", "provider": "piapi", "provider_task_id": "p-1", "error": None}
+    task = OPEN | {"status": "completed"}
     good: dict[str, Any] = {
         "order": Order(1, "plain", {"tsk_1"}),
         "task": task,
         "paid": [entry],
         "events": [{"id": "evt_1", "type": "task.completed"}],
+        "stored": 0,
         "calls_stored": 1,
     }
     return Books(**good | changes)
@@ -103,11 +117,7 @@ def books(**changes: Any) -> Books:
 def account_of(one: Books, *acknowledged: str) -> Any:
     subscriber = CountingSubscriber(random.Random(1))
     subscriber.acknowledged.update(acknowledged)
-    return make_account([one], subscriber)
-
-
-OPEN = {"status": "submitted", "provider": "piapi", "provider_task_id": "p-1", "error": None}
-UNCONFIRMED = OPEN | {"status": "unconfirmed", "provider_task_id": None}
+    return make_account([one], subscriber, Path("nowhere"))
 
 
 def test_a_good_order_makes_a_clean_account() -> None:

@@ -30,7 +30,10 @@ MAY_SEE = {
     "providers": INNER,
     "outlets": {"net"} | INNER,
     "web": {"flows", "settings"} | INNER,
+    # The parts that copy result files, put together.
+    "copying": {"files", "workers", "net", "settings", "environment"} | INNER,
     "main": {
+        "copying",
         "web",
         "flows",
         "workers",

@@ -1,6 +1,7 @@
 """The description of the API is well made, complete, and true of a running service."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from service import __version__
 from service.web.api.public import DOCS
 from service.web.openapi import openapi
 from service.wire import schemas
-from tests.conftest import IMG2IMG, TXT2IMG, Service, Subscriber, txt2img
+from tests.conftest import IMG2IMG, TXT2IMG, Service, Subscriber, running, txt2img
 
 DOCUMENT = openapi(__version__)
 Answered = set[tuple[str, str, int]]
@@ -61,11 +62,21 @@ async def test_it_describes_every_route_of_the_running_service_and_no_other(serv
     assert doors == {("post", f"/webhooks/{name}/{{token}}") for name in service.bridge.providers}
 
 
-async def test_real_answers_are_as_described(service: Service, subscriber: Subscriber) -> None:
+# Only a bucket with TLS sends readers to itself; tests of copies see it.
+NOT_HERE = {("get", "/results/{token}/{name}", 307)}
+
+
+async def test_real_answers_are_as_described(env: dict[str, str], subscriber: Subscriber, tmp_path: Path) -> None:
+    async with running(env | {"RESULTS_URL": f"file://{tmp_path / 'results'}"}) as service:
+        await _call_everything(service, subscriber)
+
+
+async def _call_everything(service: Service, subscriber: Subscriber) -> None:
     seen: Answered = set()
 
     async def call(method: str, path: str, _id: str = "", **more: Any) -> httpx.Response:
-        address = re.sub(r"{\w+}", _id, path)
+        parts = iter(_id.split("/", path.count("{") - 1))
+        address = re.sub(r"{\w+}", lambda _: next(parts), path)
         client = service.admin if path == "/v1/callbacks" else service.client
         answer = await client.request(method, address, **more)
         seen.add(check(answer, path))
@@ -81,7 +92,7 @@ async def test_real_answers_are_as_described(service: Service, subscriber: Subsc
         for status in operation["responses"]
         if int(status) < 400 and not path.startswith("/webhooks/")
     }
-    assert {one for one in seen if one[2] < 400} == successes
+    assert {one for one in seen if one[2] < 400} == successes - NOT_HERE
 
 
 async def _tasks(call: Any) -> None:
@@ -102,9 +113,18 @@ async def _tasks(call: Any) -> None:
     stream = await call("GET", "/v1/tasks/{id}/events", task["id"])
     last = re.findall(r"^id: (\d+)$", stream.text, re.MULTILINE)[-1]
     await call("GET", "/v1/tasks/{id}/events", task["id"], headers={"Last-Event-ID": last})
+    await _copies(call)
     await call("GET", "/v1/tasks", params={"limit": 2})
     await call("GET", "/v1/events")
     await call("GET", "/v1/events/latest")
+
+
+async def _copies(call: Any) -> None:
+    task = (await call("POST", "/v1/tasks", json=txt2img())).json()
+    stream = await call("GET", "/v1/tasks/{id}/events", task["id"], params={"until": "stored"})
+    copy = re.findall(r"/results/([^\"]+)", stream.text)[-1]
+    await call("GET", "/results/{token}/{name}", copy)
+    await call("GET", "/results/{token}/{name}", copy, headers={"Range": "bytes=0-9"})
 
 
 async def _subscriptions(call: Any, url: str) -> None:

@@ -1,6 +1,7 @@
 """What a file is, by its first bytes: media type, ending of its name, and whether that fits what was promised."""
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 
 # As many bytes as every signature below needs; text is recognised in them too.
@@ -87,6 +88,8 @@ def judge(kind: str, head: bytes, path: str) -> Content:
     if not head:
         raise WrongContent("The file is empty.")
     found = recognise(head)
+    if found is None and (inner := _in_base64(head)) is not None and _fits(kind, inner, head):
+        return Content("text/plain", _ending(path, "txt"))
     if not _fits(kind, found, head):
         raise WrongContent(f"The response is {_said(found, head)}, not {_ARTICLE.get(kind, 'a')} {kind} file.")
     if found is None or found.media_type == "text/html":
@@ -120,6 +123,15 @@ def _fits(kind: str, found: Content | None, head: bytes) -> bool:
         # Many formats, some of them plain text; an error page or message is none.
         return media_type != "text/html" and not head.lstrip().startswith((b"<?xml", b'{"error', b'{"message'))
     return True
+
+
+def _in_base64(head: bytes) -> Content | None:
+    """What a text holds that is the base64 of a file: providers give such links when base64 was asked for."""
+    text = b"".join((head.partition(b";base64,")[2] if head.startswith(b"data:") else head).split())
+    try:
+        return recognise(b64decode(text[: len(text) // 4 * 4], validate=True))
+    except ValueError:
+        return None
 
 
 def _said(found: Content | None, head: bytes) -> str:

@@ -1,10 +1,12 @@
 """Copies in a folder of this machine, such as a mounted volume."""
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -31,19 +33,18 @@ class ResultFolder:
         self._threads = ThreadPoolExecutor(THREADS, "results")
 
     async def put(self, name: str, chunks: AsyncIterator[bytes], media_type: str, *, download: bool) -> None:
-        path = self._root / name
-        part = path.with_name(f".{path.name}.{token_hex(4)}.part")
-        file = await self._do(self._create, part)
+        part = _Part(self._root / name)
         try:
+            await self._do(self._create, part)
             gathered = bytearray()
             async for chunk in chunks:
                 gathered += chunk
                 if len(gathered) >= GATHERED:
-                    await self._do(file.write, gathered)
+                    await self._do(part.write, gathered)
                     gathered = bytearray()
-            await self._do(_finish, file, gathered, part, path)
+            await self._do(part.finish, gathered)
         except BaseException:
-            await asyncio.shield(self._do(_discard, file, part))
+            await self._do(part.discard)
             raise
 
     async def read(self, name: str, start: int, end: int) -> AsyncIterator[bytes]:
@@ -64,8 +65,13 @@ class ResultFolder:
         await self._do(self._probe)
 
     async def _do(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        running = asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped; what it makes is cleaned up after it.
+            await asyncio.wait([running])
+            raise
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else "it failed"
             raise StoreTrouble(f"The folder of RESULTS_URL cannot be used: {cause}.") from None
@@ -90,22 +96,21 @@ class ResultFolder:
             self._root.mkdir(parents=True, exist_ok=True)
             self._found = True
         elif not self._root.is_dir():
-            raise FileNotFoundError(2, "")
+            raise FileNotFoundError(errno.ENOENT, "")
 
-    def _create(self, part: Path) -> IO[bytes]:
+    def _create(self, part: "_Part") -> None:
         self._ensure_root()
-        above = part.parent
-        fresh = []
-        while not above.exists():
-            fresh.append(above)
-            above = above.parent
-        part.parent.mkdir(parents=True, exist_ok=True)
-        for folder in fresh:
-            _sync(folder.parent)
-        return part.open("xb")
+        folder = part.path.parent
+        fresh = [above for above in (folder, *folder.parents) if not above.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for above in fresh:
+            _sync(above.parent)
+        part.create()
 
     def _delete(self, folder: Path) -> None:
-        self._ensure_root()
+        if not self._root.is_dir():
+            # Not made here: what is to be deleted is where it was.
+            raise FileNotFoundError(errno.ENOENT, "")
         if folder.exists():
             shutil.rmtree(folder)
         for above in folder.relative_to(self._root).parents:
@@ -122,23 +127,40 @@ class ResultFolder:
         try:
             path.write_bytes(PROBE.encode())
             if path.read_bytes() != PROBE.encode():
-                raise OSError(5, "")
+                raise OSError(errno.EIO, "")
         finally:
             path.unlink(missing_ok=True)
 
 
-def _finish(file: IO[bytes], rest: bytearray, part: Path, path: Path) -> None:
-    file.write(rest)
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-    part.replace(path)
-    _sync(path.parent)
+class _Part:
+    """A file under another name until it is whole. For threads, one call at a time."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+        self._file: IO[bytes] | None = None
 
-def _discard(file: IO[bytes], part: Path) -> None:
-    file.close()
-    part.unlink(missing_ok=True)
+    def create(self) -> None:
+        self._file = self._part.open("xb")
+
+    def write(self, data: bytearray) -> None:
+        assert self._file is not None
+        self._file.write(data)
+
+    def finish(self, rest: bytearray) -> None:
+        assert self._file is not None
+        self._file.write(rest)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(self.path)
+        _sync(self.path.parent)
+
+    def discard(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()  # what a full disk has not taken yet is written again
+            self._part.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

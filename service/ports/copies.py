@@ -115,3 +115,7 @@ class CopyRemovals(Protocol):
         ...
 
     async def done(self, task_ids: Sequence[str]) -> None: ...
+
+
+class Copies(CopyWork, CopyRemovals, Protocol):
+    """What a store keeps of copies."""

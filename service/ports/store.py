@@ -13,6 +13,7 @@ from service.core.subscription import Subscription
 from service.core.task import Task
 from service.core.transitions import Decide
 from service.ports.clock import ClockStore
+from service.ports.copies import Copies
 from service.ports.insight import InsightStore
 from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneStore, SubmitStore, WorkerStore
 
@@ -203,6 +204,7 @@ class Store(Protocol):
     submits: SubmitStore
     checks: CheckStore
     queue: DeliveryQueue
+    copies: Copies
     insight: InsightStore
     clock: ClockStore
     observers: Observers

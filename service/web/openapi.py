@@ -21,6 +21,7 @@ HEADERS = {
     "Idempotent-Replayed": "true: this is the task of an earlier request with this key",
     "Retry-After": "Seconds to wait before the next try",
     "WWW-Authenticate": "Bearer",
+    "Content-Range": "Which bytes of the file these are",
 }
 KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 SECURITY: dict[str, list[dict[str, list[str]]]] = {

@@ -10,7 +10,7 @@ from service.ports.copies import CopyRemovals, CopyStore, StoreTrouble
 log = logging.getLogger("callbridge.archive")
 STEP = 10
 # Seconds: removals are looked for this often, and tried again when the store was in trouble.
-ROUND = 10.0
+ROUND = 3.0
 
 
 class CopyRemover:

@@ -39,6 +39,11 @@ class SqliteClock:
                 "UPDATE tasks SET check_at = max(check_at - ?1, ?2) WHERE finished_at IS NULL AND check_at > ?2",
                 (before - after, after),
             )
+            db.execute(
+                "UPDATE copies SET next_attempt_at = max(next_attempt_at - ?1, ?2)"
+                " WHERE status = 'pending' AND next_attempt_at > ?2",
+                (before - after, after),
+            )
             found = db.execute("SELECT value FROM meta WHERE name = ?", (STEPS,)).fetchone()
             (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
             steps = [*(orjson.loads(found[0]) if found else []), [seq, before, after]][-MOST_STEPS:]

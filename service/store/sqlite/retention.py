@@ -2,12 +2,16 @@
 
 from service.core.points import Point
 from service.store.sqlite.calls import remove_calls
+from service.store.sqlite.copy_rows import remove_copies
 from service.store.sqlite.database import Database
 
 # What is still tried keeps its task; what a disabled subscription left lying does not.
 NOTHING_WAITS = (
     "NOT EXISTS (SELECT 1 FROM deliveries d LEFT JOIN subscriptions s ON s.id = d.subscription_id"
     " WHERE d.task_id = tasks.id AND d.status = 'pending' AND (d.subscription_id IS NULL OR s.enabled))"
+    # A copy that is still tried; where RESULTS_URL is not set any more, none is.
+    " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.task_id = tasks.id AND c.status = 'pending'"
+    " AND (c.worker > 0 OR c.next_attempt_at >= :before))"
 )
 
 
@@ -21,13 +25,14 @@ class SqliteRetention:
         def work() -> str | None:
             db = self.database.batch.written()
             seen = db.execute(
-                f"SELECT id, finished_at < ? AND {NOTHING_WAITS} FROM tasks WHERE id > ? AND id < ?"
-                " ORDER BY id LIMIT ?",
-                (before, after, f"tsk_{before:012x}", limit),
+                f"SELECT id, finished_at < :before AND {NOTHING_WAITS} FROM tasks WHERE id > :after AND id < :until"
+                " ORDER BY id LIMIT :limit",
+                {"before": before, "after": after, "until": f"tsk_{before:012x}", "limit": limit},
             ).fetchall()
             old = [(task_id,) for task_id, may_go in seen if may_go]
             for table in ("deliveries", "events", "task_metadata"):
                 db.executemany(f"DELETE FROM {table} WHERE task_id = ?", old)
+            remove_copies(db, [task_id for (task_id,) in old])
             db.executemany("DELETE FROM tasks WHERE id = ?", old)
             return seen[-1][0] if seen else None
 

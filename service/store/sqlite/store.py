@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from service.core.points import Point
 from service.ports.clock import ClockStore
+from service.ports.copies import Copies
 from service.ports.insight import InsightStore
 from service.ports.store import (
     CallStore,
@@ -17,6 +18,7 @@ from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneSto
 from service.store.sqlite.calls import SqliteCalls
 from service.store.sqlite.checks import SqliteChecks
 from service.store.sqlite.clock import SqliteClock
+from service.store.sqlite.copies import SqliteCopies
 from service.store.sqlite.database import Database
 from service.store.sqlite.deliveries import SqliteDeliveries
 from service.store.sqlite.events import SqliteEvents
@@ -47,6 +49,7 @@ class SqliteStore:
         self.submits: SubmitStore = SqliteSubmits(database, workers)
         self.checks: CheckStore = SqliteChecks(database)
         self.queue: DeliveryQueue = SqliteQueue(database, workers)
+        self.copies: Copies = SqliteCopies(database, workers)
 
     def hand_over(self, taker: DeliveryTaker) -> None:
         self.database.taker = taker

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from service.core.copies import new_copies
 from service.core.errors import IdempotencyMismatch
 from service.core.event import FINISHING_EVENTS
 from service.core.outbox import announcements
@@ -14,6 +15,7 @@ from service.core.task import Task
 from service.core.transitions import Decide, Step
 from service.ports import Call, Idempotency, Rows, TaskQuery
 from service.store.sqlite.calls import write_call
+from service.store.sqlite.copy_rows import add_copies
 from service.store.sqlite.database import Database
 from service.store.sqlite.metadata import write_metadata
 from service.store.sqlite.rows import task_from_row, task_to_new_row
@@ -94,11 +96,14 @@ class SqliteTasks:
 
 
 def write_steps(database: Database, n: int, before: Task, steps: Sequence[Step]) -> Task:
-    """Each step is announced; the row is written once, as the last step leaves it. Returns that."""
+    """Each step is announced, and its result is to be copied; the row is written once, as the last step leaves it.
+    Returns that."""
     for announcement in announcements(steps):
         database.announce(announcement)
         if announcement.task is not None and announcement.type in FINISHING_EVENTS:
             database.batch.finished.append(announcement.task)
     after = steps[-1][0]
     database.batch.put_task(n, before, after)
+    if copies := new_copies(steps):
+        add_copies(database.db, copies)
     return after

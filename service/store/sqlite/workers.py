@@ -58,6 +58,7 @@ class SqliteWorkers:
                         "UPDATE deliveries SET worker = 0 WHERE status = 'pending' AND lane = ? AND worker = ?",
                         (lane, worker),
                     )
+            db.execute("UPDATE copies SET worker = 0 WHERE status = 'pending' AND worker = ?", (worker,))
             db.execute("DELETE FROM workers WHERE id = ?", (worker,))
 
         await self.database.write(Point.REMOVE_WORKER, work)

@@ -26,7 +26,7 @@ BATCH = 64
 # Longest wait of a change before its caller hears 503: a provider gives up after a few seconds.
 PATIENCE = 8.0
 # Asked by our own loops, which can wait: what they take must come into their hands, or nobody would ever do it.
-TAKING = frozenset({Point.CLAIM_TASK, Point.CLAIM_DELIVERIES})
+TAKING = frozenset({Point.CLAIM_TASK, Point.CLAIM_DELIVERIES, Point.CLAIM_COPIES})
 
 
 @dataclass(slots=True)

@@ -3,8 +3,10 @@
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from service.tools.drill.copies import wrong_copies
 from service.tools.drill.subscriber import CountingSubscriber
 from service.tools.drill.traffic import Order, Traffic
 
@@ -21,6 +23,8 @@ class Books:
     task: dict[str, Any] | None
     paid: list[dict[str, Any]]
     events: list[dict[str, Any]]
+    # Its events that say that every file is copied.
+    stored: int
     # Rows of the audit that say 200: one for each call that was acknowledged.
     calls_stored: int
 
@@ -53,9 +57,14 @@ class Books:
         return self.task["provider"] == "piapi" or self.told_finished or bool(self.task["provider_task_id"])
 
     @property
+    def copies(self) -> list[dict[str, Any]]:
+        output = (self.task or {}).get("output") or {"files": []}
+        return [file["copy"] for file in output["files"]]
+
+    @property
     def settled(self) -> bool:
         if self.status in FINISHED:
-            return True
+            return all(copy["status"] != "pending" for copy in self.copies)
         return self.status == "unconfirmed" and not self.findable and not self.still_running
 
     @property
@@ -75,6 +84,9 @@ class Books:
             found.append(f"its result was called and acknowledged, but it is {self.status}")
         if len(self.calls_acknowledged) > self.calls_stored:
             found.append(f"{len(self.calls_acknowledged)} calls acknowledged, {self.calls_stored} stored")
+        found += [f"a file is not copied: {copy['error']}" for copy in self.copies if copy["status"] != "stored"]
+        if self.stored != bool(self.copies):
+            found.append(f"{self.stored} events say that its files are copied")
         untold = [event for event in self.events if not acknowledged[event["id"]]]
         found += [f"{event['type']} never reached the subscriber" for event in untold]
         if self.status in FINISHED and f"task.{self.status}" not in {event["type"] for event in self.events}:
@@ -99,6 +111,7 @@ class Account:
     unconfirmed_paid: int = 0
     unconfirmed_unpaid: int = 0
     streams_cut: int = 0
+    copies: int = 0
     events: int = 0
     delivered: int = 0
     delivered_again: int = 0
@@ -121,16 +134,20 @@ async def read_books(traffic: Traffic) -> list[Books]:
     events: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in await traffic.victim.pages("/v1/events", types=",".join(FINISHING)):
         events[event["data"]["id"]].append(event)
+    stored = Counter(event["data"]["id"] for event in await traffic.victim.pages("/v1/events", types="task.stored"))
     calls = Counter(row["task_id"] for row in await traffic.victim.pages("/v1/callbacks") if row["status_code"] == 200)
     return [
-        Books(order, tasks.get(task_id), paid[order.number], events[task_id], calls[task_id])
+        Books(order, tasks.get(task_id), paid[order.number], events[task_id], stored[task_id], calls[task_id])
         for order in traffic.orders
         for task_id in sorted(order.ids)[:1]
     ]
 
 
-def make_account(books: list[Books], subscriber: CountingSubscriber) -> Account:
-    account = Account(accepted=len(books))
+def make_account(books: list[Books], subscriber: CountingSubscriber, results: Path) -> Account:
+    """`results` is the folder of the copies."""
+    account = Account(accepted=len(books), copies=sum(len(one.copies) for one in books))
+    for wrong in wrong_copies([one.task for one in books if one.task is not None], results):
+        account.lost.setdefault("copies", []).append(wrong)
     for one in books:
         name = f"order {one.order.number} ({one.order.kind})"
         account.submitted += bool(one.paid)

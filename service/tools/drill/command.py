@@ -93,6 +93,7 @@ def show(result: Result, seconds: float) -> None:
     row("finishes told", account.events)
     row("delivered", account.delivered)
     row("delivered again", account.delivered_again, "same webhook-id: the kill came between their 2xx and our commit")
+    row("files copied", account.copies)
     verdict("told twice", len(account.told_twice))
     verdict("paid twice", len(account.paid_twice))
     verdict("lost", len(account.lost))

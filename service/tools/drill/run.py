@@ -75,7 +75,7 @@ class Drill:
             for _ in range(self.random_kills):
                 await self._kill_whenever(victim, traffic)
             await self._settle(victim, traffic)
-            self.result.account = make_account(await read_books(traffic), subscriber)
+            self.result.account = make_account(await read_books(traffic), subscriber, victim.results)
         return self.result
 
     async def _subscribe(self, victim: Victim, url: str) -> None:

@@ -127,6 +127,9 @@ SCENES: dict[Point, Scene] = {
     Point.CHANGE_SUBSCRIPTION: Scene(change),
     Point.REMOVE_SUBSCRIPTION: Scene(come_and_go),
     Point.BURY: Scene(come_and_go),
+    Point.CLAIM_COPIES: with_kind("plain"),
+    Point.PUT_BACK_COPY: with_kind("file fails once"),
+    Point.CHANGE_COPIES: with_kind("plain"),
     Point.TIDY: Scene(just_traffic),
     Point.PING: Scene(ready),
 }

@@ -33,6 +33,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "image never called": ("modelslab", "delay=0.1 callback=none"),
     "image at once": ("modelslab", "instant=1"),
     "image answer lost": ("modelslab", "delay=0.1 submit=accepted_500"),
+    "file fails once": ("piapi", "delay=0.05 file=500"),
+    "file is a page once": ("modelslab", "delay=0.05 file=page"),
     "stream": ("stream", "delay=0.1"),
 }
 HELD = "delay=0.02 hold=gate"

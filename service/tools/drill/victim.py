@@ -26,6 +26,7 @@ class Victim:
 
     def __init__(self, folder: Path, provider_url: str, settings: dict[str, str]) -> None:
         self.folder = folder
+        self.results = folder / "results"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._env = {
@@ -36,6 +37,8 @@ class Victim:
             "SECRET_KEY": "only-for-this-drill-and-thrown-away-with-it",
             "DATABASE_URL": f"sqlite:///{folder / 'drill.db'}",
             "MEDIA_DIR": str(folder / "media"),
+            "RESULTS_URL": f"file://{self.results}",
+            "COPY_RETRY_SCHEDULE": "0.1,0.2,0.5",
             "PIAPI_API_KEY": "drill-piapi",
             "MODELSLAB_API_KEY": "drill-modelslab",
             "PIAPI_BASE_URL": provider_url,

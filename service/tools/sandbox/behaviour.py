@@ -33,6 +33,7 @@ stream          break stall no_image fail_text    LLM, several with commas: cut,
                 slow crlf no_done none_done       keep-alives and pauses, line ends, no [DONE], data:[none]
                 preview                           a preview picture before the picture
 size            N                                 kilobytes that a picture has at least
+file            500 page                          the first read of each result file: an error, or an HTML page
 text            words                             what the LLM says
 hold            NAME                              processing goes on until POST /sandbox/release/NAME
 queue           NAME                              stays pending until POST /sandbox/release/NAME
@@ -60,6 +61,7 @@ CHOICES: dict[str, set[str]] = {
     "id": {"int", "str", "null", "empty", "missing"},
     "output": {"list", "empty_string", "base64"},
     "history": {"thin", "none"},
+    "file": {"500", "page"},
     "stream": {"break", "stall", "no_image", "fail_text", "slow", "crlf", "no_done", "none_done", "preview"},
 }  # fmt: skip
 
@@ -90,6 +92,7 @@ class Behaviour:
     history: str = ""
     stream: frozenset[str] = frozenset()
     size: int = 0
+    file: str = ""
     text: str | None = None
     hold: str = ""
     queue: str = ""

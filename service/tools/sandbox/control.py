@@ -1,7 +1,7 @@
 """Doors of the sandbox itself: its books, its pictures, and the strings a test can pull."""
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .answers import Json
@@ -36,6 +36,11 @@ class Control:
         return PlainTextResponse(WELCOME)
 
     async def picture(self, request: Request) -> Response:
+        match self._studio.gallery.fault(request.path_params["name"]):
+            case "500":
+                return PlainTextResponse("out of order", 500)
+            case "page":
+                return HTMLResponse("<!doctype html><title>The file was deleted</title>")
         found = self._studio.gallery.read(request.path_params["name"])
         if found is None:
             return PlainTextResponse("not found", 404)

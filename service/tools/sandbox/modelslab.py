@@ -91,7 +91,8 @@ class ModelsLab:
         job = Job(number, family, kind, body, behaviour, entry, base_url, f"{BASES[family]}/fetch")
         suffix = "base64" if body.get("base64") in (True, "yes", "true") else "png"
         for n in range(int(body.get("samples") or 1)):
-            job.files.append(self._studio.gallery.add(f"{prompt} {n}", suffix, behaviour.size, ready=False))
+            name = self._studio.gallery.add(f"{prompt} {n}", suffix, behaviour.size, False, behaviour.file)
+            job.files.append(name)
         if job.public_id:
             self._jobs[family, str(job.public_id)] = job
         if len(self._jobs) > JOBS_KEPT:

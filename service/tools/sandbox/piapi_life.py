@@ -99,7 +99,8 @@ class PiapiLife:
             return {"image_url": "", "image_base64": content("base64", prompt, size).decode()}
 
         def new(kind: str) -> str:
-            return f"{task.base_url}/pictures/{self._studio.gallery.add(f'{prompt} {next(numbers)}', kind, size)}"
+            name = self._studio.gallery.add(f"{prompt} {next(numbers)}", kind, size, fault=task.behaviour.file)
+            return f"{task.base_url}/pictures/{name}"
 
         output = finished_output(task.model, task.task_type, count, new)
         emptied: dict[str, Any] = blank(output)

@@ -20,6 +20,8 @@ class Item:
     seed: str
     kilobytes: int
     ready: bool
+    # What the first read gets instead; see behaviour.py.
+    fault: str = ""
 
 
 class Gallery:
@@ -29,10 +31,10 @@ class Gallery:
     def clear(self) -> None:
         self._items.clear()
 
-    def add(self, seed: str, kind: str = "png", kilobytes: int = 0, ready: bool = True) -> str:
+    def add(self, seed: str, kind: str = "png", kilobytes: int = 0, ready: bool = True, fault: str = "") -> str:
         """Returns the file's name; one that is not ready is a promise, and a 404 until `finish`."""
         name = f"{uuid.uuid4()}.{kind}"
-        self._items[name] = Item(seed, kilobytes, ready)
+        self._items[name] = Item(seed, kilobytes, ready, fault)
         if len(self._items) > FILES_KEPT:
             self._items.popitem(last=False)
         return name
@@ -40,6 +42,14 @@ class Gallery:
     def finish(self, name: str) -> None:
         if name in self._items:
             self._items[name].ready = True
+
+    def fault(self, name: str) -> str:
+        """Once; empty from then on."""
+        item = self._items.get(name)
+        if item is None:
+            return ""
+        fault, item.fault = item.fault, ""
+        return fault
 
     def read(self, name: str) -> tuple[str, bytes] | None:
         item = self._items.get(name)

@@ -1,4 +1,4 @@
-"""Open to all: health, the catalogue's schemas, the API's description, inline pictures by signed address."""
+"""Open to all: health, the catalogue's schemas, the API's description."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,16 +8,14 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from service.core.errors import NotFound, Unavailable
-from service.ports import InlineFiles
 from service.web.openapi import openapi
 from service.web.operations import public as operations
 from service.web.operations.operation import Endpoint
 from service.web.responses import Json
 from service.wire import schemas
-from service.wire.media import MediaAddresses, content_type_of
 
 DOCS = (Path(__file__).parent / "docs.html").read_text()
 
@@ -31,8 +29,6 @@ def _openapi_json(version: str) -> bytes:
 class PublicRoutes:
     # Raises Unavailable when the store cannot be written.
     probe: Callable[[], Awaitable[None]]
-    files: InlineFiles
-    addresses: MediaAddresses
     catalog: dict[str, Any]
     version: str
     # Names of what does not run as it should.
@@ -46,7 +42,6 @@ class PublicRoutes:
             (operations.OPENAPI, self.description),
             (operations.DOCS, self.docs),
             (operations.SCHEMA, self.schema),
-            (operations.MEDIA, self.picture),
             (operations.METRICS, self.metrics),
         ]
 
@@ -76,24 +71,6 @@ class PublicRoutes:
         if name not in schemas.names():
             raise NotFound("There is no such schema; GET /v1/catalog names them.")
         return Response((schemas.FOLDER / f"{name}.json").read_bytes(), media_type="application/schema+json")
-
-    async def picture(self, request: Request) -> Response:
-        name = self.addresses.name_of(request.path_params["token"])
-        found = None if name is None else await self.files.find(name)
-        if name is None or found is None:
-            raise NotFound("There is no such file; it may be older than RETENTION_DAYS.")
-        content_type = content_type_of(name)
-        headers = {
-            "cache-control": "private, max-age=86400",
-            "x-content-type-options": "nosniff",
-            "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-        }
-        if content_type == "image/svg+xml" or not content_type.startswith(("image/", "video/", "audio/")):
-            # A provider's document must not run in a page of this origin.
-            headers["content-disposition"] = "attachment"
-        if isinstance(found, bytes):
-            return Response(found, media_type=content_type, headers=headers)
-        return FileResponse(found, media_type=content_type, headers=headers)
 
     async def metrics(self, request: Request) -> Response:
         raise NotFound("Metrics are not part of this version yet.")

@@ -1,4 +1,4 @@
-"""What is open to all (apart from the catalog): health, descriptions, inline pictures, and the callback doors."""
+"""What is open to all (apart from the catalog): health, descriptions, files, and the callback doors."""
 
 from service.web.operations.operation import KEYED, TEXT, Operation, Parameter
 
@@ -27,8 +27,19 @@ MEDIA = Operation(
     access="open",
     media=("image/*",),
 )
+RESULT = Operation(
+    "get",
+    "/results/{token}/{name}",
+    "A copy of a result file, by its signed address",
+    {200: None, 206: None, 307: None},
+    (404, 503),
+    about="The bytes (Range and If-None-Match work), or a redirect to a short-lived address of the object store.",
+    access="open",
+    media=("image/*", "video/*", "audio/*", "application/octet-stream"),
+    headers={206: ("Content-Range",), 307: ("Location",)},
+)
 METRICS = Operation("get", "/metrics", "Not part of this version yet", {}, (404,), access="open")
-ALL = (CATALOG, HEALTH, READY, OPENAPI, DOCS, SCHEMA, MEDIA, METRICS)
+ALL = (CATALOG, HEALTH, READY, OPENAPI, DOCS, SCHEMA, MEDIA, RESULT, METRICS)
 
 DOOR_PROBLEMS = (400, 401, 404, 408, 409, 413, 503)
 SECRET = Parameter("x-webhook-secret", TEXT, "The secret of this task, as submitted with the address", "header")

@@ -1,0 +1,120 @@
+"""Copies of result files on SQLite: the row is the queue, and `worker` says who has it in hand."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from service.core.copies import CopyCounts, FileCopy, StoredFile, copies_of, ended, to_be_copied
+from service.core.points import Point
+from service.core.result import Copy
+from service.store.sqlite.copy_rows import add_copies
+from service.store.sqlite.database import Database
+from service.store.sqlite.tasks import write_steps
+from service.store.sqlite.workers import SqliteWorkers
+
+CLAIMED = "task_id, position, url, kind, expires_at, created_at, attempts"
+STORED = "SELECT name, content_type, bytes, sha256, inline_name FROM copies WHERE status = 'stored'"
+# By the worker that has it in hand: one that lost its claim changes nothing.
+IN_HAND = "task_id = ? AND position = ? AND status = 'pending' AND worker = ?"
+
+
+class SqliteCopies:
+    """Implements `ports.copies.CopyWork` and `ports.copies.CopyRemovals`."""
+
+    def __init__(self, database: Database, workers: SqliteWorkers) -> None:
+        self.database = database
+        self.workers = workers
+
+    async def claim(self, worker: int, now: int, limit: int) -> list[FileCopy]:
+        def work() -> list[FileCopy]:
+            if not self.workers.has_lease(worker):
+                return []
+            db = self.database.batch.written()
+            rows = db.execute(
+                f"SELECT {CLAIMED} FROM copies WHERE status = 'pending' AND worker = 0 AND next_attempt_at <= ?"
+                " ORDER BY next_attempt_at LIMIT ?",
+                (now, limit),
+            ).fetchall()
+            db.executemany(
+                "UPDATE copies SET worker = ? WHERE task_id = ? AND position = ?", [(worker, *row[:2]) for row in rows]
+            )
+            return [replace(FileCopy(*row), worker=worker) for row in rows]
+
+        return await self.database.write(Point.CLAIM_COPIES, work)
+
+    async def put_back(self, copy: FileCopy, next_attempt_at: int) -> None:
+        def work() -> None:
+            self.database.batch.written().execute(
+                f"UPDATE copies SET worker = 0, attempts = ?, next_attempt_at = ? WHERE {IN_HAND}",
+                (copy.attempts, next_attempt_at, *_key(copy)),
+            )
+
+        await self.database.write(Point.PUT_BACK_COPY, work)
+
+    async def finish(self, copy: FileCopy, how: Copy, file: StoredFile | None, now: int) -> bool:
+        def work() -> bool:
+            kept = (file.name, file.media_type, file.bytes, file.sha256, file.inline_name) if file else (None,) * 5
+            done = self.database.batch.written().execute(
+                "UPDATE copies SET worker = 0, url = '', status = ?, attempts = ?,"
+                f" name = ?, content_type = ?, bytes = ?, sha256 = ?, inline_name = ? WHERE {IN_HAND}",
+                (how.status, copy.attempts, *kept, *_key(copy)),
+            )
+            found = self.database.batch.task(copy.task_id)
+            if not done.rowcount or found is None:
+                return False
+            n, task = found
+            write_steps(self.database, n, task, ended(copy.position, how, now)(task))
+            return True
+
+        return await self.database.write(Point.CHANGE_COPIES, work)
+
+    async def next_due(self) -> int | None:
+        rows = await self.database.rows(
+            "SELECT next_attempt_at FROM copies WHERE status = 'pending' AND worker = 0"
+            " ORDER BY next_attempt_at LIMIT 1"
+        )
+        return rows[0][0] if rows else None
+
+    async def stored(self, task_id: str, position: int) -> StoredFile | None:
+        rows = await self.database.rows(f"{STORED} AND task_id = ? AND position = ?", (task_id, position))
+        return StoredFile(*rows[0]) if rows else None
+
+    async def stored_inline(self, inline_name: str) -> StoredFile | None:
+        rows = await self.database.rows(f"{STORED} AND inline_name = ? LIMIT 1", (inline_name,))
+        return StoredFile(*rows[0]) if rows else None
+
+    async def counts(self) -> CopyCounts:
+        rows = await self.database.rows("SELECT count(*), min(created_at) FROM copies WHERE status = 'pending'")
+        return CopyCounts(*rows[0])
+
+    async def start(self, task_id: str, now: int) -> int:
+        def work() -> int:
+            found = self.database.batch.task(task_id)
+            if found is None:
+                return 0
+            n, task = found
+            marked = to_be_copied(task, now)
+            if marked is None:
+                return 0
+            write_steps(self.database, n, task, [(marked, None)])
+            return add_copies(self.database.batch.written(), copies_of(marked))
+
+        return await self.database.write(Point.CHANGE_COPIES, work)
+
+    # --- removal ---
+
+    async def waiting(self, limit: int) -> list[str]:
+        rows = await self.database.rows("SELECT task_id FROM copy_removals ORDER BY n LIMIT ?", (limit,))
+        return [task_id for (task_id,) in rows]
+
+    async def done(self, task_ids: Sequence[str]) -> None:
+        def work() -> None:
+            self.database.batch.written().executemany(
+                "DELETE FROM copy_removals WHERE task_id = ?", [(task_id,) for task_id in task_ids]
+            )
+
+        await self.database.write(Point.TIDY, work)
+
+
+def _key(copy: FileCopy) -> tuple[str, int, int]:
+    return copy.task_id, copy.position, copy.worker

@@ -1,0 +1,109 @@
+"""Files by their signed addresses: copies of results, and what a provider sent inline."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+
+from service.core.content import is_playable
+from service.core.copies import StoredFile
+from service.core.errors import NotFound, Unavailable
+from service.ports.copies import CopyMissing, CopyStore, CopyWork, StoreTrouble
+from service.ports.files import InlineFiles
+from service.web.operations import public as operations
+from service.web.operations.operation import Endpoint
+from service.web.ranges import Unsatisfiable, byte_range
+from service.wire.copy_addresses import CopyAddresses
+from service.wire.media import MediaAddresses, content_type_of
+
+# How long the address at the object store works to which a reader is sent.
+LINK_SECONDS = 900
+HEADERS = {
+    "cache-control": "private, max-age=86400",
+    "x-content-type-options": "nosniff",
+    # What a provider made must not run in a page of this origin, nor load anything but itself.
+    "content-security-policy": (
+        "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+    ),
+    # Pages of other origins may show it: the address is all that one needs.
+    "cross-origin-resource-policy": "cross-origin",
+}
+GONE = "There is no such file; it may be older than RETENTION_DAYS."
+
+
+@dataclass(frozen=True, slots=True)
+class FileRoutes:
+    """`kept` None: RESULTS_URL is not set."""
+
+    inline: InlineFiles
+    media: MediaAddresses
+    work: CopyWork
+    copies: CopyAddresses
+    kept: CopyStore | None
+
+    def endpoints(self) -> list[Endpoint]:
+        return [(operations.MEDIA, self.came_inline), (operations.RESULT, self.copy)]
+
+    async def came_inline(self, request: Request) -> Response:
+        name = self.media.name_of(request.path_params["token"])
+        if name is None:
+            raise NotFound(GONE)
+        found = await self.inline.find(name)
+        if found is None:
+            return await self._serve(request, await self.work.stored_inline(name))
+        return _whole(found, content_type_of(name))
+
+    async def copy(self, request: Request) -> Response:
+        named = self.copies.read(request.path_params["token"])
+        file = None if named is None else await self.work.stored(*named)
+        if file is not None and file.name.rpartition("/")[2] != request.path_params["name"]:
+            raise NotFound(GONE)
+        return await self._serve(request, file)
+
+    async def _serve(self, request: Request, file: StoredFile | None) -> Response:
+        if file is None:
+            raise NotFound(GONE)
+        if self.kept is None:
+            raise NotFound("Copies are not served: RESULTS_URL is not set.")
+        link = await self.kept.link(request.method, file.name, LINK_SECONDS)
+        if link is not None:
+            return RedirectResponse(link, headers={"cache-control": "no-store"})
+        try:
+            return await self._stream(request, file, self.kept)
+        except CopyMissing:
+            raise NotFound("The copy is not at RESULTS_URL any more.") from None
+        except StoreTrouble as trouble:
+            raise Unavailable(str(trouble), retry_after=10) from None
+
+    async def _stream(self, request: Request, file: StoredFile, kept: CopyStore) -> Response:
+        etag = f'"{file.sha256}"'
+        headers = {**_headers(file.media_type, file.name), "etag": etag, "accept-ranges": "bytes"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        fresh = request.headers.get("if-range", etag) == etag
+        try:
+            part = byte_range(request.headers.get("range") if fresh else None, file.bytes)
+        except Unsatisfiable:
+            return Response(status_code=416, headers={"content-range": f"bytes */{file.bytes}"})
+        start, end = part or (0, file.bytes)
+        headers["content-length"] = str(end - start)
+        if part is not None:
+            headers["content-range"] = f"bytes {start}-{end - 1}/{file.bytes}"
+        status = 200 if part is None else 206
+        if request.method == "HEAD":
+            return Response(status_code=status, headers=headers)
+        chunks: AsyncIterator[bytes] = await kept.read(file.name, start, end)
+        return StreamingResponse(chunks, status_code=status, headers=headers)
+
+
+def _whole(found: Path | bytes, media_type: str) -> Response:
+    headers = _headers(media_type, "")
+    return Response(found, headers=headers) if isinstance(found, bytes) else FileResponse(found, headers=headers)
+
+
+def _headers(media_type: str, name: str) -> dict[str, str]:
+    shown = "inline" if is_playable(media_type) else "attachment"
+    file_name = f'; filename="{name.rpartition("/")[2]}"' if name else ""
+    return {**HEADERS, "content-type": media_type, "content-disposition": shown + file_name}
