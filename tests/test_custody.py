@@ -309,7 +309,7 @@ async def test_copies_are_removed_with_their_task_when_the_store_is_back(
         with pytest.raises(StoreTrouble):
             await service.bridge.copying.remover.step()
         away.rename(results)
-        while kept(tmp_path):
+        while list(results.iterdir()):
             await asyncio.sleep(0.05)
 
 
