@@ -34,7 +34,6 @@ from service.net.provider_client import HttpSender
 from service.ops.activity import FailedAttempts, FinishedTasks
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider, Store
-from service.ports.observers import AttemptObserver
 from service.providers.catalog import catalog
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
@@ -56,8 +55,12 @@ from service.web.door import Door
 from service.web.page.site import Flows, Site, gate_of
 from service.web.requests import Bodies
 from service.wire.tokens import Tokens
+from service.workers.attempts import Attempts, Retries
+from service.workers.background import Background
 from service.workers.clock import ClockWatch
+from service.workers.delivery_limiter import DeliveryLimiter, places_for_deliveries
 from service.workers.dispatch import Dispatcher
+from service.workers.health import SubscriptionHealth
 from service.workers.hold import Holder
 from service.workers.lease import Lease
 from service.workers.rescue import Rescuer
@@ -106,23 +109,21 @@ class Bridge:
             resolver=lookups,
         )
         outlet = WebhookOutlet(
-            self.client, allow_private=settings.private_targets.everything, timeout=settings.delivery_timeout
+            self.client,
+            source=settings.public_url,
+            allow_private=settings.private_targets.everything,
+            timeout=settings.delivery_timeout,
         )
         self.hub = Hub()
         self.timing = timing
         self.finished_tasks = FinishedTasks()
         self.lease = Lease(store)
-        attempt_observers: list[AttemptObserver] = [FailedAttempts(store.tasks)]
-        self.dispatcher = Dispatcher(
-            store,
-            outlet,
-            tokens,
-            settings.retry_schedule,
-            settings.disable_after,
-            now_ms,
-            self.lease,
-            attempt_observers,
-        )
+        background = Background()
+        health = SubscriptionHealth(store.subscriptions, settings.disable_after, now_ms, background)
+        attempts = Attempts(store.subscriptions, outlet, tokens, health, Retries(settings.retry_schedule, now_ms))
+        attempts.observers.append(FailedAttempts(store.tasks))
+        limiter = DeliveryLimiter(places_for_deliveries())
+        self.dispatcher = Dispatcher(store, attempts, limiter, background, self.lease)
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, self.sender, timing, keeper)
         self.submit_queues = SubmitQueues(
@@ -159,7 +160,7 @@ class Bridge:
             self.hub,
             settings.public_url,
         )
-        attempt_observers.append(self.site.live)
+        attempts.observers.append(self.site.live)
         self.app = create_app(
             Door(Receiver(store, self.providers, tokens, timing, keeper), callback_bodies, audit),
             keys,

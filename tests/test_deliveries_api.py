@@ -17,7 +17,7 @@ from service import __version__
 from service.core.times import now_ms
 from service.settings import load_settings
 from service.store.sqlite.store import open_store
-from service.workers import dispatch as deliver
+from service.workers import memory
 from tests.conftest import TXT2IMG, Service, Subscriber, free_port, running, txt2img
 from tests.store.parts import a_subscription, sent
 
@@ -59,6 +59,7 @@ async def test_a_delivery_is_a_signed_post_of_the_event_as_json(service: Service
     headers, body = subscriber.received[0]
     event = orjson.loads(body)
     assert headers["content-type"] == "application/json"
+    assert headers["accept"] == "*/*"
     assert headers["user-agent"] == f"Callbridge/{__version__}"
     assert headers["webhook-id"] == event["id"]
     assert abs(int(headers["webhook-timestamp"]) - time()) < 60
@@ -78,6 +79,21 @@ async def test_a_row_shows_where_it_went_and_each_attempt(service: Service, subs
     assert (attempt["status_code"], attempt["error"]) == (204, None)
     assert attempt["duration_ms"] >= 0
     assert attempt["at"].endswith("Z")
+
+
+async def test_each_attempt_names_the_address_it_went_to(service: Service, subscriber: Subscriber) -> None:
+    made = await subscribe(service, subscriber.url + "/old")
+
+    async def move(request: Request, body: bytes) -> Response:
+        if request.url.path.endswith("/new"):
+            return Response(status_code=204)
+        await service.client.patch(f"/v1/subscriptions/{made['id']}", json={"url": subscriber.url + "/new"})
+        return Response(status_code=500)
+
+    subscriber.answer = move
+    await service.submit(TXT2IMG)
+    [row] = await settled(service, "delivered")
+    assert [attempt["url"] for attempt in row["attempts"]] == [subscriber.url + "/old", subscriber.url + "/new"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 308, 400, 401, 404, 409, 429, 500, 502])
@@ -183,7 +199,7 @@ async def test_a_tasks_events_are_first_attempted_in_order(service: Service, sub
 async def test_a_lane_that_found_no_room_in_memory_looks_on_disk(
     service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(memory, "MOST", 0)
     await subscribe(service, subscriber.url)
     await service.submit(TXT2IMG)
     await settled(service, "delivered")
@@ -196,14 +212,14 @@ async def test_what_is_claimed_from_disk_goes_before_what_is_told_meanwhile(
     next_due = queue.next_due
 
     async def slow_next_due(lane: str) -> int | None:
-        monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 100)
+        monkeypatch.setattr(memory, "MOST", 100)
         [task] = (await service.client.get("/v1/tasks")).json()["data"]
         await service.event(task["id"], "task.completed")
         return await next_due(lane)
 
     moves = ["task.queued", "task.submitted", "task.completed"]
     await subscribe(service, subscriber.url, events=moves)
-    monkeypatch.setattr(deliver, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(memory, "MOST", 0)
     monkeypatch.setattr(queue, "next_due", slow_next_due)
     await service.submit(TXT2IMG)
     await settled(service, "delivered", 3)
@@ -284,12 +300,12 @@ async def test_what_waited_for_a_removed_subscription_leaves_the_memory(
     for _ in range(12):
         await service.submit(TXT2IMG)
     await subscriber.count(8)
-    assert service.bridge.dispatcher.in_memory > 4 * 600
+    assert service.bridge.dispatcher.memory.used > 4 * 600
     await service.client.delete(f"/v1/subscriptions/{one['id']}")
     await settled(service, "dead", 12)
     ends.set()
     async with asyncio.timeout(20):
-        while service.bridge.dispatcher.in_memory:
+        while service.bridge.dispatcher.memory.used:
             await service.client.get("/healthz")
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.responses import Response
 
-from service.workers.host_limiter import PER_HOST
+from service.workers.delivery_limiter import LIMITS, Standing
 from tests.conftest import Service, Subscriber, txt2img
 
 
@@ -37,12 +37,12 @@ async def test_a_host_has_a_limit_over_all_callback_addresses_and_every_one_gets
 ) -> None:
     release = hanging(subscriber)
     base = subscriber.url.removesuffix("/hook")
-    for number in range(PER_HOST + 10):
+    for number in range(LIMITS[Standing.CALLBACK] + 10):
         await service.submit(txt2img("instant=1", callback_url=f"{base}/hang/{number}"))
-    await subscriber.count(PER_HOST)
+    await subscriber.count(LIMITS[Standing.CALLBACK])
     release.set()
-    await subscriber.count(PER_HOST + 10)
-    assert subscriber.most_parallel <= PER_HOST
+    await subscriber.count(LIMITS[Standing.CALLBACK] + 10)
+    assert subscriber.most_parallel <= LIMITS[Standing.CALLBACK]
 
 
 async def test_a_hanging_subscription_has_eight_in_parallel_and_delays_no_other(

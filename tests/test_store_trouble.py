@@ -18,7 +18,7 @@ from service.store.schema import SchemaFromTheFuture
 from service.store.sqlite import writer
 from service.store.sqlite.lock import DatabaseInUse
 from service.store.sqlite.store import open_store
-from service.workers import dispatch as deliver
+from service.workers import outcomes
 from tests.conftest import PATIENCE, Service, Subscriber, txt2img
 from tests.store.parts import a_task, deliveries, failed_attempt
 
@@ -215,7 +215,7 @@ async def test_what_a_subscriber_answered_outlives_the_trouble(
     service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not sent again: the outcome waits in memory until it can be written."""
-    monkeypatch.setattr(deliver, "RECORD_AGAIN", 0.05)
+    monkeypatch.setattr(outcomes, "RECORD_AGAIN", 0.05)
     well_again = asyncio.Event()
 
     async def answer(_: Request, __: bytes) -> Response:

@@ -12,6 +12,8 @@ KEPT_ATTEMPTS = 20
 LONGEST_RETRY_AFTER = 24 * 3600.0
 JITTER = 0.2
 GONE = 410
+# With Retry-After these ask for a rest of everything for that receiver.
+BUSY = (429, 503)
 
 
 class DeliveryStatus(StrEnum):
@@ -21,13 +23,15 @@ class DeliveryStatus(StrEnum):
 
 
 class Attempt(Struct, frozen=True):
-    """One try. `status_code` None: no answer came, `error` says why. `response` is capped at 1 KiB."""
+    """One try. `status_code` None: no response came, `error` says why. `response` is capped at 1 KiB."""
 
     at: int
     status_code: int | None
     error: str | None
     duration_ms: int
     response: str | None = None
+    # Where it went: the address of a subscription may change between two attempts.
+    url: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -36,6 +40,7 @@ class Attempt(Struct, frozen=True):
     def document(self) -> dict[str, Any]:
         return {
             "at": to_iso(self.at),
+            "url": self.url,
             "status_code": self.status_code,
             "error": self.error,
             "duration_ms": self.duration_ms,
@@ -118,3 +123,18 @@ def wait_before_next(schedule: tuple[float, ...], tries: int, retry_after: float
     if retry_after is not None:
         wait = max(wait, min(retry_after, LONGEST_RETRY_AFTER))
     return wait
+
+
+def after_attempt(
+    delivery: Delivery,
+    attempt: Attempt,
+    retry_after: float | None,
+    schedule: tuple[float, ...],
+    now: int,
+    chance: float,
+) -> Delivery:
+    """The delivery after an attempt: delivered, dead, or with the moment of its next attempt."""
+    if attempt.succeeded or attempt.status_code == GONE:
+        return delivery.after(attempt, None)
+    wait = wait_before_next(schedule, delivery.tries + 1, retry_after, chance)
+    return delivery.after(attempt, None if wait is None else now + int(wait * 1000))

@@ -21,6 +21,9 @@ FINISHING_EVENTS = ("task.completed", "task.failed", "task.canceled")
 EVENT_TYPES = (*TASK_EVENTS, "subscription.disabled", "ping")
 
 
+TIMESTAMP = b'"timestamp":"'
+
+
 class Event(Struct, frozen=True):
     seq: int
     id: str
@@ -36,6 +39,12 @@ def encode_event(seq: int, event_id: str, event_type: str, at: int, data: bytes)
     """The event's JSON around `data`, which is JSON already."""
     head = f'{{"id":"{event_id}","seq":{seq},"type":"{event_type}","timestamp":"{to_iso(at)}","data":'
     return b"".join((head.encode(), data, b"}"))
+
+
+def time_of(body: bytes) -> str:
+    """The timestamp of an event made by `encode_event`."""
+    start = body.index(TIMESTAMP) + len(TIMESTAMP)
+    return body[start : body.index(b'"', start)].decode()
 
 
 def encode(document: object) -> bytes:

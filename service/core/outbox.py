@@ -58,7 +58,12 @@ def numbered(announcement: Announcement, seq: int) -> Event:
 
 
 def recipients(announcement: Announcement, subscriptions: Interested) -> Iterable[Recipient]:
-    """Everybody who asked for it: the owner's subscriptions, and the callback_url of the task itself."""
+    """Everybody who asked for it: the owner's subscriptions, and the callback_url of the task itself.
+
+    A ping is for the subscription that it tests and for nobody else: two that hear each other's would never end.
+    """
+    if announcement.type == "ping":
+        return
     task, event_type = announcement.task, announcement.type
     for item in subscriptions.interested(announcement.owner, event_type):
         if item.id != announcement.skip and item.agrees(task):

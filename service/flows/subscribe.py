@@ -1,6 +1,5 @@
 """What a person or program does with a subscription: make, change, ping, rotate, replay, remove."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -79,12 +78,7 @@ class Subscriber:
     async def ping(self, subscription: Subscription) -> Delivery:
         """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again."""
         delivery = await self.store.deliveries.ping(self.dispatcher.worker, subscription, now_ms())
-        posting = self.dispatcher.post(delivery)
-        if posting is None:
-            return delivery
-        after = delivery.after((await posting).attempt, None)
-        await asyncio.shield(self.store.queue.record(after))
-        return after
+        return await self.dispatcher.ping(delivery)
 
     async def replay(self, subscription: Subscription, start: int | str, types: tuple[str, ...] | None = None) -> int:
         """Queue stored events again, as the subscription's own list and filter say; returns how many.

@@ -1,4 +1,7 @@
-"""One HTTP/1.1 connection to a subscriber: one write, one parser and one future for each request."""
+"""One HTTP/1.1 connection to a receiver: one write, one parser and one future for each request.
+
+The status line decides: once it can be read, whatever goes wrong in the rest of the response only ends the connection.
+"""
 
 import asyncio
 import ssl
@@ -7,16 +10,20 @@ from typing import Literal, cast
 import httptools
 from msgspec import Struct
 
-LARGEST_ANSWER = 64 * 1024
+from service.net.response_head import read_head
+
+LARGEST_RESPONSE = 64 * 1024
 KEPT_TEXT = 1024
 KEPT_HEADER = 2048
-WANTED = frozenset((b"retry-after", b"location", b"content-length", b"transfer-encoding"))
+# Smaller ones are interim: another response follows.
+FINAL = 200
+WANTED = frozenset((b"retry-after", b"location"))
 
 Reason = Literal["refused_target", "dns", "connect", "tls", "timeout", "protocol", "closed"]
 Origin = tuple[str, str, int]
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
     """`text` is the beginning of the body, at most 1 KiB of it."""
 
     status: int
@@ -26,7 +33,7 @@ class Answer(Struct, frozen=True):
 
 
 class Unreachable(Exception):
-    """No whole answer came. The text is a sentence without any part of the URL's path or query."""
+    """No response came. The text is a sentence without any part of the URL's path or query."""
 
     def __init__(self, reason: Reason, sentence: str) -> None:
         super().__init__(sentence)
@@ -34,10 +41,10 @@ class Unreachable(Exception):
 
 
 class Silent(Unreachable):
-    """Closed before the first byte of an answer."""
+    """Closed before the first byte of a response."""
 
     def __init__(self) -> None:
-        super().__init__("closed", "The connection was closed before an answer came.")
+        super().__init__("closed", "The connection was closed before a response came.")
 
 
 class Connection(asyncio.Protocol):
@@ -50,30 +57,43 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._waiter: asyncio.Future[Response] | None = None
         self._keep_alive = True
         self._received = 0
+        # What came before the first request was sent, and the head as far as it has come while it is not whole.
+        self._early = self._head = b""
         self._status = 0
         self._headers: dict[bytes, bytes] = {}
         self._text = b""
 
     @property
     def reusable(self) -> bool:
-        # An answer that came before the request was written out leaves half a request in the line.
+        # A response that came before the request was written out leaves half a request in the line.
         line = self._transport
         return self._keep_alive and line is not None and not line.is_closing() and line.get_write_buffer_size() == 0
 
-    def send(self, request: bytes) -> "asyncio.Future[Answer]":
+    def send(self, request: bytes) -> "asyncio.Future[Response]":
         assert self._transport is not None
         self._received = self._status = 0
+        self._head = b""
         self._waiter = self._loop.create_future()
         if self.lost.done():
             self._waiter.set_exception(Silent())
         self._transport.write(request)
+        if self._early:
+            self.data_received(self._early)
         return self._waiter
 
     def fail(self, reason: Reason, sentence: str) -> None:
-        self._give_up(Unreachable(reason, sentence))
+        """End the request: with the response if its status line came, else with Unreachable. Ends the connection."""
+        if self._expects:
+            if self._status < FINAL and (found := read_head(self._head, WANTED)) is not None:
+                self._status, self._headers = found
+            if self._status >= FINAL:
+                self._finish()
+            else:
+                self._give_up(Unreachable(reason, sentence))
+        self.abort()
 
     def abort(self) -> None:
         self._keep_alive = False
@@ -81,7 +101,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _give_up(self, error: Unreachable) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._expects and self._waiter is not None:
             self._waiter.set_exception(error)
         self.abort()
 
@@ -96,33 +116,36 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._waiter is None:
+            # A receiver that answers before it was asked, such as a canned response in netcat.
+            self._early = (self._early + data)[:LARGEST_RESPONSE]
+            return
         self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.fail("protocol", "The answer is not HTTP/1.1.")
+            self._head += data
+            self.fail("protocol", "The response is not HTTP/1.1.")
             return
-        if self._received > LARGEST_ANSWER and self._expects:
-            self._cut()
+        if not self._status:
+            self._head += data
+        if self._received > LARGEST_RESPONSE and self._expects:
+            self.fail("protocol", "The headers of the response are larger than 64 KiB.")
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._expects:
-            until_close = self._status and not self._headers.keys() & {b"content-length", b"transfer-encoding"}
-            if until_close and error is None:
-                self._finish()
-            elif isinstance(error, ssl.SSLError):
-                self.fail("tls", "The TLS connection broke.")
-            elif self._received == 0:
-                self._give_up(Silent())
-            else:
-                self.fail("closed", "The connection was closed in the middle of the answer.")
+        if isinstance(error, ssl.SSLError):
+            self.fail("tls", "The TLS connection broke.")
+        elif self._received == 0:
+            self._give_up(Silent())
+        else:
+            self.fail("closed", "The connection was closed in the middle of the response.")
         self.lost.set_result(None)
 
     # --- from the parser ---
 
     def on_message_begin(self) -> None:
         if not self._expects:
-            # Nobody asked; kept, it would be taken for the answer to the next request.
+            # Nobody asked; kept, it would be taken for the response to the next request.
             self.abort()
         self._headers = {}
         self._text = b""
@@ -139,25 +162,17 @@ class Connection(asyncio.Protocol):
         self._text += body[: KEPT_TEXT - len(self._text)]
 
     def on_message_complete(self) -> None:
-        if 100 <= self._status < 200:
+        if self._status < FINAL:
             self._status = 0
         elif self._expects:
             self._keep_alive = self._parser.should_keep_alive()
             self._finish()
 
-    def _cut(self) -> None:
-        """Enough was read; the rest is not waited for."""
-        if self._status:
-            self._finish()
-            self.abort()
-        else:
-            self.fail("protocol", "The headers of the answer are larger than 64 KiB.")
-
     def _finish(self) -> None:
         assert self._waiter is not None
         # NUL is no text for every store.
         text = self._text.decode("utf-8", "replace").replace("\0", "\ufffd")
-        self._waiter.set_result(Answer(self._status, self._kept(b"retry-after"), self._kept(b"location"), text))
+        self._waiter.set_result(Response(self._status, self._kept(b"retry-after"), self._kept(b"location"), text))
 
     def _kept(self, name: bytes) -> str | None:
         value = self._headers.get(name)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from service.net.connection import Answer, Connection, Origin, Reason, Silent, Unreachable
+from service.net.connection import Connection, Origin, Reason, Response, Silent, Unreachable
 from service.net.guard import Address, Resolver, Target, TargetRefused, resolve
 
 IDLE_SECONDS = 30.0
@@ -66,7 +66,7 @@ class Client:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def post(self, head: Head, lines: bytes, body: bytes, timeout: float) -> Answer:
+    async def post(self, head: Head, lines: bytes, body: bytes, timeout: float) -> Response:
         """Raises Unreachable. `lines` are headers of this request only, each with its line end; they are not checked.
 
         Content-Length is added; `timeout` is in seconds and covers everything.
@@ -94,12 +94,12 @@ class Client:
             connection.fail("closed", "The service is shutting down.")
         await asyncio.gather(*(connection.lost for connection in connections))
 
-    async def _exchange(self, connection: "Connection", request: bytes, deadline: float) -> Answer:
+    async def _exchange(self, connection: "Connection", request: bytes, deadline: float) -> Response:
         if self._closed:
             connection.abort()
             raise Unreachable("closed", "The service is shutting down.")
         waiter = connection.send(request)
-        timer = asyncio.get_running_loop().call_at(deadline, connection.fail, "timeout", "No whole answer in time.")
+        timer = asyncio.get_running_loop().call_at(deadline, connection.fail, "timeout", "No response in time.")
         try:
             answer = await waiter
         except BaseException:

@@ -3,36 +3,52 @@
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 from service import __version__
-from service.core.delivery import Attempt
+from service.core.delivery import Attempt, Delivery
+from service.core.event import time_of
 from service.core.times import now_ms
 from service.net.connection import Unreachable
 from service.net.guard import TargetRefused, check_url
 from service.net.http1 import Client, Head, head_of
-from service.ports import Outcome
+from service.ports import Endpoint, Outcome
+from service.wire.cloudevents import cloud_event_headers
 from service.wire.signature import Signer
 
 log = logging.getLogger("callbridge.deliver")
-HEADERS = [(b"content-type", b"application/json"), (b"user-agent", f"Callbridge/{__version__}".encode())]
+HEADERS = [
+    (b"content-type", b"application/json"),
+    # Firewalls in front of receivers refuse requests without one.
+    (b"accept", b"*/*"),
+    (b"user-agent", f"Callbridge/{__version__}".encode()),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is the same for every delivery to one endpoint."""
+
+    head: Head
+    signer: Signer
 
 
 class WebhookOutlet:
-    def __init__(self, client: Client, *, allow_private: bool, timeout: float) -> None:
+    def __init__(self, client: Client, *, source: str, allow_private: bool, timeout: float) -> None:
+        """`source`: our own public address, which CloudEvents readers see."""
         self.client = client
         self.allow_private = allow_private
         self.timeout = timeout
-        # All that is the same for every delivery to one subscriber.
-        self._letter = lru_cache(maxsize=2048)(self._make_letter)
+        self.source = source
+        self._request = lru_cache(maxsize=2048)(self._prepare)
 
-    def _make_letter(
-        self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]
-    ) -> tuple[Head, Signer]:
+    def _prepare(self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> Prepared:
         own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        return head_of(check_url(url, self.allow_private), own + HEADERS), Signer(list(secrets))
+        chosen = {name.lower() for name, _ in own}
+        ours = [(name, value) for name, value in HEADERS if name not in chosen]
+        return Prepared(head_of(check_url(url, self.allow_private), own + ours), Signer(list(secrets)))
 
     def check(self, url: str) -> None:
         try:
@@ -40,34 +56,37 @@ class WebhookOutlet:
         except TargetRefused as refused:
             raise ValueError(str(refused)) from None
 
-    async def post(
-        self, url: str, event_id: str, body: bytes, secrets: Sequence[str], headers: Mapping[str, str]
-    ) -> Outcome:
+    async def post(self, delivery: Delivery, endpoint: Endpoint) -> Outcome:
         at, started = now_ms(), time.perf_counter()
         status = error = text = retry_after = None
         try:
-            head, signer = self._letter(url, tuple(secrets), tuple(headers.items()))
-            lines = _signed(signer, event_id, at // 1000, body)
-            answer = await self.client.post(head, lines, body, self.timeout)
-            status, text = answer.status, answer.text or None
-            retry_after = seconds_of(answer.retry_after)
+            request = self._request(endpoint.url, tuple(endpoint.secrets), tuple(endpoint.headers.items()))
+            lines = self._lines(request.signer, delivery, at // 1000)
+            response = await self.client.post(request.head, lines, delivery.body, self.timeout)
+            status, text = response.status, response.text or None
+            retry_after = seconds_of(response.retry_after)
             if 300 <= status < 400:
-                error = f"redirect to {_shown(answer.location)} refused: use the final address"
+                error = f"redirect to {_shown(response.location)} refused: use the final address"
         except TargetRefused as refused:
             error = f"refused_target: {refused}"
         except Unreachable as trouble:
             error = str(trouble) if str(trouble).startswith(trouble.reason) else f"{trouble.reason}: {trouble}"
         except Exception:
             # Whatever it is, the delivery must not be lost over it.
-            log.exception("an attempt of %s met an unknown fault", event_id)
+            log.exception("an attempt of %s met an unknown fault", delivery.id)
             error = "internal: see the log"
         duration = int((time.perf_counter() - started) * 1000)
-        return Outcome(Attempt(at, status, error, duration, text), retry_after)
+        return Outcome(Attempt(at, status, error, duration, text, endpoint.url), retry_after)
 
-
-def _signed(signer: Signer, event_id: str, timestamp: int, body: bytes) -> bytes:
-    signature = signer.sign(event_id, timestamp, body)
-    return f"webhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}\r\nwebhook-signature: {signature}\r\n".encode()
+    def _lines(self, signer: Signer, delivery: Delivery, timestamp: int) -> bytes:
+        """The headers of one attempt: those of Standard Webhooks and of CloudEvents."""
+        event_id, body = delivery.event_id, delivery.body
+        signature = signer.sign(event_id, timestamp, body)
+        cloud_event = cloud_event_headers(event_id, delivery.event_type, time_of(body), self.source, delivery.task_id)
+        more = "".join([f"{name}: {value}\r\n" for name, value in cloud_event.items()])
+        return (
+            f"webhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}\r\nwebhook-signature: {signature}\r\n{more}"
+        ).encode()
 
 
 def _shown(location: str | None) -> str:

@@ -3,6 +3,7 @@
 from service.ports.files import InlineFiles
 from service.ports.outlets import (
     DeliveryWorker,
+    Endpoint,
     Outcome,
     Outlet,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "DeliveryQuery",
     "DeliveryStore",
     "DeliveryWorker",
+    "Endpoint",
     "EventQuery",
     "EventStore",
     "Idempotency",

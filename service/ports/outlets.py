@@ -1,11 +1,11 @@
 """Outlets: how one delivery leaves."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-from service.core.delivery import Attempt, Delivery
+from service.core.delivery import BUSY, LONGEST_RETRY_AFTER, Attempt, Delivery
 
 
 class Outcome(Struct, frozen=True):
@@ -14,11 +14,24 @@ class Outcome(Struct, frozen=True):
     attempt: Attempt
     retry_after: float | None = None
 
+    @property
+    def rest(self) -> float:
+        """Seconds during which the receiver wants nothing at all."""
+        if self.retry_after is None or self.attempt.status_code not in BUSY:
+            return 0.0
+        return min(self.retry_after, LONGEST_RETRY_AFTER)
+
+
+class Endpoint(Struct, frozen=True):
+    """Where an attempt goes. Secrets are the newest first; all of them sign."""
+
+    url: str
+    secrets: Sequence[str]
+    headers: Mapping[str, str] = {}
+
 
 class Outlet(Protocol):
-    async def post(
-        self, url: str, event_id: str, body: bytes, secrets: Sequence[str], headers: Mapping[str, str]
-    ) -> Outcome:
+    async def post(self, delivery: Delivery, endpoint: Endpoint) -> Outcome:
         """One signed POST. Never raises for what the target does."""
         ...
 
@@ -36,11 +49,11 @@ class DeliveryWorker(Protocol):
         ...
 
     def wake(self, lane: str) -> None:
-        """Something of this lane may be due."""
+        """Somebody asks for what is due there now; ends a rest that the receiver asked for."""
         ...
 
-    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
-        """One attempt now; None when the subscription is gone."""
+    async def ping(self, delivery: Delivery) -> Delivery:
+        """One attempt now, which is not tried again; how it went is stored. Raises RateLimited."""
         ...
 
     def bury_if_removed(self, lane: str) -> None: ...

@@ -1,284 +1,322 @@
-"""One lane: the deliveries of one subscription, a few at a time, in the order of their events per task."""
+"""One lane: the deliveries of one receiver, a few at a time, in the order of their events per task."""
 
 import asyncio
 import logging
-import random
+import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from service.core.delivery import GONE, Delivery, DeliveryStatus, wait_before_next
+from service.core.delivery import GONE, Delivery, DeliveryStatus
 from service.core.errors import CallbridgeError, Unavailable
 from service.ports import Outcome
+from service.workers.attempts import Attempts
+from service.workers.background import Background
+from service.workers.claims import Claims
+from service.workers.delivery_limiter import DeliveryLimiter, Group
+from service.workers.memory import Memory
+from service.workers.outcomes import Outcomes
+from service.workers.retry import stubborn as retry_until_stored
+from service.workers.task_order import TaskOrder
 
 log = logging.getLogger("callbridge.deliver")
 
 PARALLEL = 8
-# Deliveries of one lane in memory, and of one whose last attempt failed; more wait on disk.
+# Deliveries of one lane in memory, and of one whose last attempt failed; more wait in the store.
 ROOM, FAILING_ROOM = 1024, 32
 CLAIM = 64
+# After so many failures in a row one attempt at a time, and after so many at this pace: a million deliveries to a dead
+# receiver cost the others nothing.
+SINGLE_AFTER, SLOW_AFTER = 8, 64
+SLOW_GAP = 0.25
 # How often a lane that is given to another worker is looked at until it rests.
 REST_LOOK = 0.05
-# A delivery in memory without its body, about.
-OVERHEAD = 600
-# A target that only fails is tried at this pace, so that a million deliveries to a dead one cost the others nothing.
-FAILING_AFTER = 64
-FAILING_GAP = 0.25
+UNTIL_DISABLED = 60.0
 
 
-class Dispatcher(Protocol):
-    """What a lane asks of the whole."""
-
-    schedule: tuple[float, ...]
-    stopping: bool
-    # Bytes of the deliveries that wait in memory, over all lanes.
-    in_memory: int
-
-    @property
-    def full(self) -> bool: ...
-
-    @property
-    def lagging(self) -> bool: ...
-
-    def now(self) -> int: ...
-
-    def enabled(self, lane: str) -> bool: ...
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
-
-    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None: ...
-
-    def record(self, delivery: Delivery, then: Callable[[], None]) -> None: ...
-
-    def note_health(self, delivery: Delivery, outcome: Outcome) -> None: ...
-
-    async def claim(self, lane: str, limit: int) -> list[Delivery]: ...
-
-    async def next_due(self, lane: str) -> int | None: ...
-
-    def has_place(self, lane: "Lane") -> bool:
-        """False: the host is busy with other lanes; this one is pumped when a place is free."""
-        ...
-
-    def take_place(self, lane: "Lane") -> None: ...
-
-    def leave_place(self, lane: "Lane") -> None: ...
+class Keeper(Protocol):
+    """Who holds the lanes."""
 
     def forget_if_idle(self, lane: "Lane") -> None: ...
 
+    def bury(self, lane: str) -> None:
+        """End all that is pending there."""
+        ...
+
+    def bury_if_removed(self, lane: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """What all lanes share."""
+
+    attempts: Attempts
+    claims: Claims
+    outcomes: Outcomes
+    limiter: DeliveryLimiter
+    memory: Memory
+    background: Background
+    keeper: Keeper
+
 
 class Lane:
-    def __init__(self, name: str, host: str | None, dispatcher: Dispatcher) -> None:
-        """`host`: which lanes share the places there; None for a subscription, which has only its own limit."""
+    def __init__(self, name: str, owner: str, host: str | None, parts: LaneParts) -> None:
+        """`host`: of a callback address; None for a subscription."""
         self.name = name
+        self.owner = owner
         self.host = host
-        self.dispatcher = dispatcher
+        self.parts = parts
         self._ready: deque[Delivery] = deque()
-        # First attempts of a task go one after the other: what follows waits behind the one in hand.
-        self._behind: dict[str, deque[Delivery]] = {}
+        self._order = TaskOrder()
         self._running = self._recording = 0
-        self._waiting_behind = 0
-        self._on_disk = False
+        # Whether the store may hold something due, and whether something went there while a claim was under way.
+        self._in_store = False
         self._missed_while_claiming = False
         self._claiming = False
         self._failures = 0
-        self._not_before = 0.0
+        # Moments of the loop's clock: nothing is sent before them. The receiver asked for a rest, or fails always.
+        self._rest_until = self._slow_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._on_room: list[asyncio.Future[None]] = []
 
     @property
     def idle(self) -> bool:
         busy = self._running or self._recording or self._claiming
-        return not (busy or self._ready or self._on_disk or self._timer)
+        return not (busy or self._ready or self._in_store or self._timer)
 
     @property
-    def weight(self) -> int:
-        """Bytes of what waits here."""
-        behind = (item for items in self._behind.values() for item in items)
-        return sum(map(weight_of, self._ready)) + sum(map(weight_of, behind))
+    def group(self) -> Group:
+        return self.parts.limiter.group(self.owner, self.parts.attempts.standing(self.name), self.host)
 
-    def wants(self) -> bool:
+    # --- what comes in ---
+
+    def accepts(self) -> bool:
+        """May a new delivery wait in memory? If not it waits in the store, and is claimed from there."""
         room = FAILING_ROOM if self._failures else ROOM
-        waiting = len(self._ready) + self._waiting_behind
-        if self._on_disk or waiting >= room or self.dispatcher.full:
-            # Once something waits on disk all that is newer must go there too, or it would overtake.
+        waiting = len(self._ready) + self._order.waiting
+        if self._in_store or self._resting or waiting >= room or self.parts.memory.full:
+            # Once something waits in the store all that is newer must go there too, or it would overtake.
             self._missed_while_claiming = True
-            # When the whole is full this lane may be idle, and then nobody else would look there.
-            self.look_on_disk()
+            # When memory is short this lane may be idle, and then nobody else would look there.
+            self.look_in_store()
             return False
         return True
 
     def offer(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
-        self.dispatcher.in_memory += weight_of(delivery)
+        self.parts.memory.add((delivery,))
         self.pump()
 
-    def look_on_disk(self) -> None:
-        self._on_disk = True
+    def look_in_store(self) -> None:
+        self._in_store = True
         self.pump()
 
-    def pump(self) -> None:
-        """Start what may start now."""
-        while self._running < PARALLEL and (delivery := self._next()) is not None:
-            self._running += 1
-            self.dispatcher.spawn(self._run(delivery))
-        empty = not self._ready and self._running < PARALLEL
-        if self._on_disk and not self._claiming and empty and self._allowed:
-            self._claiming = True
-            self.dispatcher.spawn(self._claim())
+    def end_rest(self) -> None:
+        """Somebody asks for a delivery now, or a ping succeeded."""
+        self._rest_until = self._slow_until = 0.0
+        self.look_in_store()
 
-    @property
-    def _allowed(self) -> bool:
-        return not self.dispatcher.stopping and self.dispatcher.enabled(self.name)
+    def room(self) -> "asyncio.Future[None]":
+        """Resolves when nearly nothing waits here."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_room.append(future)
+        self._tell_room()
+        return future
 
-    def _next(self) -> Delivery | None:
-        """The next that may be sent now, with a place for it."""
-        while self._ready and self._allowed and not self.dispatcher.lagging and self.dispatcher.has_place(self):
-            now = asyncio.get_running_loop().time()
-            if self._not_before > now:
-                self._wake_at(self._not_before)
-                return None
-            delivery = self._ready.popleft()
-            if self._must_wait(delivery):
-                continue
-            if self._failures >= FAILING_AFTER:
-                self._not_before = now + FAILING_GAP
-            self.dispatcher.in_memory -= weight_of(delivery)
-            self.dispatcher.take_place(self)
-            return delivery
-        return None
-
-    def _must_wait(self, delivery: Delivery) -> bool:
-        if delivery.tries or delivery.task_id is None:
-            return False
-        behind = self._behind.get(delivery.task_id)
-        if behind is None:
-            self._behind[delivery.task_id] = deque()
-            return False
-        behind.append(delivery)
-        self._waiting_behind += 1
-        return True
-
-    async def _run(self, first: Delivery) -> None:
-        """One of the few that send for this lane, until nothing may be sent any more."""
-        delivery: Delivery | None = first
-        try:
-            while delivery is not None:
-                await self._attempt(delivery)
-                delivery = self._next()
-        finally:
-            self._running -= 1
-        self.pump()
-        self.dispatcher.forget_if_idle(self)
-
-    async def _attempt(self, delivery: Delivery) -> None:
-        outcome: Outcome | None = None
-        try:
-            posting = self.dispatcher.post(delivery)
-            if posting is not None:
-                outcome = await posting
-        finally:
-            self._let_next_of_task(delivery)
-            self.dispatcher.leave_place(self)
-        if outcome is not None:
-            after = self._judge(delivery, outcome)
-            self._recording += 1
-            self.dispatcher.record(after, partial(self._recorded, after, outcome))
-
-    def _recorded(self, after: Delivery, outcome: Outcome) -> None:
-        self._recording -= 1
-        self.dispatcher.note_health(after, outcome)
-        if after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
-            self._wake_in(after.next_attempt_at)
-        self.dispatcher.forget_if_idle(self)
-
-    def _let_next_of_task(self, delivery: Delivery) -> None:
-        if delivery.tries or delivery.task_id is None:
-            return
-        behind = self._behind.pop(delivery.task_id, None)
-        if behind:
-            self._waiting_behind -= len(behind)
-            self._ready.extendleft(reversed(behind))
-
-    def _judge(self, delivery: Delivery, outcome: Outcome) -> Delivery:
-        attempt = outcome.attempt
-        if attempt.succeeded:
-            self._failures = 0
-            return delivery.after(attempt, None)
-        self._failures += 1
-        if attempt.status_code == GONE:
-            return delivery.after(attempt, None)
-        wait = wait_before_next(
-            self.dispatcher.schedule,
-            delivery.tries + 1,
-            outcome.retry_after,
-            random.random(),  # noqa: S311 - spreads retries
-        )
-        return delivery.after(attempt, None if wait is None else self.dispatcher.now() + int(wait * 1000))
-
-    async def _claim(self) -> None:
-        self._missed_while_claiming = False
-        try:
-            # When memory is short, no more than can be sent at once.
-            wanted = PARALLEL if self.dispatcher.full else CLAIM
-            claimed = await self.dispatcher.claim(self.name, wanted)
-            # Before anything else is waited for: what is told meanwhile must stand behind them.
-            self._ready.extend(claimed)
-            self.dispatcher.in_memory += sum(map(weight_of, claimed))
-            if len(claimed) < wanted and not self._missed_while_claiming:
-                self._on_disk = False
-                due = await self.dispatcher.next_due(self.name)
-                if due is not None:
-                    self._wake_in(due)
-        except Unavailable:
-            self._on_disk = True
-            await asyncio.sleep(1)
-        except CallbridgeError as error:
-            log.error("lane %s: %s", self.name, error.detail)
-        finally:
-            self._claiming = False
-        self.pump()
-        self.dispatcher.forget_if_idle(self)
-
-    def _wake_in(self, moment: int) -> None:
-        """Look on disk at `moment` (milliseconds of the clock)."""
-        loop = asyncio.get_running_loop()
-        self._wake_at(loop.time() + max(0.0, (moment - self.dispatcher.now()) / 1000))
-
-    def _wake_at(self, when: float) -> None:
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        self._timer_at = when
-        self._timer = asyncio.get_running_loop().call_at(when, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.look_on_disk()
-
-    def empty(self) -> list[Delivery]:
-        """Give up all that is not under way; returns it."""
-        waiting = [*self._ready, *(item for items in self._behind.values() for item in items)]
+    def take_all(self) -> list[Delivery]:
+        """What waits here, which will not be sent from here."""
+        found = [*self._ready, *self._order.take_all()]
         self._ready.clear()
-        for items in self._behind.values():
-            items.clear()
-        self._waiting_behind = 0
-        self.stop()
-        self._timer = None
-        return waiting
+        self.parts.memory.remove(found)
+        self.close()
+        return found
 
     async def at_rest(self) -> None:
         """Returns when nothing is under way any more."""
         while self._running or self._recording or self._claiming:
             await asyncio.sleep(REST_LOOK)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
+    # --- what starts ---
 
-def weight_of(delivery: Delivery) -> int:
-    """Its body may be shared with other lanes; counted here as if it were not."""
-    return len(delivery.body) + OVERHEAD
+    def pump(self) -> None:
+        """Start what may start now."""
+        most = 1 if self._failures >= SINGLE_AFTER else PARALLEL
+        while self._running < most and (started := self._next()) is not None:
+            self._running += 1
+            self.parts.background.spawn(self._run(*started))
+        if self._in_store and not self._ready and self._running < most:
+            self._claim_soon()
+
+    @property
+    def _allowed(self) -> bool:
+        stopping = self.parts.background.stopping
+        return not stopping and self.parts.claims.ours(self.name) and self.parts.attempts.allowed(self.name)
+
+    @property
+    def _resting(self) -> bool:
+        return self._rest_until > 0 and self._rest_until > asyncio.get_running_loop().time()
+
+    def _next(self) -> tuple[Delivery, Group] | None:
+        """The next that may be sent now, with a place for it."""
+        while self._ready and self._allowed and self.parts.outcomes.keep_up(self) and not self._must_pause():
+            size = len(self._ready[0].body)
+            group = self.group
+            if not self.parts.limiter.allows(group, size):
+                self.parts.limiter.wait(self, group)
+                return None
+            delivery = self._ready.popleft()
+            if self._order.must_wait(delivery):
+                continue
+            if self._failures >= SLOW_AFTER:
+                self._slow_until = asyncio.get_running_loop().time() + SLOW_GAP
+            self.parts.memory.remove((delivery,))
+            self.parts.limiter.take(group, size)
+            return delivery, group
+        return None
+
+    def _must_pause(self) -> bool:
+        until = max(self._rest_until, self._slow_until)
+        if not until or until <= asyncio.get_running_loop().time():
+            return False
+        self._wake_at(until)
+        return True
+
+    async def _run(self, delivery: Delivery, group: Group) -> None:
+        """One of the few that send for this lane, until nothing may be sent any more."""
+        started: tuple[Delivery, Group] | None = (delivery, group)
+        try:
+            while started is not None:
+                await self._attempt(*started)
+                started = self._next()
+        finally:
+            self._running -= 1
+        self.pump()
+
+    async def _attempt(self, delivery: Delivery, group: Group) -> None:
+        outcome: Outcome | None = None
+        try:
+            posting = self.parts.attempts.post(delivery)
+            if posting is not None:
+                outcome = await posting
+        finally:
+            if behind := self._order.done(delivery):
+                self._ready.extendleft(reversed(behind))
+            if outcome is not None:
+                self._judge(outcome)
+            # Last: it may pump this lane.
+            self.parts.limiter.release(group, len(delivery.body))
+        if outcome is not None:
+            after = self.parts.attempts.after(delivery, outcome)
+            self._recording += 1
+            self.parts.outcomes.record(after, partial(self._recorded, after, outcome))
+
+    def _judge(self, outcome: Outcome) -> None:
+        if outcome.attempt.succeeded:
+            self._failures = 0
+            return
+        self._failures += 1
+        rest = outcome.rest
+        if outcome.attempt.status_code == GONE:
+            # Until the subscription is disabled, or the lane of a callback address is ended.
+            rest = UNTIL_DISABLED if self.host is None else math.inf
+        if rest:
+            self._rest_until = max(self._rest_until, asyncio.get_running_loop().time() + rest)
+            self._in_store = True
+            if waiting := self.take_all():
+                self._recording += 1
+                self.parts.background.spawn(self._give_back(waiting))
+
+    async def _give_back(self, waiting: list[Delivery]) -> None:
+        """To the store: a rest may be a day long."""
+        await retry_until_stored(partial(self.parts.claims.give_back, waiting))
+        self._recording -= 1
+        self.pump()
+
+    def _recorded(self, after: Delivery, outcome: Outcome) -> None:
+        self._recording -= 1
+        self.parts.attempts.note(after, outcome)
+        if self._rest_until == math.inf:
+            self.parts.keeper.bury(self.name)
+        elif after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
+            # The subscription may have been removed while the attempt ran.
+            self.parts.keeper.bury_if_removed(self.name)
+            self._look_at(after.next_attempt_at)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._on_room:
+            self._tell_room()
+        self.parts.keeper.forget_if_idle(self)
+
+    def _tell_room(self) -> None:
+        if self._in_store or len(self._ready) + self._order.waiting + self._running > PARALLEL:
+            return
+        waiting, self._on_room = self._on_room, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    # --- from the store ---
+
+    def _claim_soon(self) -> None:
+        if self._claiming or not self._allowed or self._must_pause():
+            return
+        group = self.group
+        if not self.parts.limiter.allows(group):
+            # What is claimed must be sent soon: it would only fill the memory.
+            self.parts.limiter.wait(self, group)
+        elif self.parts.claims.begin(self):
+            self._claiming = True
+            self.parts.background.spawn(self._claim())
+
+    async def _claim(self) -> None:
+        self._missed_while_claiming = False
+        try:
+            # When memory is short, no more than is sent at once.
+            wanted = 1 if self.parts.memory.full else CLAIM
+            claimed = await self.parts.claims.claim(self.name, wanted)
+            # Before anything else is waited for: what comes meanwhile must stand behind them.
+            self._ready.extend(claimed)
+            self.parts.memory.add(claimed)
+            if len(claimed) < wanted and not self._missed_while_claiming:
+                self._in_store = False
+                due = await self.parts.claims.next_due(self.name)
+                if due is not None:
+                    self._look_at(due)
+        except Unavailable:
+            self._in_store = True
+            await asyncio.sleep(1)
+        except CallbridgeError as error:
+            log.error("lane %s: %s", self.name, error.detail)
+        finally:
+            self._claiming = False
+            self.parts.claims.end()
+        self.pump()
+        self._settle()
+
+    def _look_at(self, moment: int) -> None:
+        """Look in the store at `moment` (milliseconds of the clock)."""
+        wait = max(0.0, (moment - self.parts.claims.now()) / 1000)
+        self._wake_at(asyncio.get_running_loop().time() + wait)
+
+    def _wake_at(self, when: float) -> None:
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        if when == math.inf:
+            self._timer = None
+            return
+        self._timer_at = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.look_in_store()

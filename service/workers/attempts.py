@@ -1,0 +1,75 @@
+"""One attempt of a delivery: where it goes, whether it may, and what follows from how it went."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from service.core.delivery import Delivery, after_attempt
+from service.core.subscription import LANE_OF_URL
+from service.ports import Endpoint, Outcome, Outlet, SubscriptionStore
+from service.ports.observers import AttemptObserver
+from service.wire.tokens import Tokens
+from service.workers.delivery_limiter import Standing
+from service.workers.health import SubscriptionHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Seconds to wait before each further attempt, and the clock in milliseconds."""
+
+    schedule: tuple[float, ...]
+    now: Callable[[], int]
+
+
+class Attempts:
+    def __init__(
+        self,
+        subscriptions: SubscriptionStore,
+        outlet: Outlet,
+        tokens: Tokens,
+        health: SubscriptionHealth,
+        retries: Retries,
+    ) -> None:
+        self.health = health
+        self.observers: list[AttemptObserver] = [health]
+        self._subscriptions = subscriptions
+        self._outlet = outlet
+        self._tokens = tokens
+        self._retries = retries
+
+    @property
+    def now(self) -> Callable[[], int]:
+        return self._retries.now
+
+    def allowed(self, lane: str) -> bool:
+        """False while the subscription is disabled, and after it was removed."""
+        if lane.startswith(LANE_OF_URL):
+            return True
+        subscription = self._subscriptions.known(lane)
+        return subscription is not None and subscription.enabled
+
+    def standing(self, lane: str) -> Standing:
+        return Standing.CALLBACK if lane.startswith(LANE_OF_URL) else self.health.standing(lane)
+
+    def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
+        """None when the subscription is gone. The address, secrets and headers are those of this moment."""
+        if delivery.subscription_id is None:
+            endpoint = Endpoint(delivery.url, self._tokens.owner_secrets(delivery.owner))
+        else:
+            subscription = self._subscriptions.known(delivery.subscription_id)
+            if subscription is None:
+                return None
+            secrets = subscription.secrets(self._retries.now())
+            endpoint = Endpoint(subscription.url, secrets, subscription.headers)
+        return self._outlet.post(delivery, endpoint)
+
+    def after(self, delivery: Delivery, outcome: Outcome) -> Delivery:
+        """The delivery with this attempt, and when the next one is."""
+        chance = random.random()  # noqa: S311 - spreads retries
+        schedule, now = self._retries.schedule, self._retries.now()
+        return after_attempt(delivery, outcome.attempt, outcome.retry_after, schedule, now, chance)
+
+    def note(self, delivery: Delivery, outcome: Outcome) -> None:
+        """After the outcome is stored."""
+        for observer in self.observers:
+            observer.attempted(delivery, outcome)

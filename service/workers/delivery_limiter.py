@@ -1,0 +1,143 @@
+"""How many deliveries are open at once: over all, for each owner, and for each kind of receiver of one owner.
+
+A group may hold as many places as are still free beside it: one greedy owner gets half of all, two get a third each,
+and somebody who does nothing odd always finds a free one. The same rule divides an owner's part among its receivers,
+so that those which fail or hang leave room for those which answer.
+"""
+
+import resource
+from collections.abc import Hashable
+from enum import StrEnum
+from itertools import islice
+from typing import Protocol
+
+LEAST, MOST = 16, 512
+# Connections to the receivers may take this part of the open files; as many again may be kept idle.
+SHARE_OF_FILES = 8
+# This part of the places is for owners who have none.
+RESERVED = 8
+# Bytes of open requests: a receiver that does not read leaves them in memory.
+BYTES = 64 * 1024 * 1024
+# Groups looked at when a place becomes free; the others have their turn at the next one.
+LOOKED_AT = 8
+
+
+class Standing(StrEnum):
+    """What is known of a receiver; each standing of an owner has a share of its own."""
+
+    HEALTHY = "healthy"
+    NEW = "new"
+    FAILING = "failing"
+    CALLBACK = "callback"
+    PING = "ping"
+
+
+# Callback addresses on one host: each is a receiver of its own, the host has a limit over all.
+LIMITS = {Standing.CALLBACK: 64, Standing.PING: 8}
+
+
+class Waiting(Protocol):
+    """A lane that waits for a place."""
+
+    def pump(self) -> None: ...
+
+
+class Owner:
+    __slots__ = ("bytes", "open", "open_by_standing")
+
+    def __init__(self) -> None:
+        self.open = self.bytes = 0
+        self.open_by_standing = dict.fromkeys(Standing, 0)
+
+
+class Group:
+    """Receivers that share a limit: those of one standing, or the callback addresses on one host."""
+
+    __slots__ = ("key", "limit", "open", "owner", "standing", "waiting")
+
+    def __init__(self, owner: Owner, standing: Standing, limit: int, key: Hashable) -> None:
+        self.owner = owner
+        self.limit = limit
+        self.standing = standing
+        self.key = key
+        self.open = 0
+        # An ordered set, first come first served.
+        self.waiting: dict[Waiting, None] = {}
+
+
+class DeliveryLimiter:
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._reserve = places // RESERVED
+        self._free_bytes = BYTES
+        self._owners: dict[str, Owner] = {}
+        self._groups: dict[Hashable, Group] = {}
+        # Those in which somebody waits, an ordered set too.
+        self._with_waiting: dict[Group, None] = {}
+
+    def group(self, owner: str, standing: Standing, host: str | None = None) -> Group:
+        key = (owner, standing, host)
+        found = self._groups.get(key)
+        if found is None:
+            if owner not in self._owners:
+                self._owners[owner] = Owner()
+            limit = LIMITS.get(standing, MOST)
+            found = self._groups[key] = Group(self._owners[owner], standing, limit, key)
+        return found
+
+    def allows(self, group: Group, size: int = 0) -> bool:
+        owner = group.owner
+        left = self._free - owner.open
+        return (
+            left > owner.open_by_standing[group.standing]
+            and (self._free > self._reserve or (not owner.open and self._free > 0))
+            and group.open < group.limit
+            and (owner.bytes + size <= self._free_bytes - size or not owner.open)
+        )
+
+    def take(self, group: Group, size: int) -> None:
+        """A place for a request of `size` bytes, after `allows`; give it back with `release`."""
+        owner = group.owner
+        self._free -= 1
+        self._free_bytes -= size
+        group.open += 1
+        owner.open += 1
+        owner.bytes += size
+        owner.open_by_standing[group.standing] += 1
+
+    def wait(self, lane: Waiting, group: Group) -> None:
+        """`lane.pump` is called when there may be a place in its group."""
+        group.waiting[lane] = None
+        self._with_waiting[group] = None
+
+    def release(self, group: Group, size: int) -> None:
+        owner = group.owner
+        self._free += 1
+        self._free_bytes += size
+        group.open -= 1
+        owner.open -= 1
+        owner.bytes -= size
+        owner.open_by_standing[group.standing] -= 1
+        if self._with_waiting:
+            self._hand_out(group)
+        if not group.open and not group.waiting:
+            self._groups.pop(group.key, None)
+
+    def _hand_out(self, freed: Group) -> None:
+        """To those whose turn it is; and to the group that gave the place back, whose own limit may have held it up."""
+        for group in [*islice(self._with_waiting, LOOKED_AT), freed]:
+            self._with_waiting.pop(group, None)
+            while group.waiting and self.allows(group):
+                # It may have nothing to send any more; then the next one gets the place.
+                lane = next(iter(group.waiting))
+                del group.waiting[lane]
+                lane.pump()
+                if lane in group.waiting:
+                    break
+            if group.waiting:
+                self._with_waiting[group] = None
+
+
+def places_for_deliveries() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else min(MOST, max(LEAST, soft // SHARE_OF_FILES))

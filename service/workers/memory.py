@@ -1,0 +1,25 @@
+"""Bytes of the deliveries that wait in memory, over all lanes."""
+
+from collections.abc import Iterable
+
+from service.core.delivery import Delivery
+
+MOST = 32 * 1024 * 1024
+# A delivery without its body, about.
+OVERHEAD = 600
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.used = 0
+
+    @property
+    def full(self) -> bool:
+        return self.used >= MOST
+
+    def add(self, items: Iterable[Delivery]) -> None:
+        # A body may be shared with other lanes; counted as if it were not.
+        self.used += sum(len(item.body) + OVERHEAD for item in items)
+
+    def remove(self, items: Iterable[Delivery]) -> None:
+        self.used -= sum(len(item.body) + OVERHEAD for item in items)
