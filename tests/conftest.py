@@ -20,7 +20,8 @@ from starlette.routing import Route
 from service.main import Bridge, assemble
 from service.server import Server, create_server
 from service.settings import load_settings
-from service.store.sqlite.store import open_store
+from service.store.sqlite.database import Database
+from service.store.sqlite.store import SqliteStore, open_store
 from service.tools.sandbox.app import create_sandbox
 from service.tools.sandbox.serving import serving
 from service.web.app import EssentialOnly
@@ -28,13 +29,13 @@ from service.web.app import EssentialOnly
 PATIENCE = 20.0
 # Read once: it takes longer than starting a service.
 CERTIFICATES = ssl.create_default_context()
-TXT2IMG = {
+TXT2IMG: dict[str, Any] = {
     "provider": "piapi",
     "model": "Qubico/flux1-schnell",
     "task_type": "txt2img",
     "input": {"prompt": "a little cat [sandbox: delay=0.05]"},
 }
-IMG2IMG = {
+IMG2IMG: dict[str, Any] = {
     "provider": "modelslab",
     "model": "flux",
     "task_type": "img2img",
@@ -80,10 +81,17 @@ class Service:
     admin: httpx.AsyncClient
     anybody: httpx.AsyncClient
 
+    @property
+    def database(self) -> Database:
+        """That of a service on SQLite."""
+        assert isinstance(self.bridge.store, SqliteStore)
+        return self.bridge.store.database
+
     async def submit(self, body: dict[str, Any], **headers: str) -> dict[str, Any]:
         answer = await self.client.post("/v1/tasks", json=body, headers=headers)
         assert answer.status_code in (200, 202), answer.text
-        return answer.json()
+        task: dict[str, Any] = answer.json()
+        return task
 
     async def finished(self, body: dict[str, Any]) -> dict[str, Any]:
         """Submit and wait for the end."""

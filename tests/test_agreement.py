@@ -30,7 +30,8 @@ def enum_of(name: str, *path: str) -> list[str]:
     node: Any = schemas.load(name)
     for part in path:
         node = node[part]
-    return node["enum"]
+    names: list[str] = node["enum"]
+    return names
 
 
 # --- schemas and samples (those of the providers: test_schemas_providers.py) ---
@@ -67,7 +68,8 @@ def test_schemas_and_code_name_the_same_events_statuses_and_codes() -> None:
     assert schemas.load("api/task.submit")["properties"]["callback_events"]["default"] == list(FINISHING_EVENTS)
     assert schemas.load("api/subscription.fields")["$defs"]["events"]["default"] == list(FINISHING_EVENTS)
     assert set(enum_of("api/task", "properties", "status")) == {status.value for status in Status}
-    codes = {error.code for error in (CallbridgeError, *CallbridgeError.__subclasses__())}
+    errors: tuple[type[CallbridgeError], ...] = (CallbridgeError, *CallbridgeError.__subclasses__())
+    codes = {error.code for error in errors}
     assert set(enum_of("api/problem", "properties", "code")) == codes
 
 

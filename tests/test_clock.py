@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -121,8 +122,8 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def test_a_start_after_the_clock_was_set_back_moves_what_is_due(
     env: dict[str, str], subscriber: Subscriber, shift: list[int]
 ) -> None:
-    subscriber.answer = lambda request, body: _first_is_refused(seen)
     seen = {"count": 0}
+    subscriber.answer = lambda request, body: _first_is_refused(seen)
     shift[0] = 40 * 86_400
     async with running(env | {"RETRY_SCHEDULE": "3"}) as service:
         await service.client.post("/v1/subscriptions", json={"url": subscriber.url})
@@ -163,10 +164,10 @@ async def test_removal_catches_up_with_a_clock_that_is_right(
     removal = retention.RemovalClock(store.clock, 3600.0)
     await removal.keep()
     shift[0] = 40 * 86_400
-    running_for = retention.time.monotonic()
-    monkeypatch.setattr(retention.time, "monotonic", lambda: running_for + 20 * 3600)
+    running_for = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: running_for + 20 * 3600)
     assert now_ms() - await removal.now() == pytest.approx(20 * DAY, abs=DAY)
-    monkeypatch.setattr(retention.time, "monotonic", lambda: running_for + 41 * 3600)
+    monkeypatch.setattr(time, "monotonic", lambda: running_for + 41 * 3600)
     assert now_ms() - await removal.now() <= 1
     await removal.keep()
     monkeypatch.undo()

@@ -56,7 +56,7 @@ async def test_nothing_is_taken_while_the_file_is_gone(
     if how == "replaced":
         sqlite3.connect(path).close()
         path.touch()
-    await until(lambda: service.bridge.store.database.writer.refusing)
+    await until(lambda: service.database.writer.refusing)
 
     refused = await service.client.post("/v1/tasks", json=txt2img())
     assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
@@ -65,7 +65,7 @@ async def test_nothing_is_taken_while_the_file_is_gone(
     assert (await service.anybody.get("/healthz")).status_code == 200
 
     aside.replace(path)
-    await until(lambda: not service.bridge.store.database.writer.refusing)
+    await until(lambda: not service.database.writer.refusing)
     assert (await service.client.post("/v1/tasks", json=txt2img())).status_code == 202
     await ready_again(service)
     said = [one.levelno for one in caplog.records if "nothing is taken any more" in one.message]

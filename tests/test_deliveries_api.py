@@ -25,13 +25,15 @@ from tests.store.parts import a_subscription, sent
 async def subscribe(service: Service, url: str, **fields: Any) -> dict[str, Any]:
     answer = await service.client.post("/v1/subscriptions", json={"url": url, **fields})
     assert answer.status_code == 201, answer.text
-    return answer.json()
+    made: dict[str, Any] = answer.json()
+    return made
 
 
-async def rows(service: Service, **query: object) -> list[dict[str, Any]]:
+async def rows(service: Service, **query: str | int) -> list[dict[str, Any]]:
     answer = await service.client.get("/v1/deliveries", params=query)
     assert answer.status_code == 200, answer.text
-    return answer.json()["data"]
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
 
 
 async def settled(service: Service, status: str, count: int = 1) -> list[dict[str, Any]]:
@@ -135,7 +137,9 @@ async def test_a_target_that_cannot_be_reached_is_named_and_tried_again(service:
     assert row["attempts"][0]["error"]
 
 
-async def test_a_target_that_turned_private_is_refused_when_connecting(env: dict, subscriber: Subscriber) -> None:
+async def test_a_target_that_turned_private_is_refused_when_connecting(
+    env: dict[str, str], subscriber: Subscriber
+) -> None:
     async with running(env) as service:
         await subscribe(service, subscriber.url)
     async with running(env | {"ALLOW_PRIVATE_TARGETS": "false", "RETRY_SCHEDULE": "0"}) as service:
@@ -158,7 +162,7 @@ async def test_after_the_schedule_a_delivery_is_dead_and_a_retry_counts_afresh(
     assert [attempt["status_code"] for attempt in row["attempts"]] == [500] * 5 + [204]
 
 
-async def test_the_jitter_is_at_most_a_fifth(env: dict, subscriber: Subscriber) -> None:
+async def test_the_jitter_is_at_most_a_fifth(env: dict[str, str], subscriber: Subscriber) -> None:
     subscriber.answer = answers(500)
     async with running(env | {"RETRY_SCHEDULE": "1000"}) as service:
         await subscribe(service, subscriber.url)
@@ -171,7 +175,7 @@ async def test_the_jitter_is_at_most_a_fifth(env: dict, subscriber: Subscriber) 
 
 
 @pytest.mark.parametrize("asked", ["3600", "http-date", "999999999", "9" * 400])
-async def test_retry_after_is_honoured_up_to_a_day(env: dict, subscriber: Subscriber, asked: str) -> None:
+async def test_retry_after_is_honoured_up_to_a_day(env: dict[str, str], subscriber: Subscriber, asked: str) -> None:
     value = formatdate(time() + 3600, usegmt=True) if asked == "http-date" else asked
     subscriber.answer = answers(503, headers={"Retry-After": value})
     async with running(env) as service:
@@ -226,7 +230,7 @@ async def test_what_is_claimed_from_disk_goes_before_what_is_told_meanwhile(
     assert subscriber.types == moves
 
 
-async def test_a_hanging_subscriber_delays_nobody_else(env: dict, subscriber: Subscriber) -> None:
+async def test_a_hanging_subscriber_delays_nobody_else(env: dict[str, str], subscriber: Subscriber) -> None:
     hanging = asyncio.Event()
 
     async def answer(request: Request, body: bytes) -> Response:
@@ -245,7 +249,9 @@ async def test_a_hanging_subscriber_delays_nobody_else(env: dict, subscriber: Su
         hanging.set()
 
 
-async def test_a_delivery_that_takes_too_long_is_cut_and_tried_again(env: dict, subscriber: Subscriber) -> None:
+async def test_a_delivery_that_takes_too_long_is_cut_and_tried_again(
+    env: dict[str, str], subscriber: Subscriber
+) -> None:
     never = asyncio.Event()
 
     async def answer(request: Request, body: bytes) -> Response:
@@ -263,7 +269,7 @@ async def test_a_delivery_that_takes_too_long_is_cut_and_tried_again(env: dict, 
     assert "time" in row["attempts"][0]["error"]
 
 
-async def test_what_was_not_delivered_is_delivered_after_a_restart(env: dict, subscriber: Subscriber) -> None:
+async def test_what_was_not_delivered_is_delivered_after_a_restart(env: dict[str, str], subscriber: Subscriber) -> None:
     subscriber.answer = answers(500)
     async with running(env | {"RETRY_SCHEDULE": "0.5"}) as service:
         await subscribe(service, subscriber.url)
@@ -274,7 +280,9 @@ async def test_what_was_not_delivered_is_delivered_after_a_restart(env: dict, su
     assert {headers["webhook-id"] for headers, _ in subscriber.received} == {row["event_id"]}
 
 
-async def test_what_a_restart_tells_stands_behind_what_waited_before(env: dict, subscriber: Subscriber) -> None:
+async def test_what_a_restart_tells_stands_behind_what_waited_before(
+    env: dict[str, str], subscriber: Subscriber
+) -> None:
     moves = ("task.queued", "task.unconfirmed")
     store = await open_store(load_settings(env).sqlite_path or "")
     await store.subscriptions.add(a_subscription(url=subscriber.url, events=moves))

@@ -33,8 +33,9 @@ class Callback:
             output = {"image_url": PICTURE} if status.strip().lower() in ("completed", "success") else None
             data = {"task_id": self.provider_task_id, "status": status, "output": output}
             return {"timestamp": 1, "data": data | fields}
-        output = [PICTURE] if status.strip().lower() in ("completed", "success") else ""
-        return {"status": status, "id": int(self.provider_task_id), "output": output, "track_id": self.task_id} | fields
+        pictures = [PICTURE] if status.strip().lower() in ("completed", "success") else ""
+        found = {"status": status, "id": int(self.provider_task_id), "output": pictures, "track_id": self.task_id}
+        return found | fields
 
 
 async def held(service: Service, sandbox: str, provider: str) -> Callback:
@@ -52,7 +53,8 @@ async def held(service: Service, sandbox: str, provider: str) -> Callback:
 
 
 async def read(service: Service, callback: Callback) -> dict[str, Any]:
-    return (await service.client.get(f"/v1/tasks/{callback.task_id}")).json()
+    task: dict[str, Any] = (await service.client.get(f"/v1/tasks/{callback.task_id}")).json()
+    return task
 
 
 async def told(service: Service, callback: Callback) -> list[str]:
@@ -66,7 +68,8 @@ async def send(service: Service, callback: Callback, body: Any, **headers: str) 
 
 
 async def audited(service: Service, **query: str) -> list[dict[str, Any]]:
-    return (await service.admin.get("/v1/callbacks", params=query)).json()["data"]
+    calls: list[dict[str, Any]] = (await service.admin.get("/v1/callbacks", params=query)).json()["data"]
+    return calls
 
 
 # --- 200 ---
@@ -74,7 +77,7 @@ async def audited(service: Service, **query: str) -> list[dict[str, Any]]:
 
 @BOTH
 async def test_a_good_new_call_is_200_and_all_of_it_is_on_disk(
-    service: Service, sandbox: str, env: dict, provider: str
+    service: Service, sandbox: str, env: dict[str, str], provider: str
 ) -> None:
     callback = await held(service, sandbox, provider)
     assert (await send(service, callback, callback.body())).status_code == 200
@@ -183,7 +186,7 @@ async def test_a_token_for_the_other_provider_is_404(service: Service, sandbox: 
 
 
 @BOTH
-async def test_a_token_of_an_unknown_task_is_404(env: dict, sandbox: str, provider: str) -> None:
+async def test_a_token_of_an_unknown_task_is_404(env: dict[str, str], sandbox: str, provider: str) -> None:
     async with running(env) as service:
         callback = await held(service, sandbox, provider)
     elsewhere = env | {"DATABASE_URL": env["DATABASE_URL"] + ".new", "PORT": str(free_port())}
@@ -258,7 +261,7 @@ async def test_another_tasks_id_is_409_and_in_the_audit_log(service: Service, sa
 
 @BOTH
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_that_is_too_large_is_413(env: dict, sandbox: str, provider: str, chunked: bool) -> None:
+async def test_a_body_that_is_too_large_is_413(env: dict[str, str], sandbox: str, provider: str, chunked: bool) -> None:
     async def pieces() -> Any:
         for _ in range(8):
             yield b" " * 1024
@@ -272,7 +275,7 @@ async def test_a_body_that_is_too_large_is_413(env: dict, sandbox: str, provider
 
 
 async def test_when_the_store_cannot_be_written_the_call_is_503_and_its_repetition_counts(
-    service: Service, sandbox: str, env: dict, monkeypatch: pytest.MonkeyPatch
+    service: Service, sandbox: str, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert writer.PATIENCE < 15
     monkeypatch.setattr(writer, "PATIENCE", 0.2)
@@ -310,7 +313,7 @@ async def test_the_audit_log_is_for_admins_filtered_and_paged(service: Service, 
     assert (len(page["data"]), len(rest)) == (3, 1)
 
 
-async def test_a_stranger_cannot_fill_the_audit_log(env: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stranger_cannot_fill_the_audit_log(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "AUDIT_RATE", 0.1)
     async with running(env) as service:
         for n in range(50):
@@ -326,7 +329,7 @@ async def test_tokens_keys_and_secrets_are_in_no_log_line_and_no_answer(
     for name in ("httpx", "httpcore", "hpack"):  # the tests' own client
         caplog.set_level("CRITICAL", name)
     callback = await held(service, sandbox, provider)
-    echo = {
+    echo: dict[str, Any] = {
         "config": {"webhook_config": {"endpoint": callback.url, "secret": callback.headers.get("x-webhook-secret")}}
     }
     await send(service, callback, callback.body("processing", **echo))
@@ -342,7 +345,9 @@ async def test_tokens_keys_and_secrets_are_in_no_log_line_and_no_answer(
         assert secret is None or secret not in f"{caplog.text}{calls}{shown}"
 
 
-async def test_a_new_first_secret_key_still_takes_the_calls_of_tasks_in_flight(env: dict, sandbox: str) -> None:
+async def test_a_new_first_secret_key_still_takes_the_calls_of_tasks_in_flight(
+    env: dict[str, str], sandbox: str
+) -> None:
     async with running(env) as service:
         callbacks = [await held(service, sandbox, provider) for provider in ("piapi", "modelslab")]
     rotated = env | {"SECRET_KEY": "another-key-of-this-test-with-32-characters," + env["SECRET_KEY"]}
@@ -354,7 +359,7 @@ async def test_a_new_first_secret_key_still_takes_the_calls_of_tasks_in_flight(e
         assert (await send(service, callbacks[0], callbacks[0].body())).status_code == 404
 
 
-async def test_without_a_secret_key_calls_outlive_a_restart_too(env: dict, sandbox: str) -> None:
+async def test_without_a_secret_key_calls_outlive_a_restart_too(env: dict[str, str], sandbox: str) -> None:
     async with running(env | {"SECRET_KEY": ""}) as service:
         callback = await held(service, sandbox, "piapi")
     async with running(env | {"SECRET_KEY": ""}) as service:

@@ -52,7 +52,8 @@ async def server() -> AsyncIterator[Server]:
 
 
 def downloader(limits: Limits = LIMITS, **changes: Any) -> FileDownloader:
-    return FileDownloader(limits, **({"allow_private": True, "agent": "Callbridge/test"} | changes))
+    options: dict[str, Any] = {"allow_private": True, "agent": "Callbridge/test"} | changes
+    return FileDownloader(limits, **options)
 
 
 async def fetch(url: str, one: FileDownloader | None = None) -> bytes:

@@ -62,7 +62,8 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
     settings = {"TASK_DEADLINE": "2", "RETRY_SCHEDULE": "0.05", "RESULTS_URL": f"file://{tmp_path / 'results'}"}
     settings["COPY_RETRY_SCHEDULE"] = "0.1,0.1"
     async with running(env | SETTINGS | settings, passed) as service:
-        traffic = Traffic(InHand(service), sandbox, subscriber.url, random.Random(1))
+        in_hand: Any = InHand(service)  # what traffic asks of a victim
+        traffic = Traffic(in_hand, sandbox, subscriber.url, random.Random(1))
         for name, wanted in (("other", {}), ("broken", {"metadata": {"for": "broken"}})):
             body = {"url": f"{subscriber.url}/{name}", "description": name, "filter": wanted}
             await service.client.post("/v1/subscriptions", json=body)

@@ -18,7 +18,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The problem document, once its form is checked."""
     assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    document = answer.json()
+    document: dict[str, Any] = answer.json()
     assert document["status"] == status
     assert {type(document[name]) for name in ("type", "title", "detail", "code")} == {str}
     assert document["detail"].endswith((".", "`", "s"))
@@ -42,7 +42,7 @@ async def post(service: Service, body: bytes, **headers: str) -> httpx.Response:
         {"Authorization": "Basic YTpi", "X-API-Key": "alice-key"},
     ],
 )
-async def test_a_key_is_taken_from_either_header(service: Service, headers: dict) -> None:
+async def test_a_key_is_taken_from_either_header(service: Service, headers: dict[str, str]) -> None:
     assert (await service.anybody.get("/v1/tasks", headers=headers)).status_code == 200
 
 
@@ -62,7 +62,7 @@ async def test_a_key_is_taken_from_either_header(service: Service, headers: dict
     ],
     ids=str,
 )
-async def test_a_missing_or_wrong_key_is_401_with_a_challenge(service: Service, headers: dict) -> None:
+async def test_a_missing_or_wrong_key_is_401_with_a_challenge(service: Service, headers: dict[str, str]) -> None:
     answer = await service.anybody.get("/v1/tasks", headers=headers)
     refused(answer, 401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -107,7 +107,7 @@ async def test_health_and_descriptions_are_open_to_all(service: Service, path: s
     assert (await service.anybody.get(path)).status_code == 200
 
 
-async def test_a_key_that_asks_too_often_is_429_with_retry_after(env: dict) -> None:
+async def test_a_key_that_asks_too_often_is_429_with_retry_after(env: dict[str, str]) -> None:
     async with running(env | {"RATE_LIMIT": "0.2"}) as service:
         answers = [await service.client.get("/v1/tasks") for _ in range(4)]
         document = refused(answers[-1], 429, "rate_limited")
@@ -214,7 +214,9 @@ async def test_json_that_is_no_task_is_422(service: Service, body: bytes) -> Non
     ],
     ids=str,
 )
-async def test_a_fault_of_the_input_is_422_with_a_pointer_to_it(service: Service, change: dict, pointer: str) -> None:
+async def test_a_fault_of_the_input_is_422_with_a_pointer_to_it(
+    service: Service, change: dict[str, Any], pointer: str
+) -> None:
     document = refused(await post(service, json.dumps(TXT2IMG | change).encode()), 422, "validation_failed")
     assert pointer in [fault["pointer"] for fault in document["errors"]]
     assert all(set(fault) == {"pointer", "detail"} for fault in document["errors"])
@@ -252,7 +254,7 @@ async def test_json_by_any_of_its_names_is_taken(service: Service, kind: str) ->
 
 @pytest.mark.parametrize("way", ["declared", "chunked"])
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/subscriptions"])
-async def test_a_body_that_is_too_large_is_413(env: dict, path: str, way: str) -> None:
+async def test_a_body_that_is_too_large_is_413(env: dict[str, str], path: str, way: str) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(10):
             yield b" " * 1000

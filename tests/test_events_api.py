@@ -1,5 +1,7 @@
 """Section 5 of the API, the lists: events of the owner, oldest first and newest first."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -8,10 +10,11 @@ from tests.conftest import TXT2IMG, Service, Subscriber, running, txt2img
 MOVES = ["task.queued", "task.submitted", "task.processing", "task.completed"]
 
 
-async def events(client: httpx.AsyncClient, **query: object) -> dict:
+async def events(client: httpx.AsyncClient, **query: str | int) -> dict[str, Any]:
     answer = await client.get("/v1/events", params=query)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    page: dict[str, Any] = answer.json()
+    return page
 
 
 async def test_an_event_has_an_id_a_seq_a_type_a_time_and_the_task(service: Service) -> None:
@@ -56,7 +59,7 @@ async def test_latest_is_a_bare_array_newest_first(service: Service) -> None:
     await service.finished(TXT2IMG)
     found = (await service.client.get("/v1/events/latest")).json()
     assert [event["type"] for event in found] == MOVES[::-1]
-    query = {"types": "task.queued,task.completed", "limit": 1}
+    query: dict[str, str | int] = {"types": "task.queued,task.completed", "limit": 1}
     found = (await service.client.get("/v1/events/latest", params=query)).json()
     assert [event["type"] for event in found] == ["task.completed"]
 
@@ -76,7 +79,7 @@ async def test_each_owner_sees_the_own_events_and_an_admin_all(service: Service)
     assert len((await events(service.admin))["data"]) == len(MOVES)
 
 
-async def test_a_seq_is_never_given_twice_also_after_a_restart(env: dict) -> None:
+async def test_a_seq_is_never_given_twice_also_after_a_restart(env: dict[str, str]) -> None:
     async with running(env) as service:
         await service.finished(TXT2IMG)
         last = (await events(service.client))["next_after"]

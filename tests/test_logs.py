@@ -125,7 +125,7 @@ async def test_every_response_carries_the_request_id(
 
 @pytest.mark.parametrize("given", ["", "with blank", "x" * 129, "ü"])
 async def test_a_request_id_that_is_none_is_replaced(service: Service, given: str) -> None:
-    response = await service.client.get("/v1/tasks", headers={"X-Request-ID": given.encode("latin-1")})
+    response = await service.client.get("/v1/tasks", headers=[(b"X-Request-ID", given.encode("latin-1"))])
     assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
 
 

@@ -73,9 +73,14 @@ async def test_bug_1_a_key_whose_request_was_answered_503_is_not_used_up(service
 
 
 def test_bug_11_every_known_key_is_compared_whichever_was_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared = []
+    compared: list[tuple[int, int]] = []
     real = hmac.compare_digest
-    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((len(a), len(b))) or real(a, b))
+
+    def compare(a: bytes, b: bytes) -> bool:
+        compared.append((len(a), len(b)))
+        return real(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     keys = Keys(tuple(ApiKey(f"n{n}", f"key-{n}") for n in range(5)), 0)
     for key in ("key-0", "key-4"):
         keys.caller(Headers({"X-API-Key": key}))
@@ -158,7 +163,9 @@ async def test_bug_24_a_callback_whose_body_does_not_come_is_cut(
 ) -> None:
     monkeypatch.setattr(protocol, "BODY_SECONDS", 0.1)
     task = await service.submit(txt2img("delay=60"))
-    callback = service.bridge.submitter.callbacks.of(await service.bridge.store.tasks.get(task["id"]))
+    stored = await service.bridge.store.tasks.get(task["id"])
+    assert stored is not None
+    callback = service.bridge.submitter.callbacks.of(stored)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
     path = callback.url.removeprefix(service.url)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Webhook-Secret: {callback.secret}\r\nContent-Length: 9\r\n\r\n"

@@ -195,7 +195,7 @@ async def test_what_is_known_of_a_receiver_gives_its_standing() -> None:
     assert not held.item.enabled
 
 
-async def test_a_ping_that_succeeds_counts_for_the_health(env: dict, subscriber: Subscriber) -> None:
+async def test_a_ping_that_succeeds_counts_for_the_health(env: dict[str, str], subscriber: Subscriber) -> None:
     status = 500
     subscriber.answer = lambda request, body: Response(status_code=status)
     async with running(env | {"DISABLE_AFTER": "0.5", "RETRY_SCHEDULE": ",".join(["0.02"] * 4)}) as service:

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import httptools
 import orjson
@@ -15,6 +16,7 @@ from uvicorn.protocols.http import httptools_impl
 from service.server import KEEP_ALIVE_SECONDS
 from service.serving import protocol, slow_peers
 from service.serving.admission import Access, Admission
+from service.serving.tally import Tally
 from tests.conftest import TXT2IMG, Service, txt2img
 
 PATIENCE = 20
@@ -68,7 +70,9 @@ async def test_an_offered_upgrade_is_declined_and_the_request_served_with_its_bo
 
 async def test_an_offered_upgrade_is_declined_at_the_callback_doors(service: Service) -> None:
     task = await service.submit(txt2img("hold=gate"))
-    callback = service.bridge.submitter.callbacks.of(await service.bridge.store.tasks.get(task["id"]))
+    stored = await service.bridge.store.tasks.get(task["id"])
+    assert stored is not None
+    callback = service.bridge.submitter.callbacks.of(stored)
     body = orjson.dumps({"data": {"task_id": "x-1", "status": "processing"}})
     async with connected(service) as (reader, writer):
         writer.write(
@@ -149,7 +153,7 @@ async def test_an_http_1_0_response_without_a_length_comes_raw_until_the_close(s
 async def test_garbage_is_400_and_a_counted_line_now_and_then(
     service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "GARBAGE", protocol.Tally(protocol.log, "%d requests were no HTTP"))
+    monkeypatch.setattr(protocol, "GARBAGE", Tally(protocol.log, "%d requests were no HTTP"))
     with caplog.at_level(logging.INFO):
         for _ in range(50):
             async with connected(service) as (reader, writer):
@@ -173,7 +177,7 @@ async def test_peers_that_stop_reading_are_disconnected(service: Service, monkey
     monkeypatch.setattr(slow_peers, "STUCK_SECONDS", 0.2)
     monkeypatch.setattr(slow_peers, "TICK", 0.05)
     # The task of the server has its first, long tick before it; this one sees the short ones.
-    connections = service.server.server_state.connections
+    connections: Any = service.server.server_state.connections
     watching = asyncio.create_task(slow_peers.watch(connections))
     peers = [
         silent_connection(service, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 90),
@@ -210,15 +214,19 @@ class Line:
         self.aborted = True
 
 
+def line(size: int) -> Any:
+    return Line(size)
+
+
 def test_above_the_total_those_stuck_longest_go_first() -> None:
-    first, second = Line(20_000_000), Line(20_000_000)
+    first, second = line(20_000_000), line(20_000_000)
     slow_peers.disconnect_stuck([first], 1.0)
     slow_peers.disconnect_stuck([first, second], 2.0)
     assert (first.aborted, second.aborted) == (True, False)
 
 
 def test_a_peer_that_reads_slowly_stays() -> None:
-    one = Line(1_000_000)
+    one = line(1_000_000)
     for second in range(100):
         slow_peers.disconnect_stuck([one], float(second))
         one.size -= 1000
@@ -230,7 +238,8 @@ def test_idle_connections_outlive_those_of_the_routers_in_front() -> None:
 
 
 async def test_when_files_are_short_callbacks_and_health_checks_still_answer(service: Service) -> None:
-    service.server.config.http_protocol_class.admission = Admission(20)
+    protocol_class: Any = service.server.config.http_protocol_class
+    protocol_class.admission = Admission(20)
     async with AsyncExitStack() as held:
         for _ in range(10):
             await held.enter_async_context(connected(service))

@@ -68,7 +68,9 @@ async def refused(env: dict[str, str]) -> str:
     return text
 
 
-async def test_sigterm_ends_streams_politely_answers_who_waits_and_exits_with_0(env: dict, sandbox: str) -> None:
+async def test_sigterm_ends_streams_politely_answers_who_waits_and_exits_with_0(
+    env: dict[str, str], sandbox: str
+) -> None:
     async with process(env) as (one, client), aconnect_sse(client, "GET", "/v1/events?after=0") as source:
         waiting = asyncio.create_task(client.post("/v1/tasks", json=txt2img("hold=x"), headers={"Prefer": "wait=60"}))
         stream = source.aiter_sse()
@@ -85,7 +87,7 @@ async def test_sigterm_ends_streams_politely_answers_who_waits_and_exits_with_0(
 
 @pytest.mark.parametrize("released", ["while it is dead", "when it lives again"])
 async def test_a_killed_service_loses_nothing_that_it_acknowledged(
-    env: dict, sandbox: str, subscriber: Subscriber, released: str
+    env: dict[str, str], sandbox: str, subscriber: Subscriber, released: str
 ) -> None:
     async with process(env) as (one, client):
         await client.post("/v1/subscriptions", json={"url": subscriber.url})
@@ -106,7 +108,7 @@ async def test_a_killed_service_loses_nothing_that_it_acknowledged(
 
 
 async def test_a_delivery_in_hand_at_the_kill_is_sent_again_with_the_same_id(
-    env: dict, sandbox: str, subscriber: Subscriber
+    env: dict[str, str], sandbox: str, subscriber: Subscriber
 ) -> None:
     never = asyncio.Event()
 
@@ -126,7 +128,7 @@ async def test_a_delivery_in_hand_at_the_kill_is_sent_again_with_the_same_id(
     assert len({headers["webhook-id"] for headers, _ in subscriber.received}) == 1
 
 
-async def test_a_kill_sends_nothing_twice_to_the_provider(env: dict, sandbox: str) -> None:
+async def test_a_kill_sends_nothing_twice_to_the_provider(env: dict[str, str], sandbox: str) -> None:
     async with process(env | {"PIAPI_MAX_INFLIGHT": "2"}) as (one, client):
         for _ in range(6):
             assert (await client.post("/v1/tasks", json=txt2img("answer_delay=0.2"))).status_code == 202
@@ -141,13 +143,13 @@ async def test_a_kill_sends_nothing_twice_to_the_provider(env: dict, sandbox: st
     assert ledger["submits"] <= 6
 
 
-async def test_two_services_cannot_use_one_database(env: dict) -> None:
+async def test_two_services_cannot_use_one_database(env: dict[str, str]) -> None:
     async with process(env):
         text = await refused(env | {"PORT": str(free_port())})
     assert "test.db" in text
 
 
-async def test_without_api_keys_a_key_that_works_is_printed_on_a_terminal(env: dict) -> None:
+async def test_without_api_keys_a_key_that_works_is_printed_on_a_terminal(env: dict[str, str]) -> None:
     terminal, its_end = pty.openpty()
     one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""}, stderr=its_end)
     os.close(its_end)
@@ -159,7 +161,7 @@ async def test_without_api_keys_a_key_that_works_is_printed_on_a_terminal(env: d
     assert await asyncio.wait_for(one.wait(), PATIENCE) == 0
 
 
-async def test_in_a_log_the_start_says_how_to_set_a_key_instead(env: dict) -> None:
+async def test_in_a_log_the_start_says_how_to_set_a_key_instead(env: dict[str, str]) -> None:
     one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""})
     one.send_signal(signal.SIGTERM)
     _, text = await ended(one)
@@ -191,25 +193,25 @@ async def test_in_a_log_the_start_says_how_to_set_a_key_instead(env: dict) -> No
         ("RETENTION_DAYS", "0"),
     ],
 )
-async def test_a_wrong_setting_stops_the_start_with_its_name(env: dict, name: str, value: str) -> None:
+async def test_a_wrong_setting_stops_the_start_with_its_name(env: dict[str, str], name: str, value: str) -> None:
     text = await refused(env | {name: value})
     assert name in text
     assert "a-secret-key" not in text
 
 
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "API_KEYS"])
-async def test_off_loopback_a_secret_key_and_api_keys_are_required(env: dict, missing: str) -> None:
+async def test_off_loopback_a_secret_key_and_api_keys_are_required(env: dict[str, str], missing: str) -> None:
     text = await refused(env | {"HOST": "0.0.0.0", missing: ""})
     assert missing in text
 
 
-async def test_a_port_that_is_taken_stops_the_start(env: dict, tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_stops_the_start(env: dict[str, str], tmp_path: Path) -> None:
     async with process(env):
         text = await refused(env | {"DATABASE_URL": f"sqlite:///{tmp_path}/other.db"})
     assert f"PORT: {env['PORT']} is in use" in text
 
 
-async def test_everything_wrong_is_told_at_once_also_what_only_shows_when_used(env: dict) -> None:
+async def test_everything_wrong_is_told_at_once_also_what_only_shows_when_used(env: dict[str, str]) -> None:
     wrong = {"MEDIA_DIR": "/dev/null/media", "HOST": "no.such.invalid", "SWEEP_AFTER": "soon", "PIAPI_API_KEY": "ü"}
     text = await refused(env | wrong | {"DATABASE_URL": "sqlite:////nowhere/at/all.db"})
     for name in (*wrong, "DATABASE_URL"):
@@ -217,14 +219,14 @@ async def test_everything_wrong_is_told_at_once_also_what_only_shows_when_used(e
     assert "listens" not in text
 
 
-async def test_off_loopback_without_a_public_address_the_start_warns(env: dict, tmp_path: Path) -> None:
+async def test_off_loopback_without_a_public_address_the_start_warns(env: dict[str, str], tmp_path: Path) -> None:
     open_to_all = {"HOST": "0.0.0.0", "API_KEYS": "alice:alice-key", "PIAPI_BASE_URL": "https://192.0.2.1"}
     text = await refused(env | open_to_all)  # the key is too short; the warning comes all the same
     assert "PUBLIC_URL is not set" in text
     assert "PUBLIC_URL" not in await refused(env | open_to_all | {"PUBLIC_URL": "https://bridge.example.com"})
 
 
-async def test_a_crash_before_it_listens_ends_the_process(env: dict) -> None:
+async def test_a_crash_before_it_listens_ends_the_process(env: dict[str, str]) -> None:
     # The store is open by then, and its threads would keep the process.
     code = (
         "import os, uvloop; from service.main import Bridge, serve; from service.settings import load_settings\n"
@@ -238,7 +240,7 @@ async def test_a_crash_before_it_listens_ends_the_process(env: dict) -> None:
     assert (one.returncode, b"on purpose" in err) == (1, True)
 
 
-async def test_settings_are_read_from_the_env_file_of_the_working_folder(env: dict, tmp_path: Path) -> None:
+async def test_settings_are_read_from_the_env_file_of_the_working_folder(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in env.items()) + "PORT=eighty\n")
     one = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service"),

@@ -84,7 +84,7 @@ async def test_it_costs_the_same_beside_few_and_beside_many(name: str, heaps: li
 
 
 async def cost_beside(heap: Path, question: Question, folder: Path) -> int:
-    store = await open_store(shutil.copy(heap, folder))
+    store = await open_store(str(shutil.copy(heap, folder)))
     try:
         return await steps(store, question)
     finally:

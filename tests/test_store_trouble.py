@@ -5,8 +5,9 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -30,7 +31,7 @@ ORDINARY_PATIENCE = writer.PATIENCE
 @contextmanager
 def full_disk(service: Service) -> Iterator[None]:
     """No page more than the file has: what SQLite says then is what it says on a full disk."""
-    db = service.bridge.store.database.db
+    db = service.database.db
     (free,) = db.execute("PRAGMA freelist_count").fetchone()
     assert free < 20
     db.execute("PRAGMA max_page_count = 1")
@@ -43,7 +44,7 @@ def full_disk(service: Service) -> Iterator[None]:
 @contextmanager
 def no_room_for_files(service: Service) -> Iterator[None]:
     """Every write beyond the present size of the log fails, as on a full disk."""
-    log = Path(service.bridge.store.database.path + "-wal")
+    log = Path(service.database.path + "-wal")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, before[1]))
     try:
@@ -54,7 +55,7 @@ def no_room_for_files(service: Service) -> Iterator[None]:
 
 @contextmanager
 def read_only(service: Service) -> Iterator[None]:
-    db = service.bridge.store.database.db
+    db = service.database.db
     db.execute("PRAGMA query_only = ON")
     try:
         yield
@@ -65,7 +66,7 @@ def read_only(service: Service) -> Iterator[None]:
 @contextmanager
 def locked(service: Service) -> Iterator[None]:
     """Another program holds the file for writing."""
-    other = sqlite3.connect(service.bridge.store.database.path, isolation_level=None)
+    other = sqlite3.connect(service.database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -84,10 +85,11 @@ def test_the_patience_of_the_store_ends_before_that_of_a_provider() -> None:
 
 
 TROUBLES = pytest.mark.parametrize("trouble", [full_disk, no_room_for_files, read_only, locked])
+Trouble = Callable[[Service], AbstractContextManager[None]]
 BIG = {"note": "x" * 20_000}
 
 
-async def a_callback(service: Service, sandbox: str) -> tuple[str, str, dict, bytes]:
+async def a_callback(service: Service, sandbox: str) -> tuple[str, str, dict[str, str], dict[str, Any]]:
     """A task at the provider, and the address, headers and body of a true call about it."""
     task = await service.submit(txt2img("hold=gate delay=0.01"))
     await service.event(task["id"], "task.processing")
@@ -95,7 +97,7 @@ async def a_callback(service: Service, sandbox: str) -> tuple[str, str, dict, by
         [request] = [r for r in (await provider.get("/sandbox/requests")).json()["requests"] if r["method"] == "POST"]
     webhook = request["body"]["config"]["webhook_config"]
     shown = (await service.client.get(f"/v1/tasks/{task['id']}")).json()
-    data = {
+    data: dict[str, Any] = {
         "task_id": shown["provider_task_id"],
         "status": "completed",
         "output": {"image_url": "https://x.example/a.png"},
@@ -105,7 +107,7 @@ async def a_callback(service: Service, sandbox: str) -> tuple[str, str, dict, by
 
 @TROUBLES
 async def test_a_callback_is_told_503_in_time_and_taken_when_the_store_is_well_again(
-    service: Service, sandbox: str, trouble: object
+    service: Service, sandbox: str, trouble: Trouble
 ) -> None:
     task_id, address, headers, body = await a_callback(service, sandbox)
     body["data"]["output"] |= BIG
@@ -126,7 +128,7 @@ async def test_a_callback_is_told_503_in_time_and_taken_when_the_store_is_well_a
 
 @TROUBLES
 async def test_a_task_that_cannot_be_stored_is_refused_and_not_sent(
-    service: Service, sandbox: str, trouble: object
+    service: Service, sandbox: str, trouble: Trouble
 ) -> None:
     with trouble(service):
         answer = await service.client.post("/v1/tasks", json=txt2img(metadata=BIG))
@@ -140,7 +142,7 @@ async def test_a_task_that_cannot_be_stored_is_refused_and_not_sent(
 
 
 @pytest.mark.parametrize("trouble", [no_room_for_files, read_only, locked])
-async def test_readiness_says_so_and_says_when_it_is_over(service: Service, trouble: object) -> None:
+async def test_readiness_says_so_and_says_when_it_is_over(service: Service, trouble: Trouble) -> None:
     with trouble(service):
         answer = await service.anybody.get("/readyz")
         assert answer.status_code == 503
@@ -158,12 +160,12 @@ async def test_what_was_read_before_the_trouble_is_still_read_in_it(service: Ser
 async def test_a_short_lock_by_another_program_only_delays(service: Service) -> None:
     with locked(service):
         asking = asyncio.create_task(service.submit(txt2img()))
-        await until(lambda: service.bridge.store.database.writer.waiting)
+        await until(lambda: service.database.writer.waiting)
     assert (await asking)["id"].startswith("tsk_")
 
 
 async def test_a_reader_that_holds_a_snapshot_never_makes_a_writer_fail(service: Service) -> None:
-    reader = sqlite3.connect(service.bridge.store.database.path, isolation_level=None)
+    reader = sqlite3.connect(service.database.path, isolation_level=None)
     reader.execute("BEGIN")
     seen = reader.execute("SELECT count(*) FROM tasks").fetchone()
     tasks = await asyncio.gather(*(service.finished(txt2img(metadata=BIG)) for _ in range(10)))
@@ -180,7 +182,7 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
     await service.event(task["id"], "task.queued")
     await until(lambda: service.bridge.submit_queues._queues["piapi"]._sending)
     with read_only(service):
-        await until(lambda: not service.bridge.store.database.writer.healthy)
+        await until(lambda: not service.database.writer.healthy)
     event = await service.event(task["id"], "task.submitted")
     assert event["data"]["provider_task_id"]
 
@@ -227,7 +229,7 @@ async def test_what_a_subscriber_answered_outlives_the_trouble(
     await subscriber.count(1)
     with read_only(service):
         well_again.set()
-        await until(lambda: not service.bridge.store.database.writer.healthy)
+        await until(lambda: not service.database.writer.healthy)
     stored = service.bridge.store.deliveries
     query = DeliveryQuery(None, task_id=task["id"], status="delivered")
     async with asyncio.timeout(PATIENCE):

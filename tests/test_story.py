@@ -1,5 +1,7 @@
 """The main job over real sockets and a real file: submit, callback, store, fan out."""
 
+from typing import Any
+
 import pytest
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as Svix
@@ -9,7 +11,7 @@ from tests.conftest import IMG2IMG, TXT2IMG, Service, Subscriber
 
 @pytest.mark.parametrize("body", [TXT2IMG, IMG2IMG], ids=["piapi", "modelslab"])
 async def test_a_task_comes_back_as_a_signed_webhook_that_two_foreign_libraries_accept(
-    service: Service, subscriber: Subscriber, body: dict
+    service: Service, subscriber: Subscriber, body: dict[str, Any]
 ) -> None:
     made = (await service.client.post("/v1/subscriptions", json={"url": subscriber.url})).json()
     task = await service.submit(body)

@@ -289,7 +289,7 @@ async def test_two_readers_of_one_task_hear_the_same(service: Service, sandbox: 
 # --- heartbeats, the end, slow readers ---
 
 
-async def test_an_idle_stream_gets_comments(env: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_stream_gets_comments(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.HEARTBEAT_SECONDS == 15
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
     async with running(env) as service, opened(service) as source, asyncio.timeout(PATIENCE):
@@ -305,7 +305,7 @@ def test_heartbeats_take_turns_and_nobody_is_silent_for_long_whoever_comes_and_g
     chance, now = random.Random(5), 0.0
     hub = Hub(clock=lambda: now)
     beaten: dict[Listener, float] = {}
-    most = 0
+    most = 0.0
     for tick in range(400):
         now = tick * stream.TICK * stream.HEARTBEAT_SECONDS
         if tick % 40 == 0:  # many at once, and most of those before leave
@@ -324,7 +324,7 @@ def test_heartbeats_take_turns_and_nobody_is_silent_for_long_whoever_comes_and_g
     assert most < 1 / 6
 
 
-async def test_a_stream_is_ended_politely_at_shutdown_and_goes_on_after_it(env: dict) -> None:
+async def test_a_stream_is_ended_politely_at_shutdown_and_goes_on_after_it(env: dict[str, str]) -> None:
     async with running(env) as service, opened(service) as source:
         await service.submit(txt2img("hold=gate"))
         ending = asyncio.create_task(service.server.shutdown())
@@ -343,7 +343,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_reader_that_does_not_read_is_disconnected_and_resumes(env: dict) -> None:
+async def test_a_reader_that_does_not_read_is_disconnected_and_resumes(env: dict[str, str]) -> None:
     async with running(env) as service:
         with socket.socket() as slow:
             await open_slowly(service, slow)
@@ -358,7 +358,7 @@ async def test_a_reader_that_does_not_read_is_disconnected_and_resumes(env: dict
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_reader_that_stops_in_the_middle_of_a_replay_is_disconnected(env: dict) -> None:
+async def test_a_reader_that_stops_in_the_middle_of_a_replay_is_disconnected(env: dict[str, str]) -> None:
     async with running(env) as service:
         for _ in range(5):
             await service.finished(txt2img("delay=0", metadata={"pad": "x" * 900_000}))

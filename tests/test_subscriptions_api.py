@@ -17,17 +17,20 @@ PUBLIC = "https://example.com/hook"
 async def subscribe(service: Service, url: str, **fields: Any) -> dict[str, Any]:
     answer = await service.client.post("/v1/subscriptions", json={"url": url, **fields})
     assert answer.status_code == 201, answer.text
-    return answer.json()
+    made: dict[str, Any] = answer.json()
+    return made
 
 
 async def shown(service: Service, made: dict[str, Any]) -> dict[str, Any]:
-    return (await service.client.get(f"/v1/subscriptions/{made['id']}")).json()
+    found: dict[str, Any] = (await service.client.get(f"/v1/subscriptions/{made['id']}")).json()
+    return found
 
 
 async def change(service: Service, made: dict[str, Any], **fields: Any) -> dict[str, Any]:
     answer = await service.client.patch(f"/v1/subscriptions/{made['id']}", json=fields)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    changed: dict[str, Any] = answer.json()
+    return changed
 
 
 def new_secret() -> str:
@@ -88,7 +91,7 @@ async def test_a_secret_that_is_none_is_refused_and_not_repeated(service: Servic
         ({"color": 1}, ""),
     ],
 )
-async def test_a_bad_field_is_422_and_pointed_at(service: Service, fields: dict, pointer: str) -> None:
+async def test_a_bad_field_is_422_and_pointed_at(service: Service, fields: dict[str, Any], pointer: str) -> None:
     answer = await service.client.post("/v1/subscriptions", json={"url": PUBLIC} | fields)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert any(fault["pointer"].startswith(pointer) for fault in answer.json()["errors"])
@@ -110,7 +113,7 @@ async def test_a_bad_field_is_422_and_pointed_at(service: Service, fields: dict,
         "https://",
     ],
 )
-async def test_a_target_must_be_https_public_and_without_credentials(env: dict, url: str) -> None:
+async def test_a_target_must_be_https_public_and_without_credentials(env: dict[str, str], url: str) -> None:
     async with running(env | {"ALLOW_PRIVATE_TARGETS": "false"}) as service:
         made = await service.client.post("/v1/subscriptions", json={"url": url})
         good = await subscribe(service, PUBLIC)
@@ -141,7 +144,7 @@ async def test_only_the_events_asked_for_are_sent(service: Service, subscriber: 
     ],
 )
 async def test_a_filter_lets_through_only_what_agrees_with_all_of_it(
-    service: Service, subscriber: Subscriber, wanted: dict
+    service: Service, subscriber: Subscriber, wanted: dict[str, Any]
 ) -> None:
     await subscribe(service, subscriber.url, filter=wanted)
     await service.finished(txt2img(metadata={"team": "a", "n": 1, "on": False}))
@@ -193,7 +196,7 @@ async def test_somebody_elses_subscription_is_a_404_on_every_route(service: Serv
     assert (await service.admin.get(path)).status_code == 200
 
 
-async def test_each_owner_has_a_webhook_secret_of_its_own_that_stays(service: Service, env: dict) -> None:
+async def test_each_owner_has_a_webhook_secret_of_its_own_that_stays(service: Service, env: dict[str, str]) -> None:
     ours = (await service.client.get("/v1/webhook-secret")).json()["secret"]
     theirs = (await service.bob.get("/v1/webhook-secret")).json()["secret"]
     assert ours != theirs
@@ -309,7 +312,9 @@ async def test_410_disables_at_once_and_the_other_subscriptions_are_told(
     assert old["secret"] not in str(subscriber.events)
 
 
-async def test_a_subscription_whose_deliveries_all_fail_for_long_is_disabled(env: dict, subscriber: Subscriber) -> None:
+async def test_a_subscription_whose_deliveries_all_fail_for_long_is_disabled(
+    env: dict[str, str], subscriber: Subscriber
+) -> None:
     subscriber.answer = lambda request, body: Response(status_code=500)
     async with running(env | {"DISABLE_AFTER": "0.2", "RETRY_SCHEDULE": ",".join(["0.05"] * 20)}) as service:
         made = await subscribe(service, subscriber.url)
@@ -336,7 +341,7 @@ async def test_a_disabled_subscription_hears_nothing_and_a_patch_enables_it_agai
 
 
 async def test_what_waited_when_it_was_disabled_is_delivered_when_it_is_enabled_again(
-    env: dict, subscriber: Subscriber
+    env: dict[str, str], subscriber: Subscriber
 ) -> None:
     subscriber.answer = lambda request, body: Response(status_code=500)
     async with running(env | {"RETRY_SCHEDULE": "0.3,0.1,0.1"}) as service:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -19,11 +20,12 @@ async def release(service: Service, sandbox: str, name: str) -> None:
     await service.anybody.post(f"{sandbox}/sandbox/release/{name}")
 
 
-async def read(service: Service, task_id: str) -> dict:
-    return (await service.client.get(f"/v1/tasks/{task_id}")).json()
+async def read(service: Service, task_id: str) -> dict[str, Any]:
+    task: dict[str, Any] = (await service.client.get(f"/v1/tasks/{task_id}")).json()
+    return task
 
 
-async def listed(service: Service, **query: object) -> list[str]:
+async def listed(service: Service, **query: str | int) -> list[str]:
     answer = await service.client.get("/v1/tasks", params=query)
     assert answer.status_code == 200, answer.text
     return [task["id"] for task in answer.json()["data"]]
@@ -44,7 +46,7 @@ async def test_a_submit_is_answered_202_with_its_location_and_the_whole_task(ser
     assert len(task["created_at"]) == len("2026-01-31T12:00:00.000Z")
 
 
-async def test_the_task_is_on_disk_before_the_202_leaves(service: Service, env: dict) -> None:
+async def test_the_task_is_on_disk_before_the_202_leaves(service: Service, env: dict[str, str]) -> None:
     task = await service.submit(txt2img("hold=gate"))
     with sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///")) as other:
         found = other.execute("SELECT count(*) FROM tasks WHERE id = ?", (task["id"],)).fetchone()
@@ -116,7 +118,7 @@ async def test_metadata_and_config_come_back_as_they_were_sent(service: Service)
     assert task["config"]["service_mode"] == "public"
 
 
-async def test_what_does_not_fit_at_the_provider_waits_here_as_queued(env: dict, sandbox: str) -> None:
+async def test_what_does_not_fit_at_the_provider_waits_here_as_queued(env: dict[str, str], sandbox: str) -> None:
     async with running(env | {"PIAPI_MAX_INFLIGHT": "1"}) as service:
         first = await service.submit(txt2img("hold=gate"))
         await service.event(first["id"], "task.submitted")
@@ -169,7 +171,7 @@ async def test_an_idempotency_key_has_1_to_255_characters(service: Service, key:
     assert await listed(service) == []
 
 
-async def test_an_idempotency_key_is_known_after_a_restart(env: dict) -> None:
+async def test_an_idempotency_key_is_known_after_a_restart(env: dict[str, str]) -> None:
     key = {"Idempotency-Key": "k"}
     async with running(env) as service:
         first = await service.client.post("/v1/tasks", json=TXT2IMG, headers=key)
@@ -202,7 +204,7 @@ async def test_a_preference_that_cannot_be_applied_is_ignored(service: Service, 
     assert "preference-applied" not in answer.headers
 
 
-async def test_a_longer_wait_is_cut_to_120_and_on_heroku_to_25(env: dict) -> None:
+async def test_a_longer_wait_is_cut_to_120_and_on_heroku_to_25(env: dict[str, str]) -> None:
     for platform, applied in (({}, "wait=120"), ({"DYNO": "web.1", "ALLOW_EPHEMERAL_DISK": "true"}, "wait=25")):
         async with running(env | platform) as service:
             answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": "wait=500"})
@@ -313,7 +315,7 @@ async def test_an_admin_sees_the_tasks_of_all(service: Service) -> None:
 # --- cancel ---
 
 
-async def test_a_waiting_task_is_canceled_and_never_sent(env: dict, sandbox: str) -> None:
+async def test_a_waiting_task_is_canceled_and_never_sent(env: dict[str, str], sandbox: str) -> None:
     async with running(env | {"PIAPI_MAX_INFLIGHT": "1"}) as service:
         await service.submit(txt2img("hold=gate"))
         waiting = await service.submit(TXT2IMG)
@@ -366,7 +368,7 @@ async def test_a_submit_whose_answer_was_lost_is_unconfirmed_and_completed_by_it
     assert (await service.anybody.get(f"{sandbox}/sandbox/ledger")).json()["submits"] == 1
 
 
-async def test_a_submit_that_ended_in_a_5xx_is_never_sent_again_by_itself(env: dict, sandbox: str) -> None:
+async def test_a_submit_that_ended_in_a_5xx_is_never_sent_again_by_itself(env: dict[str, str], sandbox: str) -> None:
     async with running(env | {"SWEEP_AFTER": "0.05", "TASK_DEADLINE": "0.4"}) as service:
         task = await service.submit(txt2img("submit=500"))
         failed = await service.event(task["id"], "task.failed")
@@ -375,7 +377,7 @@ async def test_a_submit_that_ended_in_a_5xx_is_never_sent_again_by_itself(env: d
         assert [r["path"] for r in requests if r["method"] == "POST"] == ["/api/v1/task"]
 
 
-async def test_a_result_that_comes_after_the_deadline_still_counts(env: dict, sandbox: str) -> None:
+async def test_a_result_that_comes_after_the_deadline_still_counts(env: dict[str, str], sandbox: str) -> None:
     async with running(env | {"TASK_DEADLINE": "0.3"}) as service:
         task = await service.submit(txt2img("hold=gate fetch=500"))
         failed = await service.event(task["id"], "task.failed")
@@ -410,7 +412,7 @@ async def test_other_tasks_are_not_sent_again(service: Service, sandbox: str) ->
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
-async def test_a_task_of_a_provider_without_a_key_is_refused(env: dict) -> None:
+async def test_a_task_of_a_provider_without_a_key_is_refused(env: dict[str, str]) -> None:
     async with running(env | {"MODELSLAB_API_KEY": ""}) as service:
         answer = await service.client.post("/v1/tasks", json=IMG2IMG)
         assert (answer.status_code, answer.json()["code"]) == (422, "provider_not_configured")

@@ -46,7 +46,7 @@ def test_a_token_of_one_purpose_passes_for_no_other() -> None:
     tokens, media = Tokens((KEY,)), MediaAddresses("https://bridge.test", (KEY,))
     made = {tokens.callback(TOKEN), tokens.stream("tsk_1"), media.of("tsk_1").rpartition("/")[2]}
     for token in made:
-        passed = media.name_of(token) is not None
+        passed = int(media.name_of(token) is not None)
         for read in (tokens.read_callback, tokens.read_stream):
             with suppress(BadToken):
                 read(token)

@@ -20,7 +20,7 @@ SETTINGS = """module.exports = {
 }
 """
 # Beside the flow under test: hands what its debug nodes would show to the test.
-PROBE = [
+PROBE: list[dict[str, Any]] = [
     {"id": "probe", "type": "tab", "label": "probe"},
     {"id": "probe-in", "z": "probe", "type": "http in", "method": "get", "url": "/results", "wires": [["probe-read"]]},
     {
@@ -49,7 +49,7 @@ def with_probe() -> list[dict[str, Any]]:
     """The flow as it is imported, and each event that passed its token check also goes to the probe."""
     flow: list[dict[str, Any]] = json.loads(FLOW.read_text())
     named(flow, "check the token")["wires"][0].append("probe-keep")
-    return flow + PROBE
+    return [*flow, *PROBE]
 
 
 @asynccontextmanager

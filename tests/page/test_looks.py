@@ -53,7 +53,8 @@ async def full(sandbox: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
 
 async def addresses(service: Service) -> dict[str, str]:
     async def first(**query: str) -> str:
-        return (await service.client.get("/v1/tasks", params=query)).json()["data"][0]["id"]
+        task = (await service.client.get("/v1/tasks", params=query)).json()["data"][0]
+        return str(task["id"])
 
     subscription = (await service.client.get("/v1/subscriptions")).json()["data"][-1]["id"]
     return {

@@ -87,7 +87,7 @@ async def test_a_session_ends_when_its_key_goes(sandbox: str, tmp_path: Path, ke
     ["", "x", "a.b.c", "é", "callbridge" * 100],
 )
 async def test_a_forged_session_is_none(service: Service, cookie: str) -> None:
-    headers = {"Cookie": f"callbridge_session={cookie}".encode()}
+    headers = [(b"Cookie", f"callbridge_session={cookie}".encode())]
     assert (await service.anybody.get("/", headers=headers)).status_code == 303
 
 
