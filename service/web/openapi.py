@@ -64,6 +64,7 @@ def _operation(one: Operation) -> dict[str, Any]:
     ]
     described: dict[str, Any] = {
         "operationId": _name(one),
+        "tags": [_tag(one)],
         "summary": one.summary,
         "description": one.about or f"{one.summary}.",
         "security": SECURITY[one.access],
@@ -78,6 +79,14 @@ def _operation(one: Operation) -> dict[str, Any]:
 def _path(one: Operation) -> str:
     """Without the converters of the route: {name:path}."""
     return re.sub(r":\w+}", "}", one.path)
+
+
+def _tag(one: Operation) -> str:
+    """Tasks, Events, …: what the address is about, by which readers group."""
+    first, *rest = one.path.strip("/").split("/")
+    if first == "v1":
+        return rest[0].replace("-", " ").capitalize()
+    return "Provider callbacks" if first == "webhooks" else "Service"
 
 
 def _name(one: Operation) -> str:

@@ -4,7 +4,7 @@ import os
 
 import httpx
 from callbridge_client import AuthenticatedClient
-from callbridge_client.api.default import get_v1_tasks_id, post_v1_tasks
+from callbridge_client.api.tasks import get_v1_tasks_id, post_v1_tasks
 from callbridge_client.models import Task, TaskSubmit, TaskSubmitInput, TaskSubmitProvider
 
 

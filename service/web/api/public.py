@@ -3,12 +3,11 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from service.core.errors import NotFound, Unavailable
 from service.web.openapi import openapi
@@ -16,8 +15,6 @@ from service.web.operations import public as operations
 from service.web.operations.operation import Endpoint
 from service.web.responses import Json
 from service.wire import schemas
-
-DOCS = (Path(__file__).parent / "docs.html").read_text()
 
 
 @cache
@@ -40,7 +37,6 @@ class PublicRoutes:
             (operations.HEALTH, self.health),
             (operations.READY, self.ready),
             (operations.OPENAPI, self.description),
-            (operations.DOCS, self.docs),
             (operations.SCHEMA, self.schema),
             (operations.METRICS, self.metrics),
         ]
@@ -62,9 +58,6 @@ class PublicRoutes:
 
     async def description(self, request: Request) -> Response:
         return Json(_openapi_json(self.version))
-
-    async def docs(self, request: Request) -> Response:
-        return HTMLResponse(DOCS)
 
     async def schema(self, request: Request) -> Response:
         name = request.path_params["name"].removesuffix(".json")

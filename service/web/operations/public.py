@@ -8,7 +8,6 @@ CATALOG = Operation(
 HEALTH = Operation("get", "/healthz", "Is the process alive", {200: "health"}, access="open")
 READY = Operation("get", "/readyz", "Can the service do its work", {200: "ready"}, (503,), access="open")
 OPENAPI = Operation("get", "/openapi.json", "This description", {200: None}, access="open")
-DOCS = Operation("get", "/docs", "This description, for people", {200: None}, access="open", media=("text/html",))
 SCHEMA = Operation(
     "get",
     "/schemas/{name:path}",
@@ -39,7 +38,7 @@ RESULT = Operation(
     headers={206: ("Content-Range",), 307: ("Location",)},
 )
 METRICS = Operation("get", "/metrics", "Not part of this version yet", {}, (404,), access="open")
-ALL = (CATALOG, HEALTH, READY, OPENAPI, DOCS, SCHEMA, MEDIA, RESULT, METRICS)
+ALL = (CATALOG, HEALTH, READY, OPENAPI, SCHEMA, MEDIA, RESULT, METRICS)
 
 DOOR_PROBLEMS = (400, 401, 404, 408, 409, 413, 503)
 SECRET = Parameter("x-webhook-secret", TEXT, "The secret of this task, as submitted with the address", "header")

@@ -1,5 +1,6 @@
 """The files of `static/`, named by their content so that browsers may keep them for ever."""
 
+import gzip
 import hashlib
 import re
 from functools import cache
@@ -12,6 +13,11 @@ from service.core.errors import NotFound
 
 FOLDER = Path(__file__).parent / "static"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+HEADERS = {
+    "cache-control": "public, max-age=31536000, immutable",
+    "x-content-type-options": "nosniff",
+    "vary": "accept-encoding",
+}
 IMPORTED = re.compile(r'(?<=from ")\./([\w-]+\.js)(?=";)')
 
 
@@ -25,7 +31,7 @@ def asset(name: str) -> str:
 @cache
 def _content(name: str) -> bytes:
     """Modules import each other by the hashed name: a changed one changes its importers' names too."""
-    text = (FOLDER / name).read_text()
+    text = _files()[name].read_text()
     if name.endswith(".js"):
         text = IMPORTED.sub(lambda found: asset(found[1]), text)
     return text.encode()
@@ -33,15 +39,27 @@ def _content(name: str) -> bytes:
 
 @cache
 def _by_address() -> dict[str, str]:
-    return {asset(path.name): path.name for path in FOLDER.iterdir() if path.suffix in TYPES}
+    return {asset(name): name for name in _files()}
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """By name: our own, and those of others in `vendor/`."""
+    return {path.name: path for path in FOLDER.rglob("*") if path.suffix in TYPES}
+
+
+@cache
+def _compressed(name: str) -> bytes:
+    return gzip.compress(_content(name), mtime=0)
 
 
 async def serve_asset(request: Request) -> Response:
     name = _by_address().get(request.url.path)
     if name is None:
         raise NotFound("There is no such file.")
+    zipped = "gzip" in request.headers.get("accept-encoding", "")
     return Response(
-        _content(name),
+        _compressed(name) if zipped else _content(name),
         media_type=TYPES[Path(name).suffix],
-        headers={"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"},
+        headers=HEADERS | ({"content-encoding": "gzip"} if zipped else {}),
     )

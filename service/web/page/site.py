@@ -21,6 +21,7 @@ from service.web.page.gate import Gate
 from service.web.page.live import LiveDoor
 from service.web.page.login import LoginPages
 from service.web.page.now import NowPage
+from service.web.page.reference import ReferencePage
 from service.web.page.sessions import Sessions
 from service.web.page.subscriptions import SubscriptionListPage, SubscriptionPage
 from service.web.page.task import TaskPage
@@ -65,6 +66,7 @@ class Site:
             SubscriptionPage(gate, browser, flows.subscriber, flows.redeliverer).routes(),
             DeliveryPage(gate, browser, flows.redeliverer, insight).routes(),
             TryPage(gate, browser, flows.submitter, catalog, public_url).routes(),
+            ReferencePage(gate).routes(),
             self.live.routes(),
         ]
         self.routes = [Route("/static/{name}", serve_asset, methods=["GET"])]
