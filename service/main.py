@@ -27,6 +27,7 @@ from service.flows.receive import Receiver
 from service.flows.redeliver import Redeliverer
 from service.flows.submit import Submitter
 from service.flows.subscribe import Subscriber
+from service.flows.turns import Turns
 from service.flows.wait import FinishWaiter
 from service.net.http1 import Client
 from service.net.lookups import Lookups
@@ -144,8 +145,8 @@ class Bridge:
         self.rescuer = Rescuer(store, self.providers, timing, self.lease)
         self.tidier = Tidier(store, settings.retention_days, files.remove_older)
         keys = Keys(settings.api_keys, settings.rate_limit)
-        browser = Browser(store)
-        waiter = FinishWaiter(store, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
+        browser = Browser(store, Turns())
+        waiter = FinishWaiter(browser, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
         canceler = Canceler(store, self.providers, self.sender, timing)
         subscriber = Subscriber(store, self.dispatcher, outlet)
         redeliverer = Redeliverer(store, self.dispatcher)

@@ -26,12 +26,16 @@ class Server(uvicorn.Server):
         self, config: uvicorn.Config, before_shutdown: Callable[[], None], after_startup: Callable[[], None]
     ) -> None:
         super().__init__(config)
+        assert isinstance(config.http, type)
+        assert issubclass(config.http, Protocol)
+        self._protocol = config.http
         self._before_shutdown = before_shutdown
         self._after_startup = after_startup
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._watch = asyncio.create_task(watch(self.server_state.connections), name="slow peers")  # type: ignore[arg-type]
+        many = self._protocol.admission.ordinary * 9 // 10
+        self._watch = asyncio.create_task(watch(self.server_state.connections, many), name="slow peers")  # type: ignore[arg-type]
         self._after_startup()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

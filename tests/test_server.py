@@ -178,7 +178,7 @@ async def test_peers_that_stop_reading_are_disconnected(service: Service, monkey
     monkeypatch.setattr(slow_peers, "TICK", 0.05)
     # The task of the server has its first, long tick before it; this one sees the short ones.
     connections: Any = service.server.server_state.connections
-    watching = asyncio.create_task(slow_peers.watch(connections))
+    watching = asyncio.create_task(slow_peers.watch(connections, 1000))
     peers = [
         silent_connection(service, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 90),
         silent_connection(service, b"GET /schemas/api/task.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" * 90),
@@ -220,15 +220,15 @@ def line(size: int) -> Any:
 
 def test_above_the_total_those_stuck_longest_go_first() -> None:
     first, second = line(20_000_000), line(20_000_000)
-    slow_peers.disconnect_stuck([first], 1.0)
-    slow_peers.disconnect_stuck([first, second], 2.0)
+    slow_peers.disconnect_stuck([first], 1.0, 20)
+    slow_peers.disconnect_stuck([first, second], 2.0, 20)
     assert (first.aborted, second.aborted) == (True, False)
 
 
 def test_a_peer_that_reads_slowly_stays() -> None:
     one = line(1_000_000)
     for second in range(100):
-        slow_peers.disconnect_stuck([one], float(second))
+        slow_peers.disconnect_stuck([one], float(second), 20)
         one.size -= 1000
     assert not one.aborted
 

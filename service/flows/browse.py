@@ -11,6 +11,7 @@ from service.core.errors import NotFound, UnknownCursor, ValidationFailed, bad_q
 from service.core.event import Event
 from service.core.subscription import Subscription
 from service.core.task import Task
+from service.flows.turns import Turns
 from service.ports import DeliveryQuery, EventQuery, Store, TaskQuery
 
 T = TypeVar("T")
@@ -38,11 +39,13 @@ class TaskFilter:
 class Browser:
     """Reads for a caller. Somebody else's object is NotFound; a cursor that no page gave is ValidationFailed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, turns: Turns) -> None:
         self.store = store
+        self.turns = turns
 
     async def task(self, caller: Caller, task_id: str) -> Task:
-        task = await self.store.tasks.get(task_id)
+        async with self.turns.take(caller.name):
+            task = await self.store.tasks.get(task_id)
         if task is None or not caller.may_see(task.owner):
             raise NotFound("There is no such task.")
         return task
@@ -61,7 +64,8 @@ class Browser:
             limit=limit,
             max_bytes=PAGE_BYTES,
         )
-        found = await self.store.tasks.find(query)
+        async with self.turns.take(caller.name):
+            found = await self.store.tasks.find(query)
         return Page(found, found[-1].id if found.more else None)
 
     async def events(
@@ -74,7 +78,8 @@ class Browser:
     ) -> list[Event]:
         """Oldest first. Raises UnknownCursor for a seq that this database never gave out."""
         query = EventQuery(caller.owner, after, None, types, task_id, limit, PAGE_BYTES)
-        found = await self.store.events.after(query)
+        async with self.turns.take(caller.name):
+            found = await self.store.events.after(query)
         if not found and after:
             await self.check_seq(after)
         return found
@@ -91,7 +96,9 @@ class Browser:
         self, caller: Caller, types: tuple[str, ...] | None = None, task_id: str | None = None, limit: int = 50
     ) -> list[Event]:
         """Newest first."""
-        return await self.store.events.latest(EventQuery(caller.owner, 0, None, types, task_id, limit, PAGE_BYTES))
+        query = EventQuery(caller.owner, 0, None, types, task_id, limit, PAGE_BYTES)
+        async with self.turns.take(caller.name):
+            return await self.store.events.latest(query)
 
     async def subscription(self, caller: Caller, subscription_id: str) -> Subscription:
         found = await self.store.subscriptions.get(subscription_id)
@@ -126,7 +133,8 @@ class Browser:
         if cursor is not None and before is None:
             raise _bad_cursor()
         query = DeliveryQuery(caller.owner, subscription_id, task_id, status, before, limit + 1)
-        found = await self.store.deliveries.find(query)
+        async with self.turns.take(caller.name):
+            found = await self.store.deliveries.find(query)
         return _page(found, limit, [item.id for item in found])
 
     async def callbacks(

@@ -51,7 +51,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._opened = self.loop.time()
+        self._active = self.loop.time()
         self._arm("head")
         access = self.admission.access(len(self.connections))
         if access is not Access.ALL:
@@ -63,7 +63,7 @@ class Protocol(HttpToolsProtocol):
     def _close_idle(self) -> None:
         oldest = self.loop.time() - IDLE_SECONDS
         for other in list(self.connections):
-            if isinstance(other, Protocol) and other.idle and other._opened < oldest:
+            if isinstance(other, Protocol) and other.idle and other._active < oldest:
                 other.transport.close()
 
     @property
@@ -72,6 +72,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._active = self.loop.time()
         self._overhead += len(data)
         try:
             self._feed(data)

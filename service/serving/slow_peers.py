@@ -5,9 +5,11 @@ import time
 from collections.abc import Collection
 from typing import Protocol as Interface
 
-TICK = 2.0
+TICK = 1.0
 # A peer that takes nothing for so long is disconnected, whatever it asked for.
 STUCK_SECONDS = 20.0
+# The same, when files for new connections are short.
+CROWDED_STUCK_SECONDS = 3.0
 # Bytes that may wait in the write buffers of all connections; above it those stuck longest are disconnected.
 MAX_UNSENT = 32 * 1024 * 1024
 
@@ -18,13 +20,15 @@ class Connection(Interface):
     stuck_since: float
 
 
-async def watch(connections: Collection[Connection]) -> None:
+async def watch(connections: Collection[Connection], many: int) -> None:
+    """`many`: from so many connections on, less patience."""
     while True:
         await asyncio.sleep(TICK)
-        disconnect_stuck(connections, time.monotonic())
+        patience = STUCK_SECONDS if len(connections) < many else CROWDED_STUCK_SECONDS
+        disconnect_stuck(connections, time.monotonic(), patience)
 
 
-def disconnect_stuck(connections: Collection[Connection], now: float) -> None:
+def disconnect_stuck(connections: Collection[Connection], now: float, patience: float) -> None:
     """One clock for all connections: a timer for each would cost every request something."""
     stuck: list[Connection] = []
     for connection in list(connections):
@@ -36,7 +40,7 @@ def disconnect_stuck(connections: Collection[Connection], now: float) -> None:
             stuck.append(connection)
     total = sum(connection.unsent for connection in stuck)
     for connection in sorted(stuck, key=lambda one: one.stuck_since):
-        if now - connection.stuck_since < STUCK_SECONDS and total <= MAX_UNSENT:
+        if now - connection.stuck_since < patience and total <= MAX_UNSENT:
             break
         connection.transport.abort()
         total -= connection.unsent

@@ -30,7 +30,15 @@ def demo(context: click.Context, keep: bool) -> None:
 @click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
 @click.option("--seed", type=int, help="The same orders and moods again; else a new one, which is printed.")
 @click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
-def drill(random_kills: int, seed: int | None, points: str) -> None:
+@click.option("--siege", is_flag=True, help="Attack it instead: does anybody else feel it, and does its memory hold?")
+@click.option("--only", default="", help="With --siege: only attacks with this text in their name.")
+def drill(random_kills: int, seed: int | None, points: str, siege: bool, only: str) -> None:
+    if siege:
+        from service.tools.drill.siege.command import run_siege
+
+        if not run_siege(only):
+            sys.exit(1)
+        return
     from service.tools.drill.command import run_drill
 
     if not run_drill(random_kills, seed, points):

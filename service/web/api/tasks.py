@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.core.errors import Fault, NotFound, ValidationFailed, bad_query
+from service.core.errors import Fault, ValidationFailed, bad_query
 from service.core.task import Status, Task
 from service.flows.browse import Browser, TaskFilter
 from service.flows.cancel import Canceler
@@ -72,12 +72,10 @@ class TaskRoutes:
             )
 
     async def read(self, request: Request) -> Response:
-        task = await self.browser.task(caller_of(request), request.path_params["id"])
+        task_id = request.path_params["id"]
         wait = self._wait_of(request)
         if wait is None:
-            return Json(self.shown(task))
-        task_id = task.id
-        del task
+            return Json(self.shown(await self.browser.task(caller_of(request), task_id)))
         return await self._finished(request, task_id, wait, {})
 
     def _wait_of(self, request: Request) -> int | None:
@@ -88,9 +86,7 @@ class TaskRoutes:
 
     async def _finished(self, request: Request, task_id: str, wait: int, headers: dict[str, str]) -> Response:
         """200 with the finished task, or 202 with the task after `wait` seconds."""
-        task = await until_gone(request, self.waiter.wait(task_id, wait))
-        if task is None:
-            raise NotFound("There is no such task any more.")
+        task = await until_gone(request, self.waiter.wait(caller_of(request), task_id, wait))
         headers["preference-applied"] = f"wait={wait}"
         return Json(self.shown(task), status_code=200 if task.finished else 202, headers=headers)
 

@@ -1,0 +1,28 @@
+"""Attacks on a real process: the quick ones of `python -m service drill --siege`."""
+
+from pathlib import Path
+
+import pytest
+
+from service.tools.drill.siege.command import SCENES
+from service.tools.drill.siege.scene import Scene, play
+
+QUICK = (
+    "trailers without end",
+    "one trailer without end",
+    "a chunk extension without end",
+    "2,000 requests of garbage",
+    "bodies of 300,000 to 500,000 wrong items",
+)
+# The bound of the siege is a second; a machine that runs the whole suite may take longer.
+PATIENCE = 10.0
+
+
+@pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.name in QUICK], ids=lambda scene: scene.name)
+async def test_an_attack_is_felt_by_nobody_else_and_the_memory_stays_flat(scene: Scene, tmp_path: Path) -> None:
+    result = await play(scene, tmp_path)
+    assert result.passed(PATIENCE), result
+
+
+def test_every_quick_scene_is_one_of_the_siege() -> None:
+    assert set(QUICK) < {scene.name for scene in SCENES}
