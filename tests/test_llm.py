@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from service.core.result import Progress
 from service.core.task import Status, Update
 from service.ports import Accepted, Busy, Rejected, Unclear
-from service.providers import sse, texts
+from service.providers import event_stream as sse
+from service.providers import texts
 from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, reply
 from tests.samples import error_of as failure_of
 
@@ -291,5 +292,5 @@ def test_an_answer_that_is_no_stream_is_read(status: int, body: Any, kind: type)
 
 def test_several_rounds_get_a_warning_with_the_model_that_has_none() -> None:
     rounds = {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}
-    [warning] = piapi().check("chat-completions", "gpt-4o-image", rounds, {})
+    [warning] = piapi().prepare("chat-completions", "gpt-4o-image", rounds, {}).warnings
     assert "rounds" in warning

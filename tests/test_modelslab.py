@@ -133,7 +133,7 @@ def test_an_inline_picture_is_saved_and_replaced_by_its_address() -> None:
 
 def test_config_is_not_sent_and_that_is_said() -> None:
     asked = {"prompt": "p", "init_image": "https://x.example/i.png"}
-    [warning] = modelslab().check("img2img", "flux", asked, {"service_mode": "public"})
+    [warning] = modelslab().prepare("img2img", "flux", asked, {"service_mode": "public"}).warnings
     assert "config" in warning
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -110,7 +111,7 @@ def sweep(state: str) -> Act:
 
 
 def asked_in_vain(world: World) -> Decide:
-    return sweeper(world)._later if world.task.status is not S.QUEUED else (lambda _: NOTHING)
+    return partial(sweeper(world)._later, None) if world.task.status is not S.QUEUED else (lambda _: NOTHING)
 
 
 def too_late(world: World) -> Decide:
@@ -170,7 +171,9 @@ def test_whatever_comes_in_whatever_order_a_task_finishes_once_and_tells_each_mo
     play(world, acts)
     by_the_provider = [task for task in world.finishes if not task.finished_by_us]
     assert len(by_the_provider) <= 1
-    assert len(world.finishes) - len(by_the_provider) <= 1
+    # We may give up, and later read a result out of a word that nobody documented.
+    by_us = [task.status for task in world.finishes if task.finished_by_us]
+    assert len(by_us) == len(set(by_us)) <= 2
     told = [task.status for _, task in world.told if task.finished]
     assert len(told) == len(set(told)), "no finish is told twice"
     assert (world.task.status is told[-1]) if told else not world.task.finished

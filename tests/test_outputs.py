@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from service.core.inline import InlineFile
 from service.core.times import to_iso
-from service.providers import outputs, pictures
+from service.providers import inline, outputs
 from service.providers.redact import MAX_STRING, Cleaner
 
 X = "https://x.example/"
@@ -109,30 +110,72 @@ def test_output_has_the_shape_of_the_contract() -> None:
     }
 
 
+FILES = [
+    (b"\x89PNG\r\n\x1a\n....", "png"),
+    (b"\xff\xd8\xff\xe0........", "jpg"),
+    (b"RIFF\0\0\0\0WEBP....", "webp"),
+    (b"GIF89a....", "gif"),
+    (b"\0\0\0\x20ftypavif....", "avif"),
+    (b"\0\0\0\x20ftypisom....", "mp4"),
+    (b"\0\0\0\x20ftypqt  ....", "mov"),
+    (b"\x1aE\xdf\xa3........", "webm"),
+    (b"ID3\4........", "mp3"),
+    (b"\xff\xfb\x90\x64........", "mp3"),
+    (b"RIFF\0\0\0\0WAVE....", "wav"),
+    (b"OggS........", "ogg"),
+    (b"fLaC........", "flac"),
+    (b"glTF........", "glb"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg"),
+    (b"<?xml version='1.0'?><svg/>", "svg"),
+]
+MEDIA_TYPES = {"jpg": "image/jpeg", "svg": "image/svg+xml", "mp3": "audio/mpeg", "glb": "model/gltf-binary"}
+
+
+@pytest.mark.parametrize(("data", "extension"), FILES)
+def test_a_file_that_came_inline_is_known_by_its_first_bytes(data: bytes, extension: str) -> None:
+    text = base64.b64encode(data).decode()
+    kind = MEDIA_TYPES.get(extension, f"video/{extension}")
+    for form in (
+        text,
+        text.rstrip("="),
+        "\r\n".join(text[at : at + 12] for at in range(0, len(text), 12)) + "\n",
+        f" \n{text}",
+        base64.urlsafe_b64encode(data).decode(),
+        f"data:{kind};base64,{text}",
+        f"DATA:{kind};charset=utf-8;BASE64,{text}",
+    ):
+        file = inline.inline(form)
+        assert file is not None, form
+        assert (file.data, file.extension) == (data, extension)
+
+
+def test_a_picture_in_a_data_address_may_be_percent_encoded() -> None:
+    file = inline.inline("data:image/svg+xml;utf8,%3Csvg%20width=%221%22/%3E")
+    assert file is not None
+    assert (file.data, file.extension) == (b'<svg width="1"/>', "svg")
+
+
+def test_data_addresses_are_found_inside_longer_texts() -> None:
+    address = f"data:image/png;base64,{base64.b64encode(FILES[0][0]).decode()}"
+    files: list[InlineFile] = []
+    text = inline.lifted(f"![a]({address}) and <img src='{address}'> data:x", files)
+    assert text == f"![a]({files[0].placeholder}) and <img src='{files[0].placeholder}'> data:x"
+
+
 @pytest.mark.parametrize(
-    ("data", "kind"),
+    "text",
     [
-        (b"\x89PNG\r\n\x1a\n....", "png"),
-        (b"\xff\xd8\xff\xe0....", "jpg"),
-        (b"RIFF\0\0\0\0WEBP....", "webp"),
-        (b"GIF89a....", "gif"),
+        *("", "hello", "iVBORw0KGg", "iVBORw0KGgo!!!!", "R0lGODxx", "UklGRgAAAABXQVZF!", "data:text/html;base64,PGI+"),
+        *("//uQhost.example/a.png", "AAAAAAAAAAAAAAAAAAAAAAAA", "data:image/png;base64,", "data:image/png"),
     ],
 )
-def test_a_picture_is_known_by_its_first_bytes(data: bytes, kind: str) -> None:
-    text = base64.b64encode(data).decode()
-    assert pictures.decode(text) == (data, kind)
-    assert pictures.decode(f"data:image/{kind};base64,{text}") == (data, kind)
-    assert pictures.decode(text.rstrip("=")) == (data, kind)
+def test_what_is_no_file_is_not_decoded(text: str) -> None:
+    assert inline.inline(text) is None
 
 
-@pytest.mark.parametrize("text", ["", "hello", "iVBORw0KGg", "iVBORw0KGgo!!!!", "R0lGODxx", "UklGRgAAAABXQVZF"])
-def test_what_is_no_picture_is_not_decoded(text: str) -> None:
-    assert pictures.decode(text) is None
-
-
-def test_a_picture_over_the_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_BYTES", 10)
-    assert pictures.decode(base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 20).decode()) is None
+def test_a_file_over_the_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inline, "MAX_BYTES", 10)
+    assert inline.inline(base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 20).decode()) is None
 
 
 def test_nothing_kept_is_huge_or_nested_beyond_reason() -> None:

@@ -110,7 +110,7 @@ def test_the_providers_times_prove_nothing_and_break_nothing(time: Any) -> None:
         ({"code": 1, "raw_message": "raw", "message": "plain"}, "raw"),
         ({"code": 1, "raw_message": "", "message": "plain"}, "plain"),
         ({"code": 1, "message": "", "detail": "the detail"}, "the detail"),
-        ({"code": 1, "message": {"prompt": ["is required"]}}, "is required"),
+        ({"code": 1, "message": {"prompt": ["is required"]}}, "prompt: is required"),
         ("only text", "only text"),
         (None, None),
     ],
@@ -189,7 +189,7 @@ def test_nothing_secret_comes_out_of_an_echo() -> None:
     output = {"image_url": "https://x.example/i.png", "webhook_config": echo, "note": f"{CALLBACK.url} {KEY}"}
     update = piapi().read_callback(TASK_ID, callback_body(output=output, config={"webhook_config": echo}))
     shown = str(asdict(update))
-    assert not any(secret in shown for secret in ("tok.en-1", CALLBACK.secret, KEY))
+    assert not any(secret in shown for secret in ("to-ken_signature", CALLBACK.secret, KEY))
 
 
 def test_an_audited_body_is_cut_and_holds_no_secret() -> None:
@@ -197,8 +197,8 @@ def test_an_audited_body_is_cut_and_holds_no_secret() -> None:
     kept = redact.audit(orjson.dumps(body | {"long": "x" * 100_000, "key": KEY}), KEY)
     assert "t" in kept
     assert len(kept) < 20_000
-    assert not any(secret in kept for secret in ("tok.en-1", "s3cr3t", KEY))
-    assert "tok.en-1" not in redact.audit(f"no json {CALLBACK.url}".encode())
+    assert not any(secret in kept for secret in ("to-ken_signature", "s3cr3t", KEY))
+    assert "to-ken_signature" not in redact.audit(f"no json {CALLBACK.url}".encode())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ def test_a_printed_request_is_accepted_and_sent_as_printed(name: str, sample: di
     asked, sent = sample["request"], sample["sent"]
     room = provider(name)
     config = asked.get("config", {})
-    assert room.check(asked["task_type"], asked["model"], asked["input"], config) == []
+    warnings = room.prepare(asked["task_type"], asked["model"], asked["input"], config).warnings
+    assert all("callback_url" in warning for warning in warnings), "the documents' examples hold hooks of their own"
     task = make_task(name, model=asked["model"], task_type=asked["task_type"], input=asked["input"], config=config)
     request = room.submit_request(task, CALLBACK)
     assert (request.method, request.url, dict(request.headers)) == (sent["method"], sent["url"], sent["headers"])
@@ -77,7 +78,6 @@ BROKEN: list[tuple[str, str, Any, str]] = [
     (IMG, "/input/image", None, "required"),
     (IMG, "/input/width", 512, "txt2img"),
     (IMG, "/input/height", 512, "txt2img"),
-    (LORA, "/input/width", 512, "txt2img"),
     (LORA, "/input/lora_settings", [{"lora_type": "anime"}] * 2, "exactly one"),
     (LORA, "/input/lora_settings", [], "exactly one"),
     (LORA, "/input/lora_settings", None, "required"),
@@ -167,7 +167,7 @@ def faults_after(room: str, sample: str, place: str, wrong: Any) -> tuple[Fault,
     else:
         node[last] = wrong
     with pytest.raises(ValidationFailed) as raised:
-        provider(room).check(asked["task_type"], asked["model"], asked["input"], asked.get("config", {}))
+        provider(room).prepare(asked["task_type"], asked["model"], asked["input"], asked.get("config", {}))
     return raised.value.faults
 
 
@@ -177,17 +177,25 @@ def test_outpaint_grows_by_less_than_a_million_pixels_in_all(sides: tuple[int, .
     settings = [{"setting_type": "outpaint", **dict(zip(names, sides, strict=True))}]
     asked = {"prompt": "p", "image": "https://x.example/i.png", "custom_settings": settings}
     if accepted:
-        assert piapi().check("fill-outpaint", "Qubico/flux1-dev-advanced", asked, {}) == []
+        assert piapi().prepare("fill-outpaint", "Qubico/flux1-dev-advanced", asked, {}).warnings == ()
     else:
         with pytest.raises(ValidationFailed) as raised:
-            piapi().check("fill-outpaint", "Qubico/flux1-dev-advanced", asked, {})
+            piapi().prepare("fill-outpaint", "Qubico/flux1-dev-advanced", asked, {})
         assert "1048576" in raised.value.faults[0].detail
+
+
+LORA_MODEL = "Qubico/flux1-dev-advanced"
 
 
 @pytest.mark.parametrize(
     ("task_type", "model", "input", "nearest"),
     [
-        ("txt2img-lora", "Qubico/flux1-dev-advanced", {"prompt": "", "lora_settings": [{"lora_type": "MJv7"}]}, "mjv6"),
+        (
+            "txt2img-lora",
+            "Qubico/flux1-dev-advanced",
+            {"prompt": "p", "lora_settings": [{"lora_type": "MJv7"}]},
+            "mjv6",
+        ),
         ("video_generation", "klinng", {}, "kling"),
         ("video_generatio", "kling", {}, "video_generation"),
         ("txt2img", "Qubico/flux1-pro", {}, "Qubico/flux1-dev"),
@@ -197,19 +205,19 @@ def test_outpaint_grows_by_less_than_a_million_pixels_in_all(sides: tuple[int, .
 def test_an_unknown_name_passes_with_the_nearest_known(
     task_type: str, model: str, input: dict[str, Any], nearest: str
 ) -> None:
-    assert [f'"{nearest}"' in warning for warning in piapi().check(task_type, model, input, {})] == [True]
+    assert [f'"{nearest}"' in warning for warning in piapi().prepare(task_type, model, input, {}).warnings] == [True]
 
 
 def test_an_unknown_controlnet_passes_with_the_nearest_known() -> None:
-    asked = {"prompt": "", "control_net_settings": [{"control_type": "cany", "control_image": "https://x.example/i"}]}
-    [warning] = piapi().check("controlnet-lora", "Qubico/flux1-dev-advanced", asked, {})
+    asked = {"prompt": "p", "control_net_settings": [{"control_type": "cany", "control_image": "https://x.example/i"}]}
+    [warning] = piapi().prepare("controlnet-lora", LORA_MODEL, asked, {}).warnings
     assert '"canny"' in warning
 
 
 def test_other_fields_pass_unchanged() -> None:
     asked = {"prompt": "p", "a_new_field": {"deep": [1, None]}}
     task = make_task("piapi", input=asked, config={"other": True})
-    assert piapi().check("txt2img", task.model, asked, task.config) == []
+    assert piapi().prepare("txt2img", task.model, asked, task.config).warnings == ()
     sent = orjson.loads(piapi().submit_request(task, CALLBACK).body or b"")
     assert sent["input"] == asked
     assert sent["config"]["other"] is True
@@ -218,10 +226,10 @@ def test_other_fields_pass_unchanged() -> None:
 def test_own_fields_of_modelslab_are_replaced_and_never_shown() -> None:
     asked = {"prompt": "p", "key": "mine", "webhook": "https://mine.example", "track_id": 20}
     room = modelslab()
-    assert room.check("text2img", "flux", asked, {}) == []
+    prepared = room.prepare("text2img", "flux", asked, {})
     sent = orjson.loads(room.submit_request(make_task("modelslab", model="flux", input=asked), CALLBACK).body or b"")
     assert (sent["key"], sent["webhook"], sent["track_id"]) == (KEY, CALLBACK.url, TASK_ID)
-    assert room.without_ours(asked, {})[0] == {"prompt": "p", "key": "", "webhook": "", "track_id": ""}
+    assert prepared.input == {"prompt": "p", "key": "", "webhook": "", "track_id": ""}
 
 
 def test_no_request_carries_anything_of_the_other_provider() -> None:
@@ -250,7 +258,7 @@ def test_no_sentence_repeats_what_was_sent() -> None:
     secret = "A" * 5000
     asked = {"prompt": {secret: 1}, "width": secret, "denoise": secret, "guidance_scale": [secret]}
     with pytest.raises(ValidationFailed) as raised:
-        piapi().check("txt2img", "Qubico/flux1-dev", asked, {"service_mode": secret})
+        piapi().prepare("txt2img", "Qubico/flux1-dev", asked, {"service_mode": secret})
     assert len(raised.value.faults) == 5
     assert not any("AAA" in fault.detail or len(fault.detail) > 200 for fault in raised.value.faults)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from service.core import transitions
 from tests.conftest import IMG2IMG, TXT2IMG, Service, Subscriber, img2img, running, txt2img
 
 FIELDS = {
@@ -86,7 +87,10 @@ async def test_a_failed_task_shows_its_error_with_the_words_of_the_provider(serv
     assert "no cats today" in task["error"]["provider_message"]
 
 
-async def test_done_without_an_output_is_failed_with_no_output(service: Service) -> None:
+async def test_done_without_an_output_is_failed_with_no_output_after_the_provider_was_asked_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transitions, "DOUBT_GAPS", (0.05, 0.05, 0.05))
     task = await service.finished(txt2img("no_output=1"))
     assert (task["status"], task["error"]["code"]) == ("failed", "no_output")
 

@@ -29,6 +29,10 @@ def inline_file(data: bytes, extension: str) -> InlineFile:
     return InlineFile(data, extension, f"{PREFIX}{hashlib.sha256(data).hexdigest()}.{extension}")
 
 
+def unique(files: list[InlineFile]) -> tuple[InlineFile, ...]:
+    return tuple({file.placeholder: file for file in files}.values())
+
+
 def is_placeholder(text: str) -> bool:
     return text.startswith(PREFIX) and _PLACEHOLDER.fullmatch(text) is not None
 

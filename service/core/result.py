@@ -73,6 +73,10 @@ class Output(Struct, frozen=True):
     def copies_pending(self) -> bool:
         return any(file.copy == PENDING for file in self.files)
 
+    def is_like(self, other: "Output") -> bool:
+        """Whether both hold the same files and text."""
+        return self.urls == other.urls and self.text == other.text
+
     def document(self) -> dict[str, Any]:
         return {
             "url": self.url,

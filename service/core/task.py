@@ -60,6 +60,10 @@ class Update(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     # The provider echoed our callback address as empty: it will not call, so it is asked soon.
     callback_dropped: bool = False
+    # An end that we read out of the provider's words: it gives way to a result that comes later.
+    inferred: bool = False
+    # What came does not settle how the task stands: the provider is asked again soon.
+    doubtful: bool = False
 
 
 class Task(Struct, frozen=True):
@@ -102,6 +106,8 @@ class Task(Struct, frozen=True):
     worker: int | None = None
     place_until: int | None = None
     request_id: str | None = None
+    # How often in a row the provider's words settled nothing, such as "completed" without a result.
+    doubts: int = 0
 
     @property
     def finished(self) -> bool:
@@ -161,22 +167,31 @@ class Task(Struct, frozen=True):
 
     def updated(self, update: Update, now: int) -> "Task | None":
         """The task after what the provider said, or None when that changes nothing."""
+        if self.finished and self._repeats(update):
+            return None
         learned = self._learned(update)
         status = update.status
         if status is not None and self.may_move_to(status):
             if status in FINISHED:
                 learned |= {"output": update.output, "error": update.error, "progress": None}
+                learned["finished_by_us"] = update.inferred
+            learned |= _with_expiry(update, now)
             if update.usage is not None:
                 learned["usage"] = update.usage
-            if update.kept_hours is not None and update.output is not None:
-                learned["expires_at"] = expires_at = now + update.kept_hours * HOUR_MS
-                learned["output"] = update.output.expiring(to_iso(expires_at))
             return self.moved(status, now, **learned)
         if self.finished:
             return None
+        if status is None and update.output is not None:
+            learned |= {"output": update.output} | _with_expiry(update, now)
         if update.progress is not None and self.status is Status.PROCESSING and update.progress != self.progress:
             learned["progress"] = update.progress
         return replace(self, updated_at=now, **learned) if learned else None
+
+    def _repeats(self, update: Update) -> bool:
+        """Whether a finished task learns nothing from an end: the same result again, or a guess after a guess."""
+        if self.status is Status.COMPLETED:
+            return update.output is None or (self.output is not None and self.output.is_like(update.output))
+        return update.inferred and update.status is Status.FAILED
 
     def _learned(self, update: Update) -> dict[str, Any]:
         learned: dict[str, Any] = {}
@@ -213,9 +228,17 @@ class Task(Struct, frozen=True):
             checks=0,
             worker=None,
             place_until=None,
+            doubts=0,
             deadline_at=deadline_at,
             earlier_ids=earlier,
         )
+
+
+def _with_expiry(update: Update, now: int) -> dict[str, Any]:
+    if update.kept_hours is None or update.output is None:
+        return {}
+    expires_at = now + update.kept_hours * HOUR_MS
+    return {"expires_at": expires_at, "output": update.output.expiring(to_iso(expires_at))}
 
 
 def _shown(moment: int | None) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from service.core.result import Failure
-from service.core.task import AT_PROVIDER, Task, Update
+from service.core.task import AT_PROVIDER, FINISHED, Task, Update
 from service.core.task import Status as S
 
 # A decision about a task, made inside the transaction: the moves it makes, each the task after it and the event to
@@ -18,6 +18,8 @@ Decide = Callable[[Task], Decision]
 # Seconds until the first question when the provider dropped our callback address.
 SOON = 2.0
 LONGEST_GAP = 3600.0
+# Seconds until each further question about words that settle nothing, such as "completed" without a result.
+DOUBT_GAPS = (2.0, 10.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +42,44 @@ def tell(before: Task, after: Task) -> Decision:
     return ((after, None),)
 
 
-def apply(update: Update, timing: Timing, *, attempt: int | None = None) -> Decide:
-    """`attempt` is the one the update is about; None: the present one."""
+def apply(update: Update, timing: Timing, *, attempt: int | None = None, asked: bool = False) -> Decide:
+    """`attempt` is the one the update is about; None: the present one. `asked`: it answers a question of ours."""
 
     def decide(task: Task) -> Decision:
         # What waits to be sent again counts as the next attempt.
         present = task.attempts + (task.status is S.QUEUED and task.sent_at is None)
         if attempt is not None and attempt < present and update.status is not S.COMPLETED:
             return NOTHING  # an earlier attempt: only a result still counts, because it was paid for
-        now = timing.now()
-        if task.status is S.QUEUED and update.status in (S.PROCESSING, S.COMPLETED):
-            # The callback was faster than the submit's answer, or the answer was the result: it was submitted first.
-            submitted = _move(task, replace(update, status=S.SUBMITTED, output=None, progress=None), timing, now)
-            return (*submitted, *_move(submitted[-1][0], update, timing, now))
-        return _move(task, update, timing, now)
+        if update.doubtful and not task.finished:
+            return _doubted(task, update, timing, asked)
+        return _told(task, update, timing)
 
     return decide
+
+
+def _told(task: Task, update: Update, timing: Timing) -> Decision:
+    now = timing.now()
+    if task.status is S.QUEUED and update.status in (S.PROCESSING, S.COMPLETED):
+        # The callback was faster than the submit's answer, or the answer was the result: it was submitted first.
+        submitted = _move(task, replace(update, status=S.SUBMITTED, output=None, progress=None), timing, now)
+        return (*submitted, *_move(submitted[-1][0], update, timing, now))
+    return _move(task, update, timing, now)
+
+
+def _doubted(task: Task, update: Update, timing: Timing, asked: bool) -> Decision:
+    """The task stays open until the provider was asked again a few times; only then an end counts."""
+    can_be_asked = bool(task.provider_task_id or update.provider_task_id)
+    if update.status in FINISHED:
+        if not can_be_asked or (asked and task.doubts >= len(DOUBT_GAPS)):
+            return _told(task, update, timing)
+        update = replace(update, status=S.SUBMITTED, output=None, error=None)
+    steps = _told(task, update, timing)
+    if task.doubts and not asked:
+        return steps  # the next question is on its way
+    last, event_type = steps[-1] if steps else (task, None)
+    last = replace(last, doubts=task.doubts + 1)
+    last = replace(last, check_at=next_check(last, timing) if can_be_asked else last.check_at)
+    return (*steps[:-1], (last, event_type))
 
 
 def _move(task: Task, update: Update, timing: Timing, now: int) -> Decision:
@@ -73,7 +97,9 @@ def _move(task: Task, update: Update, timing: Timing, now: int) -> Decision:
 
 
 def next_check(task: Task, timing: Timing) -> int:
-    """Growing gaps, capped at an hour."""
+    """Growing gaps, capped at an hour; soon while the provider's words settle nothing."""
+    if 0 < task.doubts <= len(DOUBT_GAPS):
+        return timing.now() + int(DOUBT_GAPS[task.doubts - 1] * 1000)
     gap = min(timing.sweep_after * 2**task.checks, max(LONGEST_GAP, timing.sweep_after))
     return timing.now() + int(gap * 1000)
 

@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.errors import Fault, ProviderNotConfigured, ValidationFailed
-from service.ports import Outlet, Provider
+from service.ports import Outlet, Prepared, Provider
 from service.wire import schemas
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`input` and `config` are without the fields that the service fills."""
-
     provider: Provider
-    input: dict[str, Any]
-    config: dict[str, Any]
-    warnings: list[str]
+    prepared: Prepared
 
 
 class TaskChecker:
@@ -34,19 +30,19 @@ class TaskChecker:
         provider = self.providers.get(body["provider"])
         if provider is None and not faults:
             raise not_configured(body["provider"])
-        warnings: list[str] = []
+        prepared: Prepared | None = None
         config = body.get("config") or {}
         if provider is not None:
             try:
-                warnings = provider.check(body["task_type"], body["model"], body["input"], config)
+                prepared = provider.prepare(body["task_type"], body["model"], body["input"], config)
             except ValidationFailed as error:
                 if not faults:
                     raise
                 faults += error.faults
-        if faults or provider is None:
+        if faults or provider is None or prepared is None:
             kept = tuple(dict.fromkeys(faults))[: schemas.MAX_FAULTS]
             raise ValidationFailed("The request body is invalid; see errors.", faults=kept)
-        return Checked(provider, *provider.without_ours(body["input"], config), warnings)
+        return Checked(provider, prepared)
 
 
 def _has_input(body: Any) -> bool:

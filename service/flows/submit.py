@@ -1,5 +1,6 @@
 """Accept a task, write it down, hand it to its provider's queue."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,10 @@ from service.core.transitions import Decision, Timing, tell
 from service.flows.callbacks import Callbacks
 from service.flows.check import TaskChecker, not_configured
 from service.ports import Idempotency, Store
+from service.wire import schemas
+
+# A body with more values is checked in a thread, not in the event loop.
+QUICKLY_CHECKED = 2_000
 
 
 class Submitter:
@@ -52,7 +57,10 @@ class Submitter:
     async def _store(
         self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None
     ) -> tuple[Task, bool]:
-        checked = self.checker.check(body)
+        if schemas.is_larger(body, QUICKLY_CHECKED):
+            checked = await asyncio.to_thread(self.checker.check, body)
+        else:
+            checked = self.checker.check(body)
         provider = checked.provider.name
         now = self.timing.now()
         task_id = new_id("tsk")
@@ -62,12 +70,12 @@ class Submitter:
             provider=provider,
             model=body["model"],
             task_type=body["task_type"],
-            input=checked.input,
-            config=checked.config,
+            input=checked.prepared.input,
+            config=checked.prepared.config,
             metadata=body.get("metadata") or {},
             callback_url=body.get("callback_url"),
             callback_events=tuple(body["callback_events"]) if body.get("callback_events") else None,
-            warnings=tuple(checked.warnings),
+            warnings=checked.prepared.warnings,
             created_at=now,
             updated_at=now,
             deadline_at=now + int(self.timing.task_deadline * 1000),

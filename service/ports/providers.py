@@ -67,6 +67,18 @@ class Unclear:
 Answer = Accepted | Rejected | Busy | Unclear
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Input and config as they are stored, shown and sent: without keys, hooks of the caller and absent values.
+
+    `warnings` are about what was taken as it is although the provider documents something else.
+    """
+
+    input: dict[str, Any]
+    config: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
 class CallbackRefused(Exception):
     """A callback that is not for us to believe; `result` names it in the audit, `status` answers it."""
 
@@ -88,12 +100,8 @@ class Provider(Protocol):
     name: str
     max_inflight: int
 
-    def check(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> list[str]:
-        """Raise ValidationFailed with pointers, or return warnings about things the published lists do not know."""
-        ...
-
-    def without_ours(self, input: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Both with the fields that we fill emptied: a key or address that came with them is not kept."""
+    def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
+        """Check what a caller sent. Raises ValidationFailed with every fault and its pointer."""
         ...
 
     def streams(self, task: Task) -> bool:

@@ -1,83 +1,95 @@
 """What a finished task yielded: every address in the provider's output, the best first, whatever the fields."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from service.core.inline import is_placeholder
 from service.core.result import File, Kind, Output
+from service.providers import documents
+from service.providers.addresses import address_of, addresses_in, words_of
 
 MAX_FILES = 500
-MAX_URL = 4_096
-_ADDRESS = re.compile(r"https?://[^\s/?#@:\[\]]+(:\d+)?([/?#]\S*)?")
+MAX_DEPTH = 80
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "image": ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp"),
-    "video": ("mp4", "webm", "mov", "mkv", "m4v"),
-    "audio": ("mp3", "wav", "flac", "ogg", "m4a", "aac"),
+    "image": ("png", "jpg", "jpeg", "jfif", "webp", "gif", "avif", "bmp", "svg", "heic", "tif", "tiff", "ico"),
+    "video": ("mp4", "webm", "mov", "mkv", "m4v", "avi", "mpg", "mpeg", "m3u8"),
+    "audio": ("mp3", "wav", "flac", "ogg", "oga", "opus", "m4a", "aac"),
     "model": ("glb", "gltf", "obj", "ply", "fbx", "stl", "usdz"),
 }
 _KIND_OF_SUFFIX = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
-# Said by the field when the address has no suffix. "cover" and the like are pictures beside a film or a song.
+# Said by a field's name when the address has no suffix. "cover" and the like are pictures beside a film or a song.
+_COVERS = ("cover", "thumb", "frame", "poster")
 _KIND_WORDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("image", ("cover", "thumbnail", "frame", "poster")),
+    ("image", _COVERS),
     ("model", ("model",)),
-    ("video", ("video", "movie")),
-    ("audio", ("audio", "song", "music", "voice")),
+    ("video", ("video", "movie", "film", "clip")),
+    ("audio", ("audio", "song", "music", "voice", "speech", "sound")),
     ("image", ("image", "img", "picture", "photo")),
 )
+_TYPE_FIELDS = ("content_type", "contentType", "mime_type", "mimeType", "media_type", "mimetype", "type", "format")
 _BESIDE = ("cover", "thumb", "last_frame", "first_frame", "poster", "preview", "intermediate", "temporary", "discord")
 _BESIDE_TOO = ("no_background", "preprocessed", "input", "origin", "proxy")
+_BESIDE_WORDS = frozenset(
+    ("cover", "covers", "thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews", "poster")
+)
+_CLEAN = re.compile(
+    r"(?<![a-z])(?:(?:without|no|non|un|remove|removed)[_\W]{0,3}(?:any[_\W])?(?:water)?mark|clean(?![a-z]))"
+    r"|watermark[_\W]{0,3}(?:free|removed|=0|=false)"
+)
 # A film's or song's picture is beside the point; a model's film too.
 _KIND_ORDER: dict[Kind, int] = {"model": 0, "audio": 1, "video": 2, "image": 3, "other": 4}
-TEXT_FIELDS = ("text", "caption", "description", "content", "lyrics", "answer", "result", "seed")
+TEXT_FIELDS = (
+    *("text", "caption", "captions", "description", "descriptions", "content", "lyrics", "transcript"),
+    *("transcription", "answer", "result", "results", "seed"),
+)
 
 
 class Found(Struct, frozen=True):
-    """An address and the fields that lead to it; `otherwise` is its kind where neither of them tells."""
+    """An address and the fields that lead to it. `said` is what stands beside it about its type; `otherwise` is its
+    kind where nothing tells."""
 
     url: str
     path: str
     otherwise: Kind = "other"
+    said: str = ""
 
     @property
     def kind(self) -> Kind:
-        name = self.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
-        _, dot, suffix = name.rpartition(".")
-        if dot and (known := _KIND_OF_SUFFIX.get(suffix.lower())):
-            return known
-        path = self.path.lower()
-        return next((kind for kind, words in _KIND_WORDS if any(word in path for word in words)), self.otherwise)
+        own = self.path.rpartition(".")[2].lower()
+        if any(word in own for word in _COVERS):
+            return _by_suffix(self.url) or "image"
+        return _by_suffix(self.url) or _by_type(self.said) or _by_path(self.path) or self.otherwise
 
     @property
     def rank(self) -> tuple[bool, int, int, int]:
         """Lower is better: results before covers, then by kind, watermark-free first, lists before single."""
         path = self.path.lower()
-        beside = any(word in path for word in (*_BESIDE, *_BESIDE_TOO))
-        free = "without_watermark" in path or "no_watermark" in path
+        beside = any(word in path for word in (*_BESIDE, *_BESIDE_TOO)) or not _BESIDE_WORDS.isdisjoint(
+            words_of(self.url)
+        )
         second = "download" in path or ("image_url" in path and "image_urls" not in path)
-        return beside, _KIND_ORDER[self.kind], 0 if free else 1, 1 if second else 0
+        return beside, _KIND_ORDER[self.kind], self._marked, 1 if second else 0
 
-
-def is_address(value: Any) -> bool:
-    """An http(s) address with a host."""
-    return (
-        isinstance(value, str)
-        and value.startswith("http")
-        and len(value) <= MAX_URL
-        and _ADDRESS.fullmatch(value) is not None
-    )
+    @property
+    def _marked(self) -> Literal[0, 1, 2]:
+        """0: said to be without a watermark, 2: said to have one."""
+        text = f"{self.path} {self.url}".lower()
+        if _CLEAN.search(text):
+            return 0
+        return 2 if "watermark" in text else 1
 
 
 def is_result(text: str) -> bool:
     """An address, or the placeholder of a file that came inline."""
-    return is_address(text) or is_placeholder(text)
+    return is_placeholder(text) or address_of(text) is not None
 
 
 def addresses(tree: Any, otherwise: Kind = "other") -> list[Found]:
     """Every address of a (cleaned) tree, best first, none twice."""
     every: list[Found] = []
-    _collect(every, tree, "", otherwise)
+    _collect(every, tree, "", Found("", "", otherwise), 0)
     if len(every) < 2:
         return every
     every.sort(key=lambda item: item.rank)
@@ -89,20 +101,22 @@ def addresses(tree: Any, otherwise: Kind = "other") -> list[Found]:
     return list(best.values())
 
 
-def text_of(tree: Any) -> str | None:
-    """The first text of an output that has one: a caption, lyrics, a description."""
-    if isinstance(tree, str):
-        return tree.strip() or None
+def text_of(tree: Any, numbers: bool = False) -> str | None:
+    """The first text of an output that has one: a caption, lyrics, a description. `numbers`: a seed is a text too."""
+    if isinstance(tree, str) or (numbers and isinstance(tree, int | float)):
+        return _plain_text(tree)
     if isinstance(tree, list):
-        return next((text for item in tree if not isinstance(item, str) and (text := text_of(item))), None)
+        lines = [item for item in tree if not isinstance(item, dict | list)]
+        if told := [text for item in lines if (text := text_of(item, numbers))]:
+            return "\n".join(told)
+        return next((text for item in tree if (text := text_of(item, numbers))), None)
     if not isinstance(tree, dict):
         return None
     for name in TEXT_FIELDS:
-        value = tree.get(name)
-        if isinstance(value, str) and value.strip() and not is_address(value):
-            return value
+        if not isinstance(value := tree.get(name), dict) and (text := text_of(value, numbers)):
+            return text
     for value in tree.values():
-        if isinstance(value, dict | list) and (text := text_of(value)):
+        if isinstance(value, dict | list) and not _only_words(value) and (text := text_of(value, numbers)):
             return text
     return None
 
@@ -115,13 +129,67 @@ def output(found: list[Found], text: str | None, raw: Any) -> Output:
     return Output(tuple([File(item.url, item.kind, item.path) for item in first.values()]), text, raw)
 
 
-def _collect(every: list[Found], node: Any, path: str, otherwise: Kind) -> None:
+def _by_suffix(url: str) -> Kind | None:
+    address, _, query = url.partition("#")[0].partition("?")
+    for text in (address.rpartition("/")[2], *query.split("&")[:20]):
+        _, dot, suffix = text.rpartition(".")
+        if dot and (known := _KIND_OF_SUFFIX.get(suffix.lower())):
+            return known
+        if kind := _by_type(text.rpartition("=")[2].replace("%2F", "/").replace("%2f", "/")):
+            return kind
+    return None
+
+
+def _by_type(said: str) -> Kind | None:
+    """Of a content type such as `video/mp4`, or a bare word such as `mp4` or `video`."""
+    family, _, rest = said.lower().strip().partition("/")
+    if family in ("image", "video", "audio", "model") and (rest or family == said.lower()):
+        return family  # type: ignore[return-value]
+    return _KIND_OF_SUFFIX.get(family) if not rest else None
+
+
+def _by_path(path: str) -> Kind | None:
+    """The field's own name tells before that of what it stands in."""
+    for name in reversed(path.lower().split(".")):
+        for kind, words in _KIND_WORDS:
+            if any(word in name for word in words):
+                return kind
+    return None
+
+
+def _plain_text(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    if not text or addresses_in(text) or is_placeholder(text) or documents.parsed(text) is not None:
+        return None
+    return value if isinstance(value, str) else text
+
+
+def _only_words(value: Any) -> bool:
+    """A list of words in a field that is not known to hold text, such as tags or actions."""
+    return isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
+
+
+def _collect(every: list[Found], node: Any, path: str, like: Found, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        return
     if isinstance(node, str):
-        if is_result(address := node.strip()):
-            every.append(Found(address, path, otherwise))
+        _collect_string(every, node, path, like, depth)
     elif isinstance(node, dict):
+        said = next((text for name in _TYPE_FIELDS if isinstance(text := node.get(name), str)), "")
+        inside = Found("", "", like.otherwise, said)
         for name, value in node.items():
-            _collect(every, value, f"{path}.{name}" if path else str(name), otherwise)
+            _collect(every, value, f"{path}.{name}" if path else str(name), inside, depth + 1)
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            _collect(every, value, f"{path}.{index}" if path else str(index), otherwise)
+            _collect(every, value, f"{path}.{index}" if path else str(index), like, depth + 1)
+
+
+def _collect_string(every: list[Found], text: str, path: str, like: Found, depth: int) -> None:
+    if is_placeholder(text):
+        every.append(Found(text, path, like.otherwise, like.said))
+    elif found := addresses_in(text):
+        every.extend(Found(url, path, like.otherwise, like.said) for url in found)
+    elif (inner := documents.parsed(text)) is not None:
+        _collect(every, inner, path, like, depth + 1)

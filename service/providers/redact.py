@@ -1,4 +1,4 @@
-"""Everything a provider sent passes here before it is stored, logged or told: no key, no secret, no callback token,
+"""Everything a provider sent passes here before it is stored, logged or told: no key, secret or callback token of ours,
 no megabytes of base64, nothing nested beyond reason."""
 
 import re
@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from service.core.inline import InlineFile
-from service.providers import pictures
+from service.providers import documents, inline
 
 HIDDEN = "[hidden]"
 MAX_DEPTH = 60
@@ -15,10 +15,11 @@ MAX_STRING = 65_536
 MAX_NAME = 200
 # A shorter one is no real key, and cutting "test" out of every text would spoil results.
 SHORTEST_SECRET = 8
-_SECRET_FIELDS = frozenset(
-    {"webhook_config", "key", "api_key", "apikey", "x-api-key", "authorization", "webhook", "secret"}
-)
-_TOKEN = re.compile(r"(/webhooks/[a-z0-9_-]+/)[^/\s\"'<>?#]+", re.IGNORECASE)
+# The echo of what we sent to be called back: its secret is the task's, which is not known at every place of reading.
+_ECHO = "webhook_config"
+_ECHOED_SECRETS = frozenset(("webhook_secret", "x-webhook-secret"))
+# Our own tokens, as `wire.tokens` makes them; anything else that stands under /webhooks/ may be a result.
+_TOKEN = re.compile(r"\b(?:piapi|modelslab)\.tsk_[0-9a-f]{12,64}\.\d{1,9}\.[A-Za-z0-9_-]{10,100}")
 
 
 class Cleaner:
@@ -43,23 +44,36 @@ class Cleaner:
             return [self.tree(item, depth + 1) for item in node]
         clean = {}
         for name, value in node.items():
-            hidden = value and name.lower() in _SECRET_FIELDS
-            clean[name[:MAX_NAME].replace("\x00", "")] = HIDDEN if hidden else self.tree(value, depth + 1)
+            clean[name[:MAX_NAME].replace("\x00", "")] = self._field(name, value, depth)
         return clean
+
+    def _field(self, name: str, value: Any, depth: int) -> Any:
+        if value and name == _ECHO:
+            return HIDDEN
+        return HIDDEN if value and name.lower() in _ECHOED_SECRETS else self.tree(value, depth + 1)
 
     def text(self, text: str, limit: int = MAX_STRING) -> str:
         if not text:
             return text
-        if self._files is not None and (file := pictures.inline(text)) is not None:
-            self._files.append(file)
-            return file.placeholder
+        if self._files is not None:
+            if (file := inline.inline(text)) is not None:
+                self._files.append(file)
+                return file.placeholder
+            text = self._without_inline(text)
         if len(text) > limit:
             return f"[{len(text)} characters left out]"
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        if "/webhooks/" in text.lower():
-            text = _TOKEN.sub(rf"\1{HIDDEN}", text)
+        if ".tsk_" in text:
+            text = _TOKEN.sub(HIDDEN, text)
         return text.replace("\x00", "")
+
+    def _without_inline(self, text: str) -> str:
+        """The same for files inside longer texts, and inside JSON that came as a text."""
+        assert self._files is not None
+        if len(text) > MAX_STRING and (inner := documents.parsed(text)) is not None:
+            return orjson.dumps(self.tree(inner)).decode()
+        return inline.lifted(text, self._files) if ";base64," in text else text
 
 
 def audit(body: bytes, *secrets: str, limit: int = 16_384) -> str:

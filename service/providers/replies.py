@@ -1,33 +1,52 @@
-"""Reading the HTTP answers of any provider: JSON or not, the error text wherever it is, what a status means."""
+"""Reading the HTTP responses of any provider: the error text, what a status means, what to do about it."""
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
-import orjson
+from msgspec import Struct
 
 from service.core.result import Failure
-from service.ports import Busy, ProviderReply, Rejected, Unclear
+from service.ports import Answer, Busy, ProviderReply, Rejected, Unclear
+from service.providers import documents, reasons
 from service.providers.redact import Cleaner
 
-MAX_MESSAGE = 2_000
 MAX_WAIT = 3_600.0
 MAX_ID = 200
-_TEXT_FIELDS = ("raw_message", "message", "messege", "error", "description", "detail", "error_messages", "tip")
 _ADVICE = {
-    401: "{name} refused the API key (401); check {setting}",
+    401: "{name} refused the API key (401); check {key}",
     402: "The {name} account has no credits left (402); top it up, then resubmit the task",
     403: "The plan of the {name} account does not allow this (403); check the plan and the model",
-    404: "{name} does not know this address (404); check the base URL, the model and the task type",
+    404: "{name} does not know this address (404); check {base}, the model and the task type",
 }
+# An empty account is no reason to wait, with whatever status it is told.
+_BROKE = (
+    *("insufficient_quota", "exceeded your current quota", "insufficient quota", "quota is not enough"),
+    *("insufficient credit", "insufficient balance", "insufficient fund", "insufficient point", "not enough credit"),
+    *("not enough balance", "not enough point", "out of credit", "no credit", "no balance", "credits exhausted"),
+    *("credit exhausted", "balance is not enough", "balance not enough", "balance is insufficient", "balance too low"),
+    *("balance is too low", "credits are insufficient", "credits are not enough", "credit limit reached"),
+    *("billing hard limit", "payment required", "top up", "recharge", "insufficient_balance", "insufficient_credits"),
+    *(
+        "insufficient_funds",
+        "arrearage",
+        "overdue payment",
+        "no available credits",
+        "lack of credit",
+        "run out of credit",
+    ),
+    *("ran out of credit", "account balance", "wallet balance", "freeze point", "zero balance", "no remaining credit"),
+)
+_SLOW_DOWN = ("per minute", "per second", "per hour", "too many requests", "rate limit", "concurren", "queued requests")
 
 
-def json_object(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = orjson.loads(body)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
+class Account(Struct, frozen=True):
+    """How messages call a provider and the settings of its account."""
+
+    name: str
+    key: str
+    base: str
 
 
 def provider_id(value: Any) -> str | None:
@@ -37,56 +56,100 @@ def provider_id(value: Any) -> str | None:
     return str(value).replace("\x00", "").strip()[:MAX_ID] or None
 
 
-def error_text(node: Any) -> str | None:
-    """The most telling text of an error in any of the forms seen; objects and lists of messages are joined."""
-    return _error_text(node, 0)
-
-
-def _error_text(node: Any, depth: int) -> str | None:
-    if depth > 4:
-        return None
-    if isinstance(node, str):
-        return node.strip()[:MAX_MESSAGE] or None
-    if isinstance(node, list):
-        return "; ".join(text for item in node[:5] if (text := _error_text(item, depth + 1)))[:MAX_MESSAGE] or None
-    if not isinstance(node, dict):
-        return None
-    for name in _TEXT_FIELDS:
-        if text := _error_text(node.get(name), depth + 1):
-            return text
-    # An object of field errors: {"prompt": ["The prompt field is required."]}
-    nested = (_error_text(value, depth + 1) for value in node.values() if isinstance(value, list | dict))
-    return next((text for text in nested if text), None)
+def is_page(reply: ProviderReply) -> bool:
+    """A web page where a document was expected: what firewalls, proxies and login walls answer with."""
+    return reasons.is_page(reply.body[:2_000].decode(errors="replace"))
 
 
 def message_of(reply: ProviderReply, cleaner: Cleaner) -> str | None:
-    """What the answer says about its error, cleaned; the beginning of the text when it is no JSON."""
-    document = json_object(reply.body)
+    """What the response says about its error, cleaned; the beginning of the text when it is no JSON."""
+    document = documents.read(reply.body)
     if document is not None:
-        found = error_text(document)
+        found = reasons.reason(document.value, *_inner_errors(document.value))
+    elif is_page(reply):
+        found = reasons.page_title(reply.body[:20_000].decode(errors="replace"))
     else:
-        found = reply.body[:300].decode(errors="replace").strip() or None
+        found = documents.plain(reply.body[:400].decode(errors="replace")) or None
     return cleaner.text(found) if found else None
 
 
-def rejected(name: str, setting: str, status: int, message: str | None, code: int | None) -> Rejected:
+def _inner_errors(document: dict[str, Any]) -> list[Any]:
+    data = document.get("data")
+    if not isinstance(data, dict):
+        return []
+    return [data.get("error"), data.get("detail"), reasons.last_lines(data.get("logs"))]
+
+
+def refused(account: Account, reply: ProviderReply, message: str | None, status: int | None = None) -> Answer:
+    """What a response without a task means for the task; `status` is what the body says in place of the HTTP status."""
+    meant = reply.status if status is None else status
+    if 300 <= reply.status < 400:
+        return _redirected(account, reply)
+    if is_broke(message) or is_broke(_kind_of(reply)):
+        meant = 402
+    elif meant == 429:
+        return busy(reply)
+    if not 400 <= meant < 500:
+        return unclear(account, reply, message)
+    code = meant if reply.status < 400 else reply.status
+    if is_page(reply):
+        sentence = (
+            f"A web page came instead of a response of {account.name} ({reply.status}): a firewall or a proxy blocked"
+            f" the request; check {account.base} and the address that this service calls from"
+        )
+        return Rejected(Failure("provider_rejected", sentence, str(code), message))
+    return Rejected(rejection(account, meant, message, code))
+
+
+def _kind_of(reply: ProviderReply) -> str:
+    """The provider's own words for the kind of its error, such as `insufficient_quota`."""
+    document = documents.read(reply.body)
+    error = document.value.get("error") if document else None
+    nodes = [node for node in (document.value if document else None, error) if isinstance(node, dict)]
+    return " ".join(str(node[name])[:100] for node in nodes for name in ("type", "code") if name in node)
+
+
+def rejection(account: Account, status: int, message: str | None, code: int | None) -> Failure:
     """`provider_rejected` with what to do about it, going by `status`; `code` is what the provider itself said."""
-    advice = _ADVICE.get(status, "{name} did not take the task").format(name=name, setting=setting)
-    sentence = advice if status in _ADVICE or not message else f"{advice}: {message}"
-    return Rejected(Failure("provider_rejected", sentence, None if code is None else str(code), message))
+    advice = _ADVICE.get(status, "{name} did not take the task").format(
+        name=account.name, key=account.key, base=account.base
+    )
+    sentence = f"{advice}: {message}" if message else advice
+    return Failure("provider_rejected", sentence, None if code is None else str(code), message)
 
 
-def busy(reply: ProviderReply, body: dict[str, Any] | None = None) -> Busy:
+def _redirected(account: Account, reply: ProviderReply) -> Rejected:
+    location = next((value for name, value in reply.headers.items() if name.lower() == "location"), "")
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        host = None
+    where = f" to {documents.plain(host)}" if host else ""
+    sentence = f"{account.name} answered with a redirect ({reply.status}){where}; set {account.base} to the new address"
+    return Rejected(Failure("provider_rejected", sentence, str(reply.status)))
+
+
+def is_broke(message: str | None) -> bool:
+    """Whether the words mean an empty account, and not too many requests."""
+    text = (message or "").lower()
+    if not any(words in text for words in _BROKE):
+        return False
+    return "insufficient" in text or "exceeded your current quota" in text or not any(w in text for w in _SLOW_DOWN)
+
+
+def busy(reply: ProviderReply) -> Busy:
     """How long to wait: `Retry-After` in seconds or as a date, or `retry_after` of the body."""
     header = next((value for name, value in reply.headers.items() if name.lower() == "retry-after"), None)
     wait = _seconds(header, reply.received_at)
-    if wait is None and body is not None:
-        wait = _seconds(body.get("retry_after"), reply.received_at)
+    if wait is None and (document := documents.read(reply.body)) is not None:
+        wait = _seconds(document.value.get("retry_after"), reply.received_at)
     return Busy(None if wait is None else min(max(wait, 0.0), MAX_WAIT))
 
 
-def unclear(name: str, status: int) -> Unclear:
-    return Unclear(f"{name} answered {status}: it may have the task or not")
+def unclear(account: Account, reply: ProviderReply, message: str | None = None) -> Unclear:
+    what = "a web page" if is_page(reply) else f"{reply.status}"
+    said = f' and said "{message}"' if message else ""
+    return Unclear(f"{account.name} answered {what}{said}: it may have the task or not")
 
 
 def _seconds(value: Any, now: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Rules that JSON Schema cannot say; a schema names those of its input in `x-rules`."""
+"""Rules that JSON Schema cannot say: a schema names them in `x-rules`, and what only warns in `x-warnings`."""
 
 from typing import Any
 
@@ -43,8 +43,35 @@ def outpaint_growth(input: dict[str, Any]) -> list[Fault]:
     return [Fault("/custom_settings", sentence)]
 
 
+def no_size(input: dict[str, Any]) -> list[Fault]:
+    """PiAPI's page wants no size here. With LoRA or ControlNet clients in use always send one, and it is taken."""
+    if _has_lora(input):
+        return []
+    sentence = "is for task types txt2img and kontext only: here the size is that of the picture, or the model's own"
+    return [Fault(f"/{name}", sentence) for name in ("width", "height") if input.get(name) is not None]
+
+
+def size_beside_lora(input: dict[str, Any]) -> list[str]:
+    sides = [name for name in ("width", "height") if input.get(name) is not None]
+    if not sides or not _has_lora(input):
+        return []
+    return [
+        f"PiAPI documents no {' and '.join(sides)} beside LoRA and ControlNet: the size may be ignored; sent as asked"
+    ]
+
+
+def _has_lora(input: dict[str, Any]) -> bool:
+    return bool(input.get("lora_settings") or input.get("control_net_settings"))
+
+
 def _sizes(*values: Any) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-RULES = {"pixels": pixels, "kontext_pixels": kontext_pixels, "outpaint_growth": outpaint_growth}
+RULES = {
+    "pixels": pixels,
+    "kontext_pixels": kontext_pixels,
+    "outpaint_growth": outpaint_growth,
+    "no_size": no_size,
+}
+WARNINGS = {"size_beside_lora": size_beside_lora}

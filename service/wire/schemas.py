@@ -1,10 +1,10 @@
 """The JSON Schemas of `schemas/`, compiled once, and their faults as sentences.
 
 A schema may carry `x-message`: the sentence for whatever is wrong with the value it describes. `x-rules` names rules
-that JSON Schema cannot say; whoever validates applies them.
+that JSON Schema cannot say, `x-warnings` those that only warn; whoever validates applies them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,11 @@ _PACKAGE = Path(__file__).parents[1]
 # A wheel carries the files inside of the package; in a checkout they are at the top.
 FOLDER = _PACKAGE / "schemas" if (_PACKAGE / "schemas").is_dir() else _PACKAGE.parent / "schemas"
 MAX_FAULTS = 50
+# Describing each fault of a large document takes minutes: of a larger one only the beginning is described, of each list
+# and object so many entries that this number is kept.
+MAX_DESCRIBED = 2_000
+_WINDOWS = (200, 50, 10, 3)
+_MIN_FIELDS = 50
 MAX_NAME = 60
 # What is nested deeper can be read but not written again.
 MAX_DEPTH = 100
@@ -67,8 +72,66 @@ def faults(schema_name: str, document: Any, at: str = "") -> list[Fault]:
     """What is wrong with `document`, at most MAX_FAULTS; `at` goes before every pointer."""
     if _too_deep(document):
         return [Fault(at, f"is nested too deeply: at most {MAX_DEPTH} levels")]
+    validator = _validator(schema_name)
+    if not is_larger(document, MAX_DESCRIBED):
+        return _described(validator.iter_errors(document), at)
+    if validator.is_valid(document):
+        return []
+    beginning = _beginning(document)
+    found = _described(validator.iter_errors(beginning), at)
+    return found or [Fault(at + _longest(document), "is not valid somewhere behind its beginning")]
+
+
+def null_fields(schema_name: str, document: dict[str, Any]) -> set[tuple[str | int, ...]]:
+    """Paths of fields that are null where the schema wants a value."""
+    validator = _validator(schema_name)
+    if _too_deep(document) or validator.is_valid(document):
+        return set()
+    beginning = _beginning(document) if is_larger(document, MAX_DESCRIBED) else document
+    errors = validator.iter_errors(beginning)
+    paths = (tuple(error.instance_path) for error in errors if error.instance is None)
+    return {path for path in paths if path and isinstance(path[-1], str)}
+
+
+def is_larger(document: Any, values: int) -> bool:
+    """Whether a document holds more than so many values; looks at no more than that."""
+    waiting = [document]
+    seen = 0
+    while waiting:
+        children = _children(waiting.pop())
+        seen += len(children)
+        if seen > values:
+            return True
+        waiting += [child for child in children if isinstance(child, dict | list)]
+    return False
+
+
+def _beginning(document: Any) -> Any:
+    """The first entries of each list and object, so few that all of them together are not many."""
+    for window in _WINDOWS:
+        cut = _cut(document, window)
+        if not is_larger(cut, MAX_DESCRIBED):
+            break
+    return cut
+
+
+def _longest(document: Any) -> str:
+    """The field with the most entries."""
+    if not isinstance(document, dict) or not document:
+        return ""
+    return pointer(max(document, key=lambda name: len(_children(document[name]))))
+
+
+def _cut(node: Any, window: int) -> Any:
+    if isinstance(node, dict):
+        fields = list(node.items())[: max(window, _MIN_FIELDS)]
+        return {name: _cut(value, window) for name, value in fields}
+    return [_cut(item, window) for item in node[:window]] if isinstance(node, list) else node
+
+
+def _described(errors: Iterable[ValidationError], at: str) -> list[Fault]:
     found: dict[Fault, None] = {}
-    for error in _validator(schema_name).iter_errors(document):
+    for error in errors:
         for fault in _read(error, at):
             found.setdefault(fault)
             if len(found) == MAX_FAULTS:
@@ -90,7 +153,7 @@ def _too_deep(document: Any) -> bool:
     return True
 
 
-def _children(node: Any) -> Iterable[Any]:
+def _children(node: Any) -> Collection[Any]:
     if isinstance(node, dict):
         return node.values()
     return node if isinstance(node, list) else ()

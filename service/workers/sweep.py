@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -10,7 +11,7 @@ from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update
-from service.core.transitions import NOTHING, SOON, Decision, Timing, apply, fail, next_check
+from service.core.transitions import NOTHING, SOON, Decision, Timing, apply, fail, next_check, tell
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
 from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
@@ -94,8 +95,9 @@ class Sweeper:
             found = await self._news(provider, task)
             if found is not None:
                 found = await self.keeper.keep(found)
-                await self.store.tasks.change(Point.SWEEP, task.id, apply(found, self.timing, attempt=task.attempts))
-            await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, self._later)
+                decide = apply(found, self.timing, attempt=task.attempts, asked=True)
+                await self.store.tasks.change(Point.SWEEP, task.id, decide)
+            await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, partial(self._later, found))
         except Unavailable as error:
             log.warning("task %s: its sweep could not be recorded: %s", task.id, error.detail)
         except Exception:
@@ -112,9 +114,12 @@ class Sweeper:
             )
             return None
 
-    def _later(self, task: Task) -> Decision:
+    def _later(self, found: Update | None, task: Task) -> Decision:
         if task.finished:
             return NOTHING
+        if found is None and task.doubts:
+            # No answer settles nothing either, and must not be asked for every two seconds.
+            task = replace(task, doubts=task.doubts + 1)
         return ((replace(task, check_at=next_check(task, self.timing), checks=task.checks + 1), None),)
 
     async def _fetch(self, provider: Provider, task: Task) -> Update | None:
@@ -151,6 +156,9 @@ class Sweeper:
     def _too_late(self, task: Task) -> Decision:
         if task.finished or task.deadline_at > self.timing.now():
             return NOTHING
+        if task.output is not None:
+            # The provider called it by a word that nobody knows, but the result is there.
+            return tell(task, task.moved(S.COMPLETED, self.timing.now(), finished_by_us=True))
         if task.status is S.UNCONFIRMED:
             code = "submission_unconfirmed"
             text = "No answer to the submit came, and no callback; the provider may have charged for it."

@@ -19,7 +19,8 @@ from service.providers.piapi.provider import PiAPI
 FOLDER = Path(__file__).parent
 KEY = "provider-key-0123456789"
 TASK_ID = "tsk_000000000001"
-CALLBACK = Callback("https://bridge.example.com/webhooks/piapi/tok.en-1", "callback-secret")
+TOKEN = "piapi.tsk_000000000001.1.to-ken_signature"
+CALLBACK = Callback(f"https://bridge.example.com/webhooks/piapi/{TOKEN}", "callback-secret")
 PLACES = {
     "{key}": KEY,
     "{secret}": CALLBACK.secret,

@@ -5,63 +5,118 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from service.core.inline import InlineFile
+from service.core.inline import InlineFile, unique
 from service.core.result import Failure
 from service.core.task import Status, Update
-from service.providers import outputs, statuses
+from service.providers import documents, outputs, reasons, statuses
+from service.providers.documents import Document
 from service.providers.redact import Cleaner
-from service.providers.replies import error_text, provider_id
+from service.providers.replies import provider_id
 
+NAME = "ModelsLab"
 KEPT_HOURS = 24
-# `future_links` are promises and `meta` holds the input: only these hold results, the second the same ones elsewhere.
-RESULTS = ("output", "proxy_links")
+# `future_links` are promises and `meta` holds the input: only these hold results, the later ones the same elsewhere.
+RESULTS = (
+    "output",
+    "outputs",
+    "images",
+    "links",
+    "proxy_links",
+    "image",
+    "image_url",
+    "url",
+    "result",
+    "video",
+    "audio",
+)
+_FACTS = ("status", "id", "output", "track_id", "request_id", "fetch_result", "links")
+_PROMISES = ("future_links", "fetch_result")
 _BUSY = ("rate limit", "queued requests", "too many requests")
 # Texts of a lookup that failed; they say nothing about the task.
-_LOOKUP = ("request not found", "api key", "rate limit", "too many", "invalid api request")
-_CODES = ((r"api key", 401), (r"credit|balance", 402), (r"\b(subscription|plan)\b", 403))
+_LOOKUP = ("request not found", "api key", "rate limit", "too many", "invalid api request", "unauthorized")
+_CODES = (
+    (r"api key|unauthori[sz]ed|unauthenticated|invalid key|invalid token", 401),
+    (r"credit|balance|insufficient|top up|payment", 402),
+    (r"\b(subscription|plan)\b|forbidden", 403),
+)
 
 
-def is_task(document: dict[str, Any]) -> bool:
-    return any(name in document for name in ("status", "id", "output", "track_id"))
+def task_of(document: Document | None) -> dict[str, Any] | None:
+    """The object that speaks of a task: the body itself, or what it wraps as `data`."""
+    if document is None:
+        return None
+    value = document.value
+    inner = value.get("data")
+    if isinstance(inner, str) and (text := documents.read(inner.encode(errors="replace"))):
+        inner = text.value
+    if isinstance(inner, list) and len(inner) == 1:
+        inner = inner[0]
+    if isinstance(inner, dict) and not _is_task(value) and _is_task(inner):
+        return {**{name: value[name] for name in ("track_id", "message") if name in value}, **inner}
+    return value if _is_task(value) else None
 
 
-def is_busy(document: dict[str, Any]) -> bool:
+def _is_task(value: dict[str, Any]) -> bool:
+    return any(name in value for name in _FACTS)
+
+
+def status_word(task: dict[str, Any]) -> Any:
+    return next((task[name] for name in ("status", "state", "task_status") if isinstance(task.get(name), str)), None)
+
+
+def is_busy(task: dict[str, Any]) -> bool:
     """Too much in the queue, which may come with HTTP 200."""
-    return statuses.status_of(document.get("status")) is Status.FAILED and _says(document, _BUSY)
+    return statuses.status_of(status_word(task)) is Status.FAILED and _says(task, _BUSY)
 
 
-def is_about_task(document: dict[str, Any]) -> bool:
+def is_about_task(task: dict[str, Any]) -> bool:
     """False when only the lookup failed: unknown id, other family, already removed, no access."""
-    if not is_task(document):
-        return False
-    if statuses.status_of(document.get("status")) is not Status.FAILED:
+    if statuses.status_of(status_word(task)) is not Status.FAILED:
         return True
-    if _says(document, _LOOKUP):
+    if _says(task, _LOOKUP):
         return False
-    named = provider_id(document.get("id")) is not None
-    refused = (statuses.shown(document.get("status")) or "").lower() == "error"
-    return named or not (refused or _says(document, ("not found",)))
+    named = provider_id(task.get("id")) is not None
+    refused = (statuses.shown(status_word(task)) or "").lower() == "error"
+    return named or not (refused or _says(task, ("not found",)))
 
 
-def read(document: dict[str, Any], cleaner: Cleaner) -> Update:
-    status = statuses.status_of(document.get("status"))
-    took = document.get("generationTime")
+def id_of(task: dict[str, Any]) -> str | None:
+    """Where `id` is missing, `request_id` or the end of `fetch_result` names the task."""
+    for name in ("id", "request_id"):
+        if found := provider_id(task.get(name)):
+            return found
+    address = task.get("fetch_result")
+    if not isinstance(address, str):
+        return None
+    return provider_id(address.partition("?")[0].rstrip("/").rpartition("/")[2])
+
+
+def read(task: dict[str, Any], cleaner: Cleaner, repairs: tuple[str, ...] = ()) -> Update:
+    word = status_word(task)
+    status = statuses.status_of(word)
+    took = task.get("generationTime")
     update = Update(
         status=status,
-        provider_task_id=provider_id(document.get("id")),
-        provider_status=statuses.shown(document.get("status")),
+        provider_task_id=id_of(task),
+        provider_status=statuses.shown(word),
         usage={"generationTime": took} if _is_number(took) else None,
+        inferred=bool(repairs) or not statuses.is_documented(word),
+        warnings=repairs,
     )
     if status is Status.COMPLETED:
-        return _completed(update, document, cleaner)
+        return _completed(update, task, cleaner)
     if status is Status.FAILED:
-        text = error_text(document)
-        text = cleaner.text(text) if text else None
-        sentence = (
-            f"ModelsLab could not do the task: {text}" if text else "ModelsLab could not do the task and gave no reason"
-        )
-        return replace(update, error=Failure("provider_failed", sentence, None, text))
+        text = reason_of(task)
+        return replace(update, error=reasons.provider_failed(NAME, cleaner.text(text) if text else None))
+    if status is Status.CANCELED:
+        return replace(update, error=Failure("canceled", "ModelsLab canceled the task"))
+    if status is None and isinstance(word, str) and word.strip():
+        return _unknown(update, task, cleaner)
     return update
+
+
+def reason_of(task: dict[str, Any]) -> str | None:
+    return reasons.reason(task, reasons.in_output(task.get("output")), reasons.last_lines(task.get("logs")))
 
 
 def submitted(update: Update) -> Update:
@@ -74,20 +129,34 @@ def code_of(message: str | None) -> int:
     return next((code for words, code in _CODES if re.search(words, text)), 400)
 
 
-def _completed(update: Update, document: dict[str, Any], cleaner: Cleaner) -> Update:
+def _completed(update: Update, task: dict[str, Any], cleaner: Cleaner) -> Update:
+    read = _with_output(update, task, cleaner)
+    if read.output is not None and (read.output.files or read.output.text):
+        return read
+    if cause := reasons.in_output({name: task.get(name) for name in RESULTS}):
+        error = reasons.provider_failed(NAME, cleaner.text(cause))
+        return replace(update, status=Status.FAILED, error=error, inferred=True)
+    sentence = "ModelsLab says the task is done, but its output is empty"
+    error = Failure("no_output", sentence)
+    return replace(update, status=Status.FAILED, error=error, inferred=True, doubtful=True)
+
+
+def _unknown(update: Update, task: dict[str, Any], cleaner: Cleaner) -> Update:
+    """A status word that nobody knows: what came with it is kept, and the task is asked about again."""
+    read = _with_output(update, task, cleaner)
+    return replace(read if read.output and read.output.files else update, doubtful=True)
+
+
+def _with_output(update: Update, task: dict[str, Any], cleaner: Cleaner) -> Update:
     files: list[InlineFile] = []
-    raw = cleaner.collecting(files).tree(
-        {name: value for name, value in document.items() if name not in ("future_links", "fetch_result")}
-    )
+    raw = cleaner.collecting(files).tree({name: value for name, value in task.items() if name not in _PROMISES})
     found = next(filter(None, (outputs.addresses({name: raw.get(name)}, "image") for name in RESULTS)), [])
-    if not found:
-        sentence = "ModelsLab says the task is done, but its output is empty"
-        return replace(update, status=Status.FAILED, error=Failure("no_output", sentence))
-    return replace(update, output=outputs.output(found, None, raw), files=tuple(files), kept_hours=KEPT_HOURS)
+    text = None if found else next(filter(None, (outputs.text_of(raw.get(name), True) for name in RESULTS)), None)
+    return replace(update, output=outputs.output(found, text, raw), files=unique(files), kept_hours=KEPT_HOURS)
 
 
-def _says(document: dict[str, Any], words: tuple[str, ...]) -> bool:
-    text = (error_text(document) or "").lower()
+def _says(task: dict[str, Any], words: tuple[str, ...]) -> bool:
+    text = (reason_of(task) or "").lower()
     return any(word in text for word in words)
 
 

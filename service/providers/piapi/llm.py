@@ -7,11 +7,13 @@ import orjson
 from service.core.result import Failure
 from service.core.task import Task
 from service.ports import Accepted, Answer, ProviderReply, ProviderRequest, Rejected, StreamReader
-from service.providers import replies
+from service.providers import documents, replies
 from service.providers.piapi.chat_stream import ChatReader
 from service.providers.piapi.image_stream import ImageReader
 from service.providers.redact import Cleaner
+from service.providers.replies import Account
 
+ACCOUNT = Account("PiAPI", "PIAPI_API_KEY", "PIAPI_LLM_BASE_URL")
 CHAT, IMAGES = "chat-completions", "image-generations"
 PATHS = {CHAT: "/v1/chat/completions", IMAGES: "/v1/images/generations"}
 # Messages are not nested deeper than this where they hold addresses.
@@ -42,20 +44,16 @@ def reader(task: Task, cleaner: Cleaner) -> StreamReader:
 
 def read_answer(reply: ProviderReply, cleaner: Cleaner, stream: StreamReader) -> Answer:
     """The answer when it is no stream: a refusal, or (status 200) everything at once."""
-    document = replies.json_object(reply.body)
-    if reply.status == 429:
-        return replies.busy(reply, document)
     if reply.status < 300:
         stream.feed(reply.body)
         return Accepted(stream.finish(complete=True))
     message = replies.message_of(reply, cleaner)
-    if 400 <= reply.status < 500:
-        return replies.rejected("PiAPI", "PIAPI_API_KEY", reply.status, message, reply.status)
-    if document is not None and document.get("error"):
+    document = documents.read(reply.body)
+    if reply.status >= 500 and document is not None and document.value.get("error"):
         # The model's own error; a gateway that gave up waiting answers with a page, not with this.
         sentence = f"The model answered with an error: {message}"
         return Rejected(Failure("provider_failed", sentence, str(reply.status), message))
-    return replies.unclear("PiAPI", reply.status)
+    return replies.refused(ACCOUNT, reply, message)
 
 
 def _addresses(node: Any, depth: int = 0) -> list[str]:

@@ -8,25 +8,27 @@ from urllib.parse import quote, urlencode
 import orjson
 from msgspec.structs import replace
 
-from service.core.errors import ValidationFailed
 from service.core.task import Status, Task, Update
 from service.ports import (
     Accepted,
     Answer,
     Callback,
     CallbackRefused,
+    Prepared,
     ProviderReply,
     ProviderRequest,
     Rejected,
     StreamReader,
-    Unclear,
 )
-from service.providers import known, replies
+from service.providers import documents, known, replies
+from service.providers.documents import Document
 from service.providers.piapi import check as piapi_check
 from service.providers.piapi import llm as piapi_llm
 from service.providers.piapi import tasks as piapi_tasks
 from service.providers.redact import Cleaner
+from service.providers.replies import Account
 
+ACCOUNT = Account("PiAPI", "PIAPI_API_KEY", "PIAPI_BASE_URL")
 PROOF_HEADER = b"x-webhook-secret"
 # The history is asked for a window around the moment the request left.
 HISTORY_BEFORE_S, HISTORY_AFTER_S, HISTORY_PAGE = 60, 900, 100
@@ -42,17 +44,8 @@ class PiAPI:
         self._llm_base = llm_base_url.rstrip("/")
         self._cleaner = Cleaner(api_key)
 
-    def check(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> list[str]:
-        faults, warnings = piapi_check.check(task_type, model, input, config)
-        if faults:
-            raise ValidationFailed("The task does not follow the rules of PiAPI; see `errors`", faults=tuple(faults))
-        return warnings
-
-    def without_ours(self, input: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Input and config as they may be stored and shown: what is ours to fill, and replaced anyway, is emptied."""
-        if config.get("webhook_config"):
-            config = {**config, "webhook_config": {"endpoint": "", "secret": ""}}
-        return input, config
+    def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
+        return piapi_check.prepare(task_type, model, input, config)
 
     def streams(self, task: Task) -> bool:
         return task.task_type in piapi_llm.PATHS
@@ -73,13 +66,11 @@ class PiAPI:
         cleaner = Cleaner(self._key, callback.secret)
         if self.streams(task):
             return piapi_llm.read_answer(reply, cleaner, self.stream_reader(task))
-        document = replies.json_object(reply.body)
-        if reply.status == 429 or (document is not None and document.get("code") == 429):
-            return replies.busy(reply, document)
-        data = piapi_tasks.task_of(document)
-        if data is None:
-            return self._refused(reply, document, cleaner)
-        update = piapi_tasks.read(data, cleaner, task.model)
+        document = documents.read(reply.body)
+        data = piapi_tasks.task_of(document and document.value)
+        if document is None or data is None or reply.status == 429:
+            return _refused(reply, document, cleaner)
+        update = piapi_tasks.read(data, cleaner, task.model, _warnings(document, cleaner))
         if reply.status >= 300 and update.error is not None:
             return Rejected(update.error)
         dropped = piapi_tasks.callback_dropped(data, callback.url)
@@ -93,26 +84,29 @@ class PiAPI:
         raise CallbackRefused(401, "bad_secret", f"{PROOF_HEADER.decode()} is missing or wrong")
 
     def read_callback(self, task_id: str, body: bytes) -> Update:
-        data = piapi_tasks.task_of(replies.json_object(body))
-        if data is None:
-            raise CallbackRefused(400, "malformed", "The body is no JSON object with a task in it")
-        return piapi_tasks.read(data, self._cleaner)
+        document = documents.read(body)
+        data = piapi_tasks.task_of(document and document.value)
+        if document is None or data is None:
+            raise CallbackRefused(400, "malformed", "The body is not a JSON object with a task in it")
+        return piapi_tasks.read(data, self._cleaner, repairs=_warnings(document, self._cleaner))
 
     def fetch_request(self, task: Task) -> ProviderRequest | None:
         return self._about("GET", task)
 
     def read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
-        data = piapi_tasks.task_of(replies.json_object(reply.body)) if reply.status == 200 else None
-        if data is None or replies.provider_id(data.get("task_id")) != task.provider_task_id:
+        document = documents.read(reply.body) if reply.status == 200 else None
+        data = piapi_tasks.task_of(document and document.value)
+        if document is None or data is None:
             return None
-        return piapi_tasks.read(data, self._cleaner, task.model)
+        update = piapi_tasks.read(data, self._cleaner, task.model, _warnings(document, self._cleaner))
+        return update if update.provider_task_id == task.provider_task_id else None
 
     def cancel_request(self, task: Task) -> ProviderRequest | None:
         return self._about("DELETE", task)
 
     def read_cancel(self, task: Task, reply: ProviderReply) -> str | None:
-        document = replies.json_object(reply.body) or {}
-        if 200 <= reply.status < 300 and document.get("code", 200) == 200:
+        document = documents.read(reply.body)
+        if 200 <= reply.status < 300 and (document is None or document.value.get("code", 200) in (0, 200)):
             return None
         reason = replies.message_of(reply, self._cleaner) or f"status {reply.status}"
         return f"PiAPI did not cancel the task ({reason}); it cancels only tasks that are still pending there"
@@ -129,8 +123,8 @@ class PiAPI:
 
     def find_in_history(self, task: Task, callback: Callback, reply: ProviderReply) -> Update | None:
         """The one entry whose config echoes our callback address: nothing else proves that it is this task."""
-        document = replies.json_object(reply.body) if reply.status == 200 else None
-        for data in piapi_tasks.tasks_in(document):
+        document = documents.read(reply.body) if reply.status == 200 else None
+        for data in piapi_tasks.tasks_in(document and document.value):
             config = data.get("config")
             if isinstance(config, dict) and not piapi_tasks.callback_dropped(data, callback.url):
                 return piapi_tasks.read(data, self._cleaner, task.model)
@@ -150,14 +144,33 @@ class PiAPI:
             headers["Content-Type"] = "application/json"
         return ProviderRequest(method, self._base + path, headers, body)
 
-    def _refused(self, reply: ProviderReply, document: dict[str, Any] | None, cleaner: Cleaner) -> Answer:
-        """An answer without a task in it; some errors come with status 200 and a `code` in the body."""
-        status = reply.status
-        if 200 <= status < 300:
-            code = document.get("code") if document else None
-            if not isinstance(code, int) or not 400 <= code < 500:
-                return Unclear(f"PiAPI answered {status} without a task in it")
-            status = code
-        if not 400 <= status < 500:
-            return replies.unclear("PiAPI", status)
-        return replies.rejected("PiAPI", "PIAPI_API_KEY", status, replies.message_of(reply, cleaner), status)
+
+def _warnings(document: Document, cleaner: Cleaner) -> tuple[str, ...]:
+    return tuple(cleaner.text(text) for text in document.warnings)
+
+
+def _refused(reply: ProviderReply, document: Document | None, cleaner: Cleaner) -> Answer:
+    """An answer without a task in it; some errors come with status 200 and a `code` in the body."""
+    message = replies.message_of(reply, cleaner)
+    if document is None:
+        return replies.refused(ACCOUNT, reply, message)
+    if (unnamed := piapi_tasks.unnamed_task_of(document.value)) is not None:
+        update = piapi_tasks.read(unnamed, cleaner)
+        if update.status is Status.FAILED and update.error is not None and not update.doubtful:
+            text = update.error.provider_message or message
+            status = 402 if replies.is_broke(text) else 400
+            code = reply.status if reply.status >= 400 else None
+            return Rejected(replies.rejection(ACCOUNT, status, text, code))
+    return replies.refused(ACCOUNT, reply, message, _said(reply, document.value))
+
+
+def _said(reply: ProviderReply, document: dict[str, Any]) -> int | None:
+    """The status that the body tells with HTTP 200: its `code`, or 400 for an error without one."""
+    if not 200 <= reply.status < 300:
+        return None
+    code = document.get("code")
+    if isinstance(code, int) and 400 <= code < 600:
+        return code
+    failed = isinstance(code, int) and code not in (0, 200)
+    told = any(document.get(name) for name in ("error", "errors", "description"))
+    return 400 if failed or told or document.get("success") is False else None

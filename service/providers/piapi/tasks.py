@@ -5,35 +5,61 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from service.core.inline import InlineFile
+from service.core.inline import InlineFile, unique
 from service.core.result import Failure, Usage
 from service.core.task import Status, Update
-from service.providers import known, outputs, statuses
+from service.providers import documents, known, outputs, reasons, statuses
 from service.providers.redact import Cleaner
-from service.providers.replies import error_text, provider_id
+from service.providers.replies import provider_id
 
+NAME = "PiAPI"
 # Whom a lost answer is looked for in the history: not deeper than any list page is nested.
 MAX_LIST_DEPTH = 6
+_WRAPPERS = ("data", "task", "result", "payload", "body", "event")
+_STATUS_NAMES = ("status", "task_status", "state")
 
 
 def task_of(document: Any) -> dict[str, Any] | None:
-    """The task in `{"timestamp", "data"}`, `{"code", "data"}` or flat; None when there is none."""
-    if not isinstance(document, dict):
-        return None
-    for candidate in (document.get("data"), document):
-        if isinstance(candidate, dict) and provider_id(candidate.get("task_id")):
-            return candidate
-    return None
+    """The task in `{"timestamp", "data"}`, `{"code", "data"}` or flat, as an object, a list or a text."""
+    return next((task for task in _candidates(document, 0) if _id_of(task)), None)
 
 
-def read(data: dict[str, Any], cleaner: Cleaner, model: str = "") -> Update:
+def unnamed_task_of(document: Any) -> dict[str, Any] | None:
+    """An object in the place of a task that has no id: the task of a submit that was refused."""
+    return next((task for task in _candidates(document, 0) if task is not document and "status" in task), None)
+
+
+def _candidates(node: Any, depth: int) -> Iterator[dict[str, Any]]:
+    if isinstance(node, str) and node.lstrip()[:1] in ("{", "["):
+        found = documents.read(node.encode(errors="replace"))
+        node = found.value if found else None
+    if isinstance(node, list):
+        for item in node[:10]:
+            yield from _candidates(item, depth + 1)
+    if not isinstance(node, dict):
+        return
+    if depth < 3:
+        for name in _WRAPPERS:
+            if node.get(name):
+                yield from _candidates(node[name], depth + 1)
+    yield node
+
+
+def _id_of(data: dict[str, Any]) -> str | None:
+    return provider_id(data.get("task_id")) or provider_id(data.get("taskId"))
+
+
+def read(data: dict[str, Any], cleaner: Cleaner, model: str = "", repairs: tuple[str, ...] = ()) -> Update:
     """`model` is used where the object does not name its own."""
-    status = statuses.status_of(data.get("status"))
+    word = next((data[name] for name in _STATUS_NAMES if isinstance(data.get(name), str) and data[name].strip()), None)
+    status = statuses.status_of(word)
     update = Update(
         status=status,
-        provider_task_id=provider_id(data.get("task_id")),
-        provider_status=statuses.shown(data.get("status")),
+        provider_task_id=_id_of(data),
+        provider_status=statuses.shown(word),
         usage=_usage(data),
+        inferred=bool(repairs) or not statuses.is_documented(word),
+        warnings=repairs,
     )
     if status is Status.COMPLETED:
         return _completed(update, data, cleaner, model)
@@ -41,6 +67,10 @@ def read(data: dict[str, Any], cleaner: Cleaner, model: str = "") -> Update:
         return replace(update, error=_error(data, cleaner))
     if status is Status.CANCELED:
         return replace(update, error=Failure("canceled", "PiAPI canceled the task"))
+    if status is None and word is not None:
+        # A status word that nobody knows: what came with it is kept, and the task is asked about again.
+        read = _with_output(update, data, cleaner, model)
+        return replace(read if read.output and read.output.files else update, doubtful=True)
     return update
 
 
@@ -68,20 +98,41 @@ def tasks_in(node: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
             yield from tasks_in(item, depth + 1)
 
 
+def reason_of(data: dict[str, Any]) -> str | None:
+    """Why the task failed, from the place that names the cause."""
+    return reasons.reason(
+        data.get("error"),
+        data.get("detail"),
+        data.get("task_result"),
+        {name: data[name] for name in ("task_status_msg", "error_message", "fail_reason", "reason") if name in data},
+        reasons.in_output(_output(data)),
+        data.get("message"),
+        reasons.last_lines(data.get("logs")),
+    )
+
+
 def _completed(update: Update, data: dict[str, Any], cleaner: Cleaner, model: str) -> Update:
+    read = _with_output(update, data, cleaner, model)
+    if read.output is not None and (read.output.files or read.output.text):
+        return read
+    if cause := reasons.in_output(_output(data)):
+        error = reasons.provider_failed(NAME, cleaner.text(cause))
+        return replace(update, status=Status.FAILED, error=error, inferred=True)
+    text = reasons.reason(data.get("error"))
+    sentence = "PiAPI says the task is completed, but its output holds no address and no text"
+    error = Failure("no_output", sentence, None, cleaner.text(text) if text else None)
+    return replace(update, status=Status.FAILED, error=error, inferred=True, doubtful=True)
+
+
+def _with_output(update: Update, data: dict[str, Any], cleaner: Cleaner, model: str) -> Update:
     files: list[InlineFile] = []
     raw = cleaner.collecting(files).tree(_output(data))
-    found, text = outputs.addresses(raw), outputs.text_of(raw)
-    if not found and not text:
-        sentence = "PiAPI says the task is completed, but its output holds no address and no text"
-        return replace(
-            update, status=Status.FAILED, error=Failure("no_output", sentence, None, error_text(data.get("error")))
-        )
+    found = outputs.addresses(raw)
     named = data.get("model")
     return replace(
         update,
-        output=outputs.output(found, text, raw),
-        files=tuple(files),
+        output=outputs.output(found, outputs.text_of(raw, numbers=not found), raw),
+        files=unique(files),
         kept_hours=_kept_hours(named if isinstance(named, str) and named else model),
     )
 
@@ -97,6 +148,7 @@ def _kept_hours(model: str) -> int | None:
 
 
 def _usage(data: dict[str, Any]) -> Usage | None:
+    """What it cost, in the fields of today or of the first API."""
     meta = data.get("meta")
     usage = meta.get("usage") if isinstance(meta, dict) else None
     if isinstance(usage, dict):
@@ -114,11 +166,7 @@ def _plain(value: Any) -> bool:
 
 
 def _error(data: dict[str, Any], cleaner: Cleaner) -> Failure:
-    error, result = data.get("error"), data.get("task_result")
-    text = (
-        error_text(error) or error_text(result if isinstance(result, dict) else None) or error_text(data.get("detail"))
-    )
-    text = cleaner.text(text) if text else None
+    error, text = data.get("error"), reason_of(data)
     code = error.get("code") if isinstance(error, dict) else None
-    sentence = f"PiAPI could not do the task: {text}" if text else "PiAPI could not do the task and gave no reason"
-    return Failure("provider_failed", sentence, provider_id(code) if code else None, text)
+    shown = provider_id(code) if code and not isinstance(code, dict | list) else None
+    return reasons.provider_failed(NAME, cleaner.text(text) if text else None, shown)
