@@ -20,6 +20,7 @@ from service.store.sqlite.lock import DatabaseInUse
 
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {
+    "archive": "service.archive:command",
     "listen": "service.client.commands:listen",
     "trigger": "service.client.commands:trigger",
     "demo": "service.tools.commands:demo",

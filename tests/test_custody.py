@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.buckets import S3, s3_server
 from tests.conftest import Service, Subscriber, environment, free_port, running
 from tests.file_provider import PNG, FileProvider, file_provider
 
+ROOT = Path(__file__).parent.parent
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 PAGE = b"<!doctype html><title>deleted</title>"
 
@@ -361,3 +364,68 @@ async def test_a_bucket_that_comes_up_late_gets_everything(env: dict[str, str], 
     finally:
         if s3.stopped:
             s3.start()
+
+
+# --- what an earlier configuration left ---
+
+
+async def archive(env: dict[str, str], *options: str) -> tuple[int | None, str]:
+    """The command's exit code and what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "archive", *options),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env},
+        cwd=env["MEDIA_DIR"].removesuffix("/media"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    written, _ = await process.communicate()
+    return process.returncode, written.decode()
+
+
+async def test_archive_copies_what_completed_before(env: dict[str, str], provider: FileProvider) -> None:
+    results_url = env.pop("RESULTS_URL")
+    provider.pages["bad.png"] = lambda request: Response(status_code=404)
+    async with running(env) as service:
+        tasks = [await service.finished(provider.task(*names)) for names in (("0.png", "1.png"), ("bad.png",))]
+        assert await archive(env | {"RESULTS_URL": results_url}, "--since", "2026-01-01") == (1, IN_USE)
+    code, written = await archive(env | {"RESULTS_URL": results_url}, "--since", "2026-01-01")
+    assert (code, written.splitlines()[-1]) == (0, "2 stored, 1 failed")
+    async with running(env | {"RESULTS_URL": results_url}) as service:
+        for task in tasks:
+            found = (await service.client.get("/v1/events", params={"task_id": task["id"]})).json()["data"]
+            assert [event["type"] for event in found].count("task.stored") == 1
+        copy = found[-1]["data"]["output"]["files"][0]["copy"]
+        assert (copy["status"], copy["error"]) == ("failed", FAILING["gone"][1])
+    code, written = await archive(env | {"RESULTS_URL": results_url}, "--since", "2026-01-01")
+    assert (code, written.splitlines()[-1]) == (0, "0 stored, 0 failed")
+
+
+IN_USE = (
+    "Error: another Callbridge process uses test.db: stop it first;"
+    " while the service runs, it copies what completes by itself\n"
+)
+
+
+async def test_archive_leaves_what_is_older(env: dict[str, str], provider: FileProvider) -> None:
+    results_url = env.pop("RESULTS_URL")
+    async with running(env) as service:
+        await service.finished(provider.task("0.png"))
+    code, written = await archive(env | {"RESULTS_URL": results_url}, "--since", "2999-01-01")
+    assert (code, written.splitlines()[-1]) == (0, "0 stored, 0 failed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "since", "sentence"),
+    [
+        ({"RESULTS_URL": ""}, "2026-01-01", "RESULTS_URL: is not set"),
+        ({"RESULTS_URL": "file:///dev/null/results"}, "2026-01-01", "cannot be used: Not a directory"),
+        ({}, "yesterday", "must be a time such as 2026-01-31"),
+    ],
+)
+async def test_archive_says_what_it_needs(
+    env: dict[str, str], changes: dict[str, str], since: str, sentence: str
+) -> None:
+    code, written = await archive(env | changes, "--since", since)
+    assert code != 0
+    assert sentence in written
+    assert "Traceback" not in written

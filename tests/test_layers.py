@@ -32,6 +32,7 @@ MAY_SEE = {
     "web": {"flows", "settings"} | INNER,
     # The parts that copy result files, put together.
     "copying": {"files", "workers", "net", "settings", "environment"} | INNER,
+    "archive": {"copying", "command", "files", "net", "store"} | INNER | SETTINGS,
     "main": {
         "copying",
         "web",

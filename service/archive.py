@@ -1,0 +1,136 @@
+"""`python -m service archive`: copy the results of tasks that completed while RESULTS_URL was not set."""
+
+import asyncio
+import contextlib
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+import uvloop
+
+from service.command import settings_or_exit
+from service.copying import Copying, links, results_of
+from service.core.errors import CallbridgeError
+from service.core.times import from_iso, now_ms
+from service.environment import SettingsError, WrongSetting
+from service.files.folder import MediaFolder
+from service.net.lookups import Lookups
+from service.ports.copies import CopyStore, StoreTrouble
+from service.ports.store import Store, TaskQuery
+from service.settings import Settings
+from service.store.sqlite.lock import DatabaseInUse
+from service.store.sqlite.store import open_store
+
+PAGE = 100
+# Seconds: the lease of this worker, how often it is renewed, and how often the bar is drawn.
+LEASE, BEAT, DRAW = 18.0, 3.0, 0.2
+
+
+@click.command(help="Copy the result files of tasks that were made since TIME and completed without copies.")
+@click.option("--since", required=True, metavar="TIME", help="ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z.")
+def command(since: str) -> None:
+    try:
+        moment = from_iso(since)
+    except ValueError:
+        raise click.BadParameter("must be a time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    try:
+        uvloop.run(_archive(settings_or_exit(), moment))
+    except (SettingsError, StoreTrouble, CallbridgeError, sqlite3.Error) as error:
+        raise click.ClickException(str(error)) from None
+    except DatabaseInUse as error:
+        raise click.ClickException(f"{error}; while the service runs, it copies what completes by itself") from None
+    except KeyboardInterrupt:
+        click.echo("Stopped. What is left is copied when the service runs.", err=True)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts as the copies end."""
+
+    stored: int = 0
+    failed: int = 0
+
+    def copied(self, size: int) -> None:
+        self.stored += 1
+
+    def failed_attempt(self, final: bool) -> None:
+        self.failed += final
+
+
+async def _archive(settings: Settings, since: int) -> None:
+    kept = results_of(settings)
+    if kept is None:
+        raise SettingsError([WrongSetting("RESULTS_URL", "is not set: it says where copies go")])
+    if settings.sqlite_path is None:
+        raise SettingsError([WrongSetting("DATABASE_URL", "PostgreSQL is not part of this version yet")])
+    await kept.probe()
+    store = await open_store(settings.sqlite_path)
+    try:
+        await _copy(settings, store, kept, since)
+    finally:
+        await store.close()
+
+
+async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -> None:
+    secret = await store.secret_key(lambda: secrets.token_urlsafe(48))
+    addresses = links(settings.public_url, (secret, *settings.secret_keys))
+    copying = Copying(settings, store.copies, kept, MediaFolder(settings.media_dir), addresses, Lookups())
+    tally = Tally()
+    copying.archiver.observers.append(tally)
+    worker = Lease((await store.workers.join(_until())).worker)
+    beating = asyncio.create_task(_beat(store, worker))
+    try:
+        total = await _mark(store, since)
+        copying.archiver.start(worker)
+        with click.progressbar(length=total, label=f"{total} files") as bar:
+            await _watch(store, lambda waiting: bar.update(total - waiting - bar.pos))
+    finally:
+        await copying.archiver.stop()
+        beating.cancel()
+        with contextlib.suppress(CallbridgeError):
+            await store.workers.renew(worker.worker, 0)
+    click.echo(f"{tally.stored} stored, {tally.failed} failed")
+
+
+async def _mark(store: Store, since: int) -> int:
+    """How many files are to be copied now."""
+    total = (await store.copies.counts()).waiting
+    before = None
+    while True:
+        page = await store.tasks.find(TaskQuery(None, status="completed", before=before, limit=PAGE))
+        for task in page:
+            if task.created_at < since:
+                return total
+            total += await store.copies.start(task.id, now_ms())
+        if not page.more:
+            return total
+        before = page[-1].id
+
+
+async def _watch(store: Store, show: Callable[[int], None]) -> None:
+    while True:
+        waiting = (await store.copies.counts()).waiting
+        show(waiting)
+        if not waiting:
+            return
+        await asyncio.sleep(DRAW)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """This process as a worker that only copies: it takes no lanes from the others."""
+
+    worker: int
+
+
+def _until() -> int:
+    return now_ms() + int(LEASE * 1000)
+
+
+async def _beat(store: Store, lease: Lease) -> None:
+    while True:
+        await asyncio.sleep(BEAT)
+        with contextlib.suppress(CallbridgeError):
+            await store.workers.renew(lease.worker, await store.workers.now() + int(LEASE * 1000))
