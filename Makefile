@@ -17,6 +17,8 @@ demo: .venv/run
 	@$(BIN)/python -m service demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: .venv/test .venv/node
+	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
+	  { echo "Chromium is missing, which the pages are tested in (Debian: apt install chromium; or set CHROMIUM to its path)." >&2; exit 1; }
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

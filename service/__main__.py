@@ -65,7 +65,7 @@ def run_server() -> None:
     if settings.made_key:
         _show_made_key(settings.made_key)
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, show_link=_show_link))
     except (SettingsError, DatabaseInUse, SchemaFromTheFuture) as error:
         raise click.ClickException(str(error)) from None
     except sqlite3.Error as error:
@@ -82,6 +82,12 @@ def _show_made_key(key: str) -> None:
         logging.getLogger("callbridge").warning(
             "API_KEYS is not set, so nobody knows a key: set API_KEYS=name:key and start again"
         )
+
+
+def _show_link(link: str) -> None:
+    """Only to a person, as the key."""
+    if sys.stderr.isatty():
+        click.echo(f"Open the page signed in (once, within ten minutes): {link}", err=True)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
 from service.web.budget import Budget
 from service.web.door import Door
+from service.web.page.login import LINK_PATH
 from service.web.page.site import Flows, Site, gate_of
 from service.web.requests import Bodies
 from service.wire.tokens import Tokens
@@ -253,8 +254,14 @@ async def assemble(settings: Settings, store: Store) -> Bridge:
     return Bridge(settings, store, await store.secret_key(lambda: secrets.token_urlsafe(48)))
 
 
-async def serve(settings: Settings, kill_point: Callable[[str], None] | None = None) -> None:
-    """Run until SIGTERM or SIGINT. Raises OSError, SettingsError, DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
+async def serve(
+    settings: Settings,
+    kill_point: Callable[[str], None] | None = None,
+    show_link: Callable[[str], None] = lambda link: None,
+) -> None:
+    """Run until SIGTERM or SIGINT; `show_link` is given the link that signs in, in a run without API_KEYS.
+
+    Raises OSError, SettingsError, DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
     if settings.sqlite_path is None:
         raise SettingsError([WrongSetting("DATABASE_URL", "PostgreSQL is not part of this version yet")])
     sockets = bind(settings.host, settings.port)
@@ -276,6 +283,8 @@ async def serve(settings: Settings, kill_point: Callable[[str], None] | None = N
     def after_startup() -> None:
         addresses = ", ".join(f"http://{_shown(one)}" for one in sockets)
         log.info("Callbridge %s listens on %s, reached at %s", __version__, addresses, settings.public_url)
+        if settings.made_key:
+            show_link(f"http://{_shown(sockets[0])}{LINK_PATH}{bridge.site.gate.sessions.link_token()}")
 
     server = create_server(
         bridge.app,

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import httpx
 
+from service.settings import ApiKey
 from service.tools.demo.story import PATIENCE, DidNotHappen
+from service.web.page.login import LINK_PATH
+from service.web.page.sessions import Sessions
 
 ROOT = Path(__file__).parents[3]
 STOP_SECONDS = 10
@@ -25,8 +28,13 @@ class Running:
     providers: str
     service: str
     key: str = field(repr=False)
+    sessions: Sessions = field(repr=False)
     folder: Path
     processes: tuple[subprocess.Popen[bytes], ...]
+
+    def sign_in_link(self) -> str:
+        """Works once, within ten minutes."""
+        return f"{self.service}{LINK_PATH}{self.sessions.link_token()}"
 
     async def ready(self) -> None:
         """Until both answer. Raises DidNotHappen with the end of the log of the one that did not."""
@@ -53,12 +61,14 @@ class Running:
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
     """Both, with a database and logs in `folder`; asked to stop at the end, with SIGTERM."""
-    key = secrets.token_urlsafe(24)
+    key, secret_key = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
+    sessions = Sessions([secret_key], [ApiKey("demo", key, admin=True)])
     pretend_port, port = _free_ports(2)
     pretend = f"http://127.0.0.1:{pretend_port}"
     settings = {
         "PORT": str(port),
         "API_KEYS": f"demo:{key}:admin",
+        "SECRET_KEY": secret_key,
         "DATABASE_URL": f"sqlite:///{folder / 'callbridge.db'}",
         "MEDIA_DIR": str(folder / "media"),
         "PIAPI_API_KEY": "any-key-will-do-here",
@@ -71,7 +81,7 @@ def running(folder: Path) -> Iterator[Running]:
     with ExitStack() as stack:
         providers = stack.enter_context(_process(folder, "sandbox", ["sandbox", "--port", str(pretend_port)], {}))
         service = stack.enter_context(_process(folder, "service", [], settings))
-        yield Running(pretend, f"http://127.0.0.1:{port}", key, folder, (providers, service))
+        yield Running(pretend, f"http://127.0.0.1:{port}", key, sessions, folder, (providers, service))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from service.tools.demo.subscriber import Subscriber
 from service.tools.sandbox.serving import serving
 
 KEEP = """
-It goes on running until Ctrl-C:
+It goes on running until Ctrl-C. Open the page signed in (once, within ten minutes):
+  {link}
   the API, and its description   {url}/docs
   its key (admin)                {key}
   the pretend providers          {providers}
@@ -65,5 +66,7 @@ async def _demo(story: Story, parts: Running, keep: bool, tasks: Sequence[dict[s
         await demo.locked_doors(parts.providers)
         await demo.sum_up(len(tasks))
         if keep:
-            story.say(KEEP.format(url=parts.service, key=parts.key, providers=parts.providers))
+            story.say(
+                KEEP.format(url=parts.service, key=parts.key, providers=parts.providers, link=parts.sign_in_link())
+            )
             await asyncio.Event().wait()

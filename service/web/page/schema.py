@@ -55,14 +55,14 @@ def _shape(base: str, schema: Mapping[str, Any], field: str, depth: int) -> Shap
         return _variants([_shape(base, one, field, depth + 1) for one in choices], hint)
     if types & {"integer", "number"}:
         return _number(schema, types, hint, default)
-    if types == {"object"} and schema.get("properties") and depth < DEEPEST:
+    if types == {"object"} and (depth == 0 or (schema.get("properties") and depth < DEEPEST)):
         required = schema.get("required", ())
         return Shape(
             "object",
             hint,
             fields=tuple(
                 (name, _shape(base, inner, name, depth + 1), name in required)
-                for name, inner in schema["properties"].items()
+                for name, inner in schema.get("properties", {}).items()
             ),
         )
     if types == {"array"} and schema.get("items") and depth < DEEPEST:

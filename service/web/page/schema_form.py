@@ -95,10 +95,13 @@ def _field(path: str, label: str, shape: Shape, required: bool, value: Any) -> F
 def _fitting(shape: Shape, value: Any) -> int:
     """The variant that a value is of; without one the first with fields, else the first."""
     kinds = [one.kind for _, one in shape.variants]
-    wanted = "list" if isinstance(value, list) else "text" if isinstance(value, str) else "object"
-    if wanted == "text" and "text" not in kinds:
-        wanted = "long"
-    return kinds.index(wanted) if wanted in kinds else 0
+    if isinstance(value, list):
+        wanted: tuple[str, ...] = ("list", "json")
+    elif isinstance(value, str):
+        wanted = ("text", "long")
+    else:
+        wanted = ("object", "json") if isinstance(value, dict) else ("object",)
+    return next((kinds.index(kind) for kind in wanted if kind in kinds), 0)
 
 
 def _shown(shape: Shape, value: Any) -> str:

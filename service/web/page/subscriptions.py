@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.core.errors import CallbridgeError, ValidationFailed
+from service.core.errors import CallbridgeError, NotFound, ValidationFailed
 from service.core.event import EVENT_TYPES, FINISHING_EVENTS
 from service.core.subscription import Subscription
 from service.core.times import now_ms, to_iso
@@ -173,7 +173,10 @@ async def new_secret(browser: Browser, visit: Visit) -> str | None:
     """The secret that the action before this page made: the notice names whose, and is gone with the next page."""
     if visit.notice is None or visit.notice.secret_of is None:
         return None
-    return (await browser.subscription(visit.caller, visit.notice.secret_of)).secret
+    try:
+        return (await browser.subscription(visit.caller, visit.notice.secret_of)).secret
+    except NotFound:
+        return None
 
 
 def faults_by_field(error: CallbridgeError | None) -> dict[str, str]:

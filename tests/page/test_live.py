@@ -1,0 +1,88 @@
+"""What moves without a reload, also over a restart of the service, and that nothing is asked again and again."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import Browser, expect
+from starlette.responses import Response
+
+from tests.conftest import Service, Subscriber, environment, free_port, running, txt2img
+from tests.page.conftest import Tab, new_tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_an_open_page_survives_a_restart(browser: Browser, sandbox: str, tmp_path: Path) -> None:
+    env = environment(sandbox, tmp_path, free_port())
+    async with running(env) as service:
+        task = await service.submit(txt2img("hold=restart"))
+        await service.event(task["id"], "task.processing")
+        tab = await new_tab(browser, service.url, {service.url, sandbox})
+        page = await tab.open(f"/tasks/{task['id']}")
+        await expect(page.get_by_role("status")).to_have_text("processing")
+    async with running(env):
+        async with httpx.AsyncClient() as client:
+            await client.post(f"{sandbox}/sandbox/release/restart")
+        await expect(page.get_by_role("status")).to_have_text("completed", timeout=20_000)
+        await expect(page.get_by_role("region", name="Result").get_by_role("img")).to_be_visible()
+    await tab.context.close()
+
+
+async def test_a_failing_delivery_moves_while_it_is_looked_at(
+    tab: Tab, service: Service, subscriber: Subscriber
+) -> None:
+    held = asyncio.Event()
+
+    async def answer() -> Response:
+        await held.wait()
+        return Response(status_code=500)
+
+    subscriber.answer = lambda request, body: answer()
+    await service.client.post("/v1/subscriptions", json={"url": subscriber.url})
+    await service.finished(txt2img())
+    await subscriber.count(1)
+    page = await tab.open("/deliveries")
+    row = page.get_by_role("row").last
+    await expect(row).to_contain_text("not tried yet")
+    held.set()
+    await expect(row).to_contain_text("3 attempts")
+    await expect(row.get_by_role("button", name="Retry")).to_be_visible()
+
+
+async def test_an_idle_page_asks_for_nothing(tab: Tab) -> None:
+    await tab.open("/subscriptions")  # which has no stream
+    asked: asyncio.Queue[str] = asyncio.Queue()
+
+    def note(address: str) -> None:
+        if address.endswith(("/tasks", "/live")):
+            asked.put_nowait(address.removeprefix(tab.url))
+
+    tab.page.on("request", lambda request: note(request.url))
+    await tab.open("/tasks")
+    # The page, its stream, and itself again, as the stream's first word makes it; then no more.
+    assert [await asked.get() for _ in range(3)] == ["/tasks", "/live", "/tasks"]
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asked.get(), 1.5)
+
+
+async def test_the_stream_is_for_those_who_are_signed_in(service: Service) -> None:
+    assert (await service.anybody.get("/live")).status_code == 303
+    task = await service.submit(txt2img())
+    login = await service.anybody.post("/login", data={"key": "bob-key"})
+    cookies = {"callbridge_session": login.cookies["callbridge_session"]}
+    async with httpx.AsyncClient(base_url=service.url, cookies=cookies) as bob:
+        assert (await bob.get("/live", params={"task": task["id"]})).status_code == 404
+
+
+async def test_opened_details_and_what_is_typed_stay(tab: Tab, service: Service) -> None:
+    task = await service.submit(txt2img("hold=stay"))
+    page = await tab.open(f"/tasks/{task['id']}")
+    await expect(page.get_by_role("status")).to_have_text("processing")
+    details = page.get_by_text("As stored")
+    await details.click()
+    stored = page.locator("details", has=details).locator("pre")
+    await expect(stored).to_contain_text('"status": "processing"')
+    await service.client.post(f"/v1/tasks/{task['id']}/cancel")
+    await expect(stored).to_contain_text('"status": "canceled"')
