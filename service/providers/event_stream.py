@@ -1,5 +1,6 @@
 """Cuts a stream of bytes into the payloads of its server-sent events; a payload may be one line of many megabytes."""
 
+import codecs
 from typing import Any
 
 import orjson
@@ -41,6 +42,8 @@ class Payloads:
             return []
         if self._plain is None and (begun := chunk.lstrip(b" \t\r\n\xef\xbb\xbf")):
             self._plain = begun.startswith((b"{", b"["))
+            if not self._plain and chunk.startswith(codecs.BOM_UTF8):
+                chunk = chunk[3:]
         found: list[object] = []
         # Only the new part is searched for line ends, so a long line costs its length once.
         *lines, last = [chunk] if self._plain else chunk.split(b"\n")

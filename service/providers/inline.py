@@ -4,11 +4,14 @@ their first bytes."""
 import base64
 import binascii
 import re
+from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from service.core.inline import InlineFile, inline_file
 
 MAX_BYTES = 32 * 1024 * 1024
+# Places of one text that are looked at.
+MAX_FILES = 200
 # A shorter text is a word that happens to begin like base64 of a picture.
 SHORTEST = 12
 # How base64 of each kind begins; only such strings are decoded at all. `AAAA` is that of MP4, AVIF and HEIC.
@@ -68,7 +71,7 @@ def lifted(text: str, files: list[InlineFile]) -> str:
     if "data:" not in lowered:
         return text
     pieces, done = [], 0
-    for head in _HEAD.finditer(text):
+    for head in islice(_HEAD.finditer(text), MAX_FILES):
         if head.start() < done or ";base64," not in head.group().lower():
             continue
         content = _CONTENT.match(text, head.end())

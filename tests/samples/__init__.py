@@ -81,7 +81,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> ProviderReply:
-    content = body.encode() if isinstance(body, str) else orjson.dumps(body)
+    """`body` as JSON; a text or bytes as they are."""
+    text = body.encode() if isinstance(body, str) else body
+    content = text if isinstance(text, bytes) else orjson.dumps(text)
     return ProviderReply(status, headers or {}, content, now_ms())
 
 
