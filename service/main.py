@@ -69,6 +69,7 @@ from service.workers.rescue import Rescuer
 from service.workers.retention import Tidier
 from service.workers.submit_queue import ProviderQueue, SubmitQueues
 from service.workers.sweep import Sweeper
+from service.workers.unconfigured import warn_of_open_tasks
 
 log = logging.getLogger("callbridge")
 # What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
@@ -97,7 +98,10 @@ class Bridge:
         files = MediaFolder(settings.media_dir)
         file_links = links(settings.public_url, (local_secret, *settings.secret_keys))
         keeper = InlineKeeper(files, file_links.media.of)
-        self.providers = build_providers(settings)
+        readers = {provider.name: provider for provider in build_providers(settings)}
+        usable = configured(settings)
+        self.providers = {name: provider for name, provider in readers.items() if name in usable}
+        self.unconfigured = sorted(readers.keys() - usable)
         self.sender = HttpSender()
         lookups = Lookups()
         self.copying: Copying | None = None
@@ -164,7 +168,7 @@ class Bridge:
         )
         attempts.observers.append(self.site.live)
         self.app = create_app(
-            Door(Receiver(store, self.providers, tokens, timing, keeper), callback_bodies, audit),
+            Door(Receiver(store, readers, tokens, timing, keeper), callback_bodies, audit),
             keys,
             [
                 *TaskRoutes(browser, self.submitter, canceler, waiter, bodies).endpoints(),
@@ -198,6 +202,7 @@ class Bridge:
         # The lanes first, so that what the rescue tells stands behind what waits since before the end.
         alone = await self.lease.start(self.dispatcher)
         await self.rescuer.start(alone)
+        await warn_of_open_tasks(self.store, self.unconfigured)
         self.submit_queues.start()
         self.sweeper.start()
         self.tidier.start()
@@ -231,23 +236,23 @@ class Bridge:
         self.finished_tasks.flush()
 
 
-def build_providers(settings: Settings) -> dict[str, Provider]:
-    """A provider without a key is not there: its tasks are refused with `provider_not_configured`."""
-    found: list[Provider] = []
-    if settings.piapi_api_key:
-        found.append(
-            PiAPI(
-                settings.piapi_api_key,
-                settings.piapi_base_url,
-                settings.piapi_llm_base_url,
-                settings.piapi_max_inflight,
-            )
-        )
-    if settings.modelslab_api_key:
-        found.append(
-            ModelsLab(settings.modelslab_api_key, settings.modelslab_base_url, settings.modelslab_max_inflight)
-        )
-    return {provider.name: provider for provider in found}
+def build_providers(settings: Settings) -> list[Provider]:
+    """All of them, also those without a key: what was sent before the key was removed still comes back."""
+    return [
+        PiAPI(
+            settings.piapi_api_key or "",
+            settings.piapi_base_url,
+            settings.piapi_llm_base_url,
+            settings.piapi_max_inflight,
+        ),
+        ModelsLab(settings.modelslab_api_key or "", settings.modelslab_base_url, settings.modelslab_max_inflight),
+    ]
+
+
+def configured(settings: Settings) -> set[str]:
+    """The providers that have a key: tasks of others are refused with `provider_not_configured`."""
+    keys = {"piapi": settings.piapi_api_key, "modelslab": settings.modelslab_api_key}
+    return {name for name, key in keys.items() if key}
 
 
 async def assemble(settings: Settings, store: Store) -> Bridge:

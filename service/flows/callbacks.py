@@ -19,6 +19,16 @@ class Callbacks:
         url = f"{self._public_url}/webhooks/{task.provider}/{self._tokens.callback(token)}"
         return Callback(url, self._tokens.callback_secret(token))
 
+    def all_of(self, task: Task) -> list[Callback]:
+        """Also as they were before the secret key was rotated, the present one first."""
+        token = CallbackToken(task.provider, task.id, task.attempts)
+        address = f"{self._public_url}/webhooks/{task.provider}/"
+        secrets = self._tokens.callback_secrets(token)
+        return [
+            Callback(address + text, secret)
+            for text, secret in zip(self._tokens.every_callback(token), secrets, strict=True)
+        ]
+
     def links(self, task_id: str) -> dict[str, str]:
         path = f"/v1/tasks/{task_id}"
         stream = f"{self._public_url}{path}/events?token={self._tokens.stream(task_id)}"

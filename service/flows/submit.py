@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from service.core.errors import Conflict, NotFound
+from service.core.errors import Conflict, NotFound, ProviderNotConfigured
 from service.core.ids import new_id
 from service.core.points import Point
 from service.core.task import Status as S
@@ -57,10 +57,17 @@ class Submitter:
     async def _store(
         self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None
     ) -> tuple[Task, bool]:
-        if schemas.is_larger(body, QUICKLY_CHECKED):
-            checked = await asyncio.to_thread(self.checker.check, body)
-        else:
-            checked = self.checker.check(body)
+        try:
+            if schemas.is_larger(body, QUICKLY_CHECKED):
+                checked = await asyncio.to_thread(self.checker.check, body)
+            else:
+                checked = self.checker.check(body)
+        except ProviderNotConfigured:
+            # Its key was removed since: a repetition still answers.
+            first = await self.store.tasks.repeated(owner, idempotency) if idempotency is not None else None
+            if first is None:
+                raise
+            return first, True
         provider = checked.provider.name
         now = self.timing.now()
         task_id = new_id("tsk")

@@ -91,6 +91,10 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def repeated(self, owner: str, idempotency: Idempotency) -> Task | None:
+        """The task that was stored with this key. Raises IdempotencyMismatch, Unavailable."""
+        ...
+
     async def get(self, task_id: str) -> Task | None: ...
 
     async def find(self, query: TaskQuery) -> Rows[Task]:

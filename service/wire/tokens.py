@@ -61,6 +61,9 @@ class Tokens:
         # The bare signer over plain text, its key derived once: what a provider's call waits for.
         derived = [hmac.digest(key.encode(), b"callback-token", "sha256") for key in newest_last]
         self._callback = Signer(derived, key_derivation="none", digest_method=hashlib.sha256)
+        self._callback_by_key = [
+            Signer(key, key_derivation="none", digest_method=hashlib.sha256) for key in reversed(derived)
+        ]
         self._stream = TimedTokens(secret_keys, "stream")
         # Checking a signature is the dearest step of a callback, and most tasks are called about several times.
         self._known: OrderedDict[str, CallbackToken] = OrderedDict()
@@ -70,6 +73,11 @@ class Tokens:
         text = self._callback.sign(f"{token.provider}.{token.task_id}.{token.attempt}").decode()
         self._remember(text, token)
         return text
+
+    def every_callback(self, token: CallbackToken) -> list[str]:
+        """As each secret key signs it, the present one first: what a provider was told before a rotation."""
+        text = f"{token.provider}.{token.task_id}.{token.attempt}"
+        return [signer.sign(text).decode() for signer in self._callback_by_key]
 
     def read_callback(self, text: str) -> CallbackToken:
         known = self._known.get(text)

@@ -130,14 +130,16 @@ class Sweeper:
 
     async def _search_history(self, provider: Provider, task: Task) -> Update | None:
         """For a task whose submit answer was lost: our callback address in the account's history names it."""
-        callback = self.callbacks.of(task)
+        callbacks = self.callbacks.all_of(task)
         for page in range(1, HISTORY_PAGES + 1):
             request = provider.history_request(task, page)
             if request is None:
                 return None
-            found = provider.find_in_history(task, callback, await self.sender.send(request))
-            if found is not None:
-                return found
+            history = await self.sender.send(request)
+            for callback in callbacks:
+                found = provider.find_in_history(task, callback, history)
+                if found is not None:
+                    return found
             await asyncio.sleep(BUDGET_GAP)
         return None
 

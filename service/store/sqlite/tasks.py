@@ -22,6 +22,7 @@ from service.store.sqlite.rows import task_from_row, task_to_new_row
 from service.store.sqlite.search import search
 
 SELECT = "SELECT state FROM tasks"
+MISMATCH = "This Idempotency-Key came with another body before; use a new key."
 
 
 class SqliteTasks:
@@ -58,7 +59,7 @@ class SqliteTasks:
         if row is None:
             return None
         if row[0] != idempotency.fingerprint:
-            raise IdempotencyMismatch("This Idempotency-Key came with another body before; use a new key.")
+            raise IdempotencyMismatch(MISMATCH)
         first = self.database.batch.task(row[1])
         if first is None:  # the task is older than RETENTION_DAYS: its key goes with it
             self.db.execute("DELETE FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key))
@@ -81,6 +82,16 @@ class SqliteTasks:
         return self.database.write(name, work)
 
     # --- reading ---
+
+    async def repeated(self, owner: str, idempotency: Idempotency) -> Task | None:
+        rows = await self.database.rows(
+            "SELECT i.fingerprint, t.state FROM idempotency i JOIN tasks t ON t.id = i.task_id"
+            " WHERE i.owner = ? AND i.key = ?",
+            (owner, idempotency.key),
+        )
+        if rows and rows[0][0] != idempotency.fingerprint:
+            raise IdempotencyMismatch(MISMATCH)
+        return task_from_row(rows[0][1:]) if rows else None
 
     async def get(self, task_id: str) -> Task | None:
         rows = await self.database.rows(f"{SELECT} WHERE id = ?", (task_id,))

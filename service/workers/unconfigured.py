@@ -1,0 +1,28 @@
+"""Open tasks of a provider whose key was removed: nobody sends or asks for them any more; the start says how many."""
+
+import logging
+from collections.abc import Iterable
+
+from service.core.task import Status
+from service.ports import Store, TaskQuery
+
+log = logging.getLogger("callbridge")
+OPEN = (Status.QUEUED, Status.UNCONFIRMED, Status.SUBMITTED, Status.PROCESSING)
+# More are not counted one by one.
+MOST = 1000
+
+
+async def warn_of_open_tasks(store: Store, providers: Iterable[str]) -> None:
+    for provider in providers:
+        waiting = 0
+        for status in OPEN:
+            waiting += len(await store.tasks.find(TaskQuery(None, provider=provider, status=status.value, limit=MOST)))
+        if waiting:
+            log.warning(
+                "%s tasks of %s are open, and %s_API_KEY is not set: they are neither sent nor asked about. Results "
+                "that %s reports by itself are still taken.",
+                waiting if waiting < MOST else f"{MOST} or more",
+                provider,
+                provider.upper(),
+                provider,
+            )
