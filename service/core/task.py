@@ -175,7 +175,8 @@ class Task(Struct, frozen=True):
             if status in FINISHED:
                 learned |= {"output": update.output, "error": update.error, "progress": None}
                 learned["finished_by_us"] = update.inferred
-            learned |= _with_expiry(update, now)
+            if update.kept_hours is not None:
+                learned |= _with_expiry(update, now)
             if update.usage is not None:
                 learned["usage"] = update.usage
             return self.moved(status, now, **learned)

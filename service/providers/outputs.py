@@ -57,10 +57,12 @@ class Found(Struct, frozen=True):
 
     @property
     def kind(self) -> Kind:
+        if by_suffix := _by_suffix(self.url):
+            return by_suffix
         own = self.path.rpartition(".")[2].lower()
         if any(word in own for word in _COVERS):
-            return _by_suffix(self.url) or "image"
-        return _by_suffix(self.url) or _by_type(self.said) or _by_path(self.path) or self.otherwise
+            return "image"
+        return _by_type(self.said) or _by_path(self.path) or self.otherwise
 
     @property
     def rank(self) -> tuple[bool, int, int, int]:
@@ -89,7 +91,7 @@ def is_result(text: str) -> bool:
 def addresses(tree: Any, otherwise: Kind = "other") -> list[Found]:
     """Every address of a (cleaned) tree, best first, none twice."""
     every: list[Found] = []
-    _collect(every, tree, "", Found("", "", otherwise), 0)
+    _collect(every, tree, "", {}, otherwise, 0)
     if len(every) < 2:
         return every
     every.sort(key=lambda item: item.rank)
@@ -113,7 +115,7 @@ def text_of(tree: Any, numbers: bool = False) -> str | None:
     if not isinstance(tree, dict):
         return None
     for name in TEXT_FIELDS:
-        if not isinstance(value := tree.get(name), dict) and (text := text_of(value, numbers)):
+        if name in tree and not isinstance(value := tree[name], dict) and (text := text_of(value, numbers)):
             return text
     for value in tree.values():
         if isinstance(value, dict | list) and not _only_words(value) and (text := text_of(value, numbers)):
@@ -123,6 +125,8 @@ def text_of(tree: Any, numbers: bool = False) -> str | None:
 
 def output(found: list[Found], text: str | None, raw: Any) -> Output:
     """An address that is found twice is listed once."""
+    if len(found) == 1:
+        return Output((File(found[0].url, found[0].kind, found[0].path),), text, raw)
     first: dict[str, Found] = {}
     for item in found:
         first.setdefault(item.url, item)
@@ -130,6 +134,8 @@ def output(found: list[Found], text: str | None, raw: Any) -> Output:
 
 
 def _by_suffix(url: str) -> Kind | None:
+    if known := _KIND_OF_SUFFIX.get(url.rpartition(".")[2].lower()):
+        return known
     address, _, query = url.partition("#")[0].partition("?")
     for text in (address.rpartition("/")[2], *query.split("&")[:20]):
         _, dot, suffix = text.rpartition(".")
@@ -171,25 +177,27 @@ def _only_words(value: Any) -> bool:
     return isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
 
 
-def _collect(every: list[Found], node: Any, path: str, like: Found, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        return
+def _collect(every: list[Found], node: Any, path: str, beside: dict[str, Any], otherwise: Kind, depth: int) -> None:
+    """`beside` is the object that the node stands in: another of its fields may say of what type the file is."""
     if isinstance(node, str):
-        _collect_string(every, node, path, like, depth)
+        if node:
+            _collect_string(every, node, path, beside, otherwise, depth)
+    elif depth > MAX_DEPTH:
+        return
     elif isinstance(node, dict):
-        said = next((text for name in _TYPE_FIELDS if isinstance(text := node.get(name), str)), "")
-        inside = Found("", "", like.otherwise, said)
         for name, value in node.items():
-            _collect(every, value, f"{path}.{name}" if path else str(name), inside, depth + 1)
+            if value:
+                _collect(every, value, f"{path}.{name}" if path else str(name), node, otherwise, depth + 1)
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            _collect(every, value, f"{path}.{index}" if path else str(index), like, depth + 1)
+            _collect(every, value, f"{path}.{index}" if path else str(index), beside, otherwise, depth + 1)
 
 
-def _collect_string(every: list[Found], text: str, path: str, like: Found, depth: int) -> None:
-    if is_placeholder(text):
-        every.append(Found(text, path, like.otherwise, like.said))
-    elif found := addresses_in(text):
-        every.extend(Found(url, path, like.otherwise, like.said) for url in found)
+def _collect_string(
+    every: list[Found], text: str, path: str, beside: dict[str, Any], otherwise: Kind, depth: int
+) -> None:
+    if found := [text] if is_placeholder(text) else addresses_in(text):
+        said = next((value for name in _TYPE_FIELDS if isinstance(value := beside.get(name), str)), "")
+        every.extend([Found(url, path, otherwise, said) for url in found])
     elif (inner := documents.parsed(text)) is not None:
-        _collect(every, inner, path, like, depth + 1)
+        _collect(every, inner, path, {}, otherwise, depth + 1)

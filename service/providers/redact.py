@@ -16,8 +16,7 @@ MAX_NAME = 200
 # A shorter one is no real key, and cutting "test" out of every text would spoil results.
 SHORTEST_SECRET = 8
 # The echo of what we sent to be called back: its secret is the task's, which is not known at every place of reading.
-_ECHO = "webhook_config"
-_ECHOED_SECRETS = frozenset(("webhook_secret", "x-webhook-secret"))
+_ECHO = frozenset(("webhook_config", "webhook_secret", "x-webhook-secret"))
 # Our own tokens, as `wire.tokens` makes them; anything else that stands under /webhooks/ may be a result.
 _TOKEN = re.compile(r"\b(?:piapi|modelslab)\.tsk_[0-9a-f]{12,64}\.\d{1,9}\.[A-Za-z0-9_-]{10,100}")
 
@@ -44,18 +43,14 @@ class Cleaner:
             return [self.tree(item, depth + 1) for item in node]
         clean = {}
         for name, value in node.items():
-            clean[name[:MAX_NAME].replace("\x00", "")] = self._field(name, value, depth)
+            hidden = value and name.lower() in _ECHO
+            clean[name[:MAX_NAME].replace("\x00", "")] = HIDDEN if hidden else self.tree(value, depth + 1)
         return clean
-
-    def _field(self, name: str, value: Any, depth: int) -> Any:
-        if value and name == _ECHO:
-            return HIDDEN
-        return HIDDEN if value and name.lower() in _ECHOED_SECRETS else self.tree(value, depth + 1)
 
     def text(self, text: str, limit: int = MAX_STRING) -> str:
         if not text:
             return text
-        if self._files is not None:
+        if self._files is not None and not (text.startswith("http") and len(text) < MAX_STRING):
             if (file := inline.inline(text)) is not None:
                 self._files.append(file)
                 return file.placeholder

@@ -37,14 +37,11 @@ MAX_WORD = 60
 
 def status_of(word: Any) -> Status | None:
     """None for a word that nobody knows: such a task is still open."""
-    return _known(word)[0]
+    return known(word)[0]
 
 
-def is_documented(word: Any) -> bool:
-    return _known(word)[1]
-
-
-def _known(word: Any) -> tuple[Status | None, bool]:
+def known(word: Any) -> tuple[Status | None, bool]:
+    """The status, and whether the word is a documented one."""
     if not isinstance(word, str) or len(word) > MAX_WORD:
         return None, False
     return _find(word)

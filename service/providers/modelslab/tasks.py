@@ -93,14 +93,14 @@ def id_of(task: dict[str, Any]) -> str | None:
 
 def read(task: dict[str, Any], cleaner: Cleaner, repairs: tuple[str, ...] = ()) -> Update:
     word = status_word(task)
-    status = statuses.status_of(word)
+    status, documented = statuses.known(word)
     took = task.get("generationTime")
     update = Update(
         status=status,
         provider_task_id=id_of(task),
         provider_status=statuses.shown(word),
         usage={"generationTime": took} if _is_number(took) else None,
-        inferred=bool(repairs) or not statuses.is_documented(word),
+        inferred=bool(repairs) or not documented,
         warnings=repairs,
     )
     if status is Status.COMPLETED:

@@ -146,6 +146,8 @@ class PiAPI:
 
 
 def _warnings(document: Document, cleaner: Cleaner) -> tuple[str, ...]:
+    if not document.repairs:
+        return ()
     return tuple(cleaner.text(text) for text in document.warnings)
 
 

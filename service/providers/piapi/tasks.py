@@ -21,6 +21,8 @@ _STATUS_NAMES = ("status", "task_status", "state")
 
 def task_of(document: Any) -> dict[str, Any] | None:
     """The task in `{"timestamp", "data"}`, `{"code", "data"}` or flat, as an object, a list or a text."""
+    if isinstance(document, dict) and isinstance(data := document.get("data"), dict) and data.get("task_id"):
+        return data  # as documented
     return next((task for task in _candidates(document, 0) if _id_of(task)), None)
 
 
@@ -51,14 +53,17 @@ def _id_of(data: dict[str, Any]) -> str | None:
 
 def read(data: dict[str, Any], cleaner: Cleaner, model: str = "", repairs: tuple[str, ...] = ()) -> Update:
     """`model` is used where the object does not name its own."""
-    word = next((data[name] for name in _STATUS_NAMES if isinstance(data.get(name), str) and data[name].strip()), None)
-    status = statuses.status_of(word)
+    word = data.get("status")
+    if not isinstance(word, str) or not word.strip():
+        others = (data.get(name) for name in _STATUS_NAMES)
+        word = next((other for other in others if isinstance(other, str) and other.strip()), None)
+    status, documented = statuses.known(word)
     update = Update(
         status=status,
         provider_task_id=_id_of(data),
         provider_status=statuses.shown(word),
         usage=_usage(data),
-        inferred=bool(repairs) or not statuses.is_documented(word),
+        inferred=bool(repairs) or not documented,
         warnings=repairs,
     )
     if status is Status.COMPLETED:
