@@ -10,6 +10,7 @@ from service.store.sqlite.database import Database
 from service.store.sqlite.rows import task_from_row
 from service.store.sqlite.search import OPEN
 from service.store.sqlite.tasks import write_steps
+from service.store.sqlite.unreadable import claimable, readable
 
 AT_PROVIDER = f"{OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')"
 
@@ -28,8 +29,9 @@ class SqliteChecks:
             return []
 
         def work() -> list[Task]:
-            rows = self.database.batch.written().execute(f"SELECT n, state {due}", (provider, now, limit))
-            found = [(n, task_from_row(row)) for n, *row in rows.fetchall()]
+            db = self.database.batch.written()
+            rows = db.execute(f"SELECT n, state {due}", (provider, now, limit)).fetchall()
+            found = list(claimable(db, rows, task_from_row))
             return [write_steps(self.database, n, task, [(replace(task, check_at=until), None)]) for n, task in found]
 
         return await self.database.write(Point.CLAIM_CHECKS, work)
@@ -54,7 +56,7 @@ class SqliteChecks:
             "SELECT state FROM tasks WHERE finished_at IS NULL AND deadline_at <= ? ORDER BY deadline_at LIMIT ?",
             (now, limit),
         )
-        return [task_from_row(row) for row in rows]
+        return list(readable(rows, task_from_row))
 
     async def next_deadline(self) -> int | None:
         return await self._moment(

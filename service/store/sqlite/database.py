@@ -22,6 +22,7 @@ from service.store.sqlite.file_watch import FileWatch
 from service.store.sqlite.lock import FileLock
 from service.store.sqlite.migrate import migrate
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
+from service.store.sqlite.unreadable import readable
 from service.store.sqlite.writer import Writer
 from service.store.subscription_cache import SubscriptionCache
 
@@ -62,7 +63,7 @@ class Database:
         self.first_worker: int = last[0] + 1 if last else 1
         self._checkpointer = Checkpointer(self.path)
         rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")
-        self.subscriptions.fill(map(subscription_from_row, rows))
+        self.subscriptions.fill(readable(rows, subscription_from_row))
         self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         for _ in range(READERS):
             reader = await aiosqlite.connect(self.path, timeout=5, isolation_level=None)

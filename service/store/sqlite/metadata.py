@@ -19,7 +19,8 @@ WRITE = (
 )
 # Of a task `t`, for long text.
 IS_EXACTLY = (
-    "EXISTS (SELECT 1 FROM json_each(CAST(t.state AS TEXT), '$.metadata') m"
+    "EXISTS (SELECT 1 FROM"
+    " json_each(CASE WHEN json_valid(CAST(t.state AS TEXT)) THEN CAST(t.state AS TEXT) END, '$.metadata') m"
     f" WHERE m.key = {{key}} AND {TEXT} = {{value}})"
 )
 

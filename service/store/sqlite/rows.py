@@ -9,6 +9,7 @@ from service.core.delivery import Delivery, DeliveryStatus
 from service.core.event import Event
 from service.core.subscription import Subscription
 from service.core.task import Task
+from service.store.sqlite.unreadable import UnreadableRow, name_once, task_name
 
 EVENT_COLUMNS = "seq, id, type, owner, task_id, at, body"
 SUBSCRIPTION_COLUMNS = (
@@ -26,7 +27,11 @@ _decode_state = msgspec.json.Decoder(Task).decode
 
 
 def task_from_row(row: tuple[Any, ...]) -> Task:
-    return _decode_state(row[0])
+    """Raises UnreadableRow."""
+    try:
+        return _decode_state(row[0])
+    except (msgspec.DecodeError, TypeError, ValueError):
+        raise UnreadableRow(task_name(row[0])) from None
 
 
 def task_to_new_row(task: Task) -> tuple[Any, ...]:
@@ -73,6 +78,14 @@ def event_from_row(row: tuple[Any, ...]) -> Event:
 
 
 def subscription_from_row(row: tuple[Any, ...]) -> Subscription:
+    """Raises UnreadableRow."""
+    try:
+        return _subscription(row)
+    except (TypeError, ValueError):
+        raise UnreadableRow(f"subscription {row[0]}") from None
+
+
+def _subscription(row: tuple[Any, ...]) -> Subscription:
     item_id, owner, url, secret, created_at, updated_at, events, wanted, description, headers, *rest = row
     old_secrets, enabled, disabled_reason, failing_since = rest
     return Subscription(
@@ -128,10 +141,21 @@ def delivery_from_row(row: tuple[Any, ...], body: bytes = b"") -> Delivery:
         body=body,
         status=DeliveryStatus(status),
         tries=tries,
-        attempts=tuple(orjson.loads(attempts)) if attempts else (),
+        attempts=_attempts(n, attempts),
         next_attempt_at=next_at,
         worker=worker,
     )
+
+
+def _attempts(n: int, attempts: bytes | None) -> tuple[dict[str, Any], ...]:
+    if not attempts:
+        return ()
+    try:
+        return tuple(orjson.loads(attempts))
+    except ValueError:
+        # Only how it went so far is lost: the delivery goes on.
+        name_once(f"delivery {n}")
+        return ()
 
 
 def new_delivery_to_row(item: Delivery) -> tuple[Any, ...]:

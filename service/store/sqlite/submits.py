@@ -9,6 +9,7 @@ from service.store.sqlite.database import Database
 from service.store.sqlite.rows import task_from_row
 from service.store.sqlite.search import OPEN
 from service.store.sqlite.tasks import write_steps
+from service.store.sqlite.unreadable import claimable, readable
 from service.store.sqlite.workers import SqliteWorkers
 
 WAITING = "status = 'queued' AND sent_at IS NULL"
@@ -69,10 +70,10 @@ class SqliteSubmits:
                     " ORDER BY id LIMIT ?",
                     (provider, owner, taken_up_to[owner], min(share, room)),
                 ).fetchall()
-                for n, task_id, state in rows:
-                    taken_up_to[owner] = task_id
+                if rows:
+                    taken_up_to[owner] = rows[-1][1]
                     self._last_owner[provider] = owner
-                    yield n, task_from_row((state,))
+                yield from claimable(db, ((n, state) for n, _, state in rows), task_from_row)
                 room -= len(rows)
                 if len(rows) < share:
                     del taken_up_to[owner]
@@ -88,7 +89,7 @@ class SqliteSubmits:
         # Of itself SQLite would go by deadline, through all that only waits.
         rows = await self.database.rows(
             f"SELECT state FROM tasks INDEXED BY tasks_open WHERE {OPEN}"
-            " AND json_extract(CAST(state AS TEXT), '$.worker') = ?",
+            " AND CASE WHEN json_valid(CAST(state AS TEXT)) THEN json_extract(CAST(state AS TEXT), '$.worker') END = ?",
             (worker,),
         )
-        return [task_from_row(row) for row in rows]
+        return list(readable(rows, task_from_row))

@@ -7,6 +7,7 @@ from service.core.points import Point
 from service.core.subscription import Subscription
 from service.store.sqlite.database import Database
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
+from service.store.sqlite.unreadable import readable
 
 SELECT = f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions"
 REPLACE = (
@@ -36,7 +37,7 @@ class SqliteSubscriptions:
 
     async def find(self, owner: str | None) -> list[Subscription]:
         rows = await self.database.rows(f"{SELECT} WHERE ?1 IS NULL OR owner = ?1 ORDER BY id DESC", (owner,))
-        return [subscription_from_row(row) for row in rows]
+        return list(readable(rows, subscription_from_row))
 
     async def change(
         self, subscription_id: str, decide: Callable[[Subscription], tuple[Subscription, str | None] | None]

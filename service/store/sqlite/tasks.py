@@ -20,6 +20,7 @@ from service.store.sqlite.database import Database
 from service.store.sqlite.metadata import write_metadata
 from service.store.sqlite.rows import task_from_row, task_to_new_row
 from service.store.sqlite.search import search
+from service.store.sqlite.unreadable import readable
 
 SELECT = "SELECT state FROM tasks"
 MISMATCH = "This Idempotency-Key came with another body before; use a new key."
@@ -101,7 +102,7 @@ class SqliteTasks:
         # One more than the page, or it could not be told whether it is the last one.
         found = search(dataclasses.replace(query, limit=query.limit + 1))
         rows = await self.database.page(found.sql, found.values, query.limit, query.max_bytes, slow=found.may_be_long)
-        tasks = Rows(map(task_from_row, rows))
+        tasks = Rows(readable(rows, task_from_row))
         tasks.more = rows.more
         return tasks
 

@@ -1,0 +1,64 @@
+"""A row whose content was damaged: named once in the log, left out of lists, and never claimed again."""
+
+import logging
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from service.core.errors import CallbridgeError
+
+log = logging.getLogger("callbridge.store")
+T = TypeVar("T")
+Row = tuple[Any, ...]
+TASK_ID = re.compile(r"tsk_[0-9a-f]{32}")
+# The status of a task that was set aside; its content stays as it is. No deadline comes before the year 10,000.
+SET_ASIDE = (
+    "UPDATE tasks SET status = 'unreadable', sent_at = NULL, check_at = NULL, deadline_at = 253402300800000 WHERE n = ?"
+)
+# So many are named, then no more: all of them may be damaged.
+MOST_NAMED = 100
+_named: set[str] = set()
+
+
+class UnreadableRow(CallbridgeError):
+    """`name`: the id, or as much as is known of it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("What is stored of this cannot be read any more; the log names it.")
+        self.name = name
+        name_once(name)
+
+
+def name_once(name: str) -> None:
+    if name not in _named and len(_named) < MOST_NAMED:
+        _named.add(name)
+        log.error("%s cannot be read: its row is damaged and is left out", name)
+
+
+def task_name(state: object) -> str:
+    """The id is in the state itself, near its beginning."""
+    text = state.decode(errors="replace") if isinstance(state, bytes) else str(state)
+    found = TASK_ID.search(text)
+    return f"task {found[0]}" if found else "a task without a readable id"
+
+
+def readable(rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[T]:
+    """Those that can be read; `read` raises UnreadableRow."""
+    for row in rows:
+        try:
+            yield read(row)
+        except UnreadableRow:
+            continue
+
+
+def claimable(db: sqlite3.Connection, rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[tuple[int, T]]:
+    """Inside a transaction: the number, which is the first column, and what `read` makes of the others.
+
+    Tasks that cannot be read are set aside, or they would be claimed first for ever.
+    """
+    for n, *rest in rows:
+        try:
+            yield n, read(tuple(rest))
+        except UnreadableRow:
+            db.execute(SET_ASIDE, (n,))
