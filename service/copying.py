@@ -55,7 +55,7 @@ class Copying:
     ) -> None:
         downloads = FileDownloader(
             Limits(settings.max_result_bytes),
-            allow_private=settings.private_targets.everything,
+            private=settings.private_targets,
             agent=f"Callbridge/{__version__}",
             resolver=resolver,
         )

@@ -108,7 +108,7 @@ class Bridge:
         if self.kept is not None:
             self.copying = Copying(settings, store.copies, self.kept, files, file_links, lookups)
         self.client = Client(
-            allow_private=settings.private_targets.everything,
+            private=settings.private_targets,
             connect_timeout=CONNECT_SECONDS,
             # Lanes of many subscriptions may share a host: their connections are kept too.
             max_idle_per_origin=512,
@@ -117,7 +117,7 @@ class Bridge:
         outlet = WebhookOutlet(
             self.client,
             source=settings.public_url,
-            allow_private=settings.private_targets.everything,
+            private=settings.private_targets,
             timeout=settings.delivery_timeout,
         )
         self.hub = Hub()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.core.targets import ALL_PRIVATE_TARGETS, NO_PRIVATE_TARGETS
 from service.files.download import FileDownloader, Limits
 from service.ports.copies import DownloadFailed
 
@@ -52,7 +53,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 def downloader(limits: Limits = LIMITS, **changes: Any) -> FileDownloader:
-    options: dict[str, Any] = {"allow_private": True, "agent": "Callbridge/test"} | changes
+    options: dict[str, Any] = {"private": ALL_PRIVATE_TARGETS, "agent": "Callbridge/test"} | changes
     return FileDownloader(limits, **options)
 
 
@@ -194,7 +195,7 @@ async def test_a_fourth_redirect_is_not(server: Server) -> None:
 )
 async def test_an_address_that_is_not_public_is_refused(url: str) -> None:
     with pytest.raises(DownloadFailed, match="The address is refused") as failed:
-        await fetch(url, downloader(allow_private=False))
+        await fetch(url, downloader(private=NO_PRIVATE_TARGETS))
     assert failed.value.final
 
 
@@ -203,7 +204,7 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused(server: Serv
         return [(2, 1, 6, "", ("10.1.2.3", port))]
 
     with pytest.raises(DownloadFailed, match="resolves to an address that is not public") as failed:
-        await fetch("https://example.com/0.png", downloader(allow_private=False, resolver=resolver))
+        await fetch("https://example.com/0.png", downloader(private=NO_PRIVATE_TARGETS, resolver=resolver))
     assert failed.value.final
 
 
@@ -212,7 +213,7 @@ async def test_a_name_without_an_address_fails_for_now() -> None:
         raise OSError
 
     with pytest.raises(DownloadFailed, match="has no address") as failed:
-        await fetch("https://example.com/0.png", downloader(allow_private=False, resolver=resolver))
+        await fetch("https://example.com/0.png", downloader(private=NO_PRIVATE_TARGETS, resolver=resolver))
     assert not failed.value.final
 
 

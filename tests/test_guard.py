@@ -1,10 +1,12 @@
 import socket
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from service.core.targets import ALL_PRIVATE_TARGETS, NO_PRIVATE_TARGETS, PrivateTargets
 from service.net.guard import Resolver, Target, TargetRefused, check_url, is_public, resolve
 
 PRIVATE_V4 = """
@@ -102,20 +104,20 @@ def test_a_public_address_is_allowed(address: str) -> None:
 def test_a_private_address_in_a_url_is_refused(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
     with pytest.raises(TargetRefused):
-        check_url(f"https://{host}:8443/x", False)
+        check_url(f"https://{host}:8443/x", NO_PRIVATE_TARGETS)
 
 
 @pytest.mark.parametrize("host", [*ODD_LOOPBACKS.split(), *UNICODE_LOOPBACKS])
 def test_an_odd_spelling_of_a_private_host_is_refused(host: str) -> None:
     with pytest.raises(TargetRefused):
-        check_url(f"https://{host}/", False)
+        check_url(f"https://{host}/", NO_PRIVATE_TARGETS)
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-@pytest.mark.parametrize("allow_private", [False, True])
-def test_a_malformed_url_is_refused(url: str, allow_private: bool) -> None:
+@pytest.mark.parametrize("private", [NO_PRIVATE_TARGETS, ALL_PRIVATE_TARGETS])
+def test_a_malformed_url_is_refused(url: str, private: PrivateTargets) -> None:
     with pytest.raises(TargetRefused):
-        check_url(url, allow_private)
+        check_url(url, private)
 
 
 @pytest.mark.parametrize(
@@ -133,30 +135,30 @@ def test_a_malformed_url_is_refused(url: str, allow_private: bool) -> None:
     ],
 )
 def test_a_good_url_is_taken_apart(url: str, target: Target, authority: str) -> None:
-    assert check_url(url, False) == target
+    assert check_url(url, NO_PRIVATE_TARGETS) == target
     assert target.origin == f"https://{authority}"
 
 
 def test_http_and_private_hosts_are_for_development_only() -> None:
-    assert check_url("http://127.0.0.1:9000/hook", True) == Target("http", "127.0.0.1", 9000, "/hook")
-    assert check_url("http://localhost/", True).port == 80
+    assert check_url("http://127.0.0.1:9000/hook", ALL_PRIVATE_TARGETS) == Target("http", "127.0.0.1", 9000, "/hook")
+    assert check_url("http://localhost/", ALL_PRIVATE_TARGETS).port == 80
     with pytest.raises(TargetRefused):
-        check_url("http://example.com/", False)
+        check_url("http://example.com/", NO_PRIVATE_TARGETS)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "8.8.2056", "1.2.3.4.5"])
 def test_an_odd_spelling_of_an_address_is_refused_even_in_development(host: str) -> None:
     with pytest.raises(TargetRefused, match="four plain numbers"):
-        check_url(f"https://{host}/", True)
+        check_url(f"https://{host}/", ALL_PRIVATE_TARGETS)
 
 
 def test_credentials_are_named_as_the_reason() -> None:
     with pytest.raises(TargetRefused, match=r"^The URL must not hold credentials\.$"):
-        check_url("https://user:secret@example.com/", False)
+        check_url("https://user:secret@example.com/", NO_PRIVATE_TARGETS)
 
 
 def test_a_target_does_not_show_its_path() -> None:
-    assert "token" not in repr(check_url("https://example.com/hook?token=1", False))
+    assert "token" not in repr(check_url("https://example.com/hook?token=1", NO_PRIVATE_TARGETS))
 
 
 @given(
@@ -166,12 +168,12 @@ def test_a_target_does_not_show_its_path() -> None:
 @example("https://" + "ü" * 2000)
 def test_any_text_is_either_a_target_or_refused(text: str) -> None:
     try:
-        target = check_url(text, False)
+        target = check_url(text, NO_PRIVATE_TARGETS)
     except TargetRefused:
         return
     assert (target.host + target.path).isascii()
     assert target.path.startswith("/")
-    assert check_url(target.origin + target.path, False) == target
+    assert check_url(target.origin + target.path, NO_PRIVATE_TARGETS) == target
 
 
 def resolver(*addresses: str) -> Resolver:
@@ -188,30 +190,90 @@ TARGET = Target("https", "example.com", 443, "/")
 
 
 async def test_every_public_address_is_handed_on_for_dialling() -> None:
-    addresses = await resolve(TARGET, False, resolver("8.8.8.8", "2606:4700::1"))
+    addresses = await resolve(TARGET, NO_PRIVATE_TARGETS, resolver("8.8.8.8", "2606:4700::1"))
     assert addresses == [(socket.AF_INET, ("8.8.8.8", 443)), (socket.AF_INET6, ("2606:4700::1", 443))]
 
 
 @pytest.mark.parametrize("private", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1%eth0", "::ffff:10.0.0.1"])
 async def test_one_private_address_among_public_ones_refuses_all(private: str) -> None:
     with pytest.raises(TargetRefused):
-        await resolve(TARGET, False, resolver("8.8.8.8", private))
+        await resolve(TARGET, NO_PRIVATE_TARGETS, resolver("8.8.8.8", private))
 
 
 async def test_private_addresses_may_be_allowed() -> None:
-    assert await resolve(TARGET, True, resolver("127.0.0.1")) == [(socket.AF_INET, ("127.0.0.1", 443))]
+    assert await resolve(TARGET, ALL_PRIVATE_TARGETS, resolver("127.0.0.1")) == [(socket.AF_INET, ("127.0.0.1", 443))]
 
 
 async def test_an_answer_without_addresses_is_a_failed_lookup() -> None:
     with pytest.raises(OSError, match="no address"):
-        await resolve(TARGET, False, resolver())
+        await resolve(TARGET, NO_PRIVATE_TARGETS, resolver())
 
 
 async def test_plain_http_is_refused_again_when_connecting() -> None:
     with pytest.raises(TargetRefused):
-        await resolve(Target("http", "example.com", 80, "/"), False, resolver("8.8.8.8"))
+        await resolve(Target("http", "example.com", 80, "/"), NO_PRIVATE_TARGETS, resolver("8.8.8.8"))
 
 
 async def test_the_resolver_of_the_system_is_asked_by_default() -> None:
     with pytest.raises(TargetRefused):
-        await resolve(Target("https", "localhost", 443, "/"), False)
+        await resolve(Target("https", "localhost", 443, "/"), NO_PRIVATE_TARGETS)
+
+
+# --- private targets by name and network ---
+
+SOME = PrivateTargets(hosts=frozenset({"n8n"}), networks=(IPv4Network("10.0.0.0/8"), IPv4Network("127.0.0.0/8")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://n8n/hook",
+        "http://N8N.:5678/hook",
+        "http://10.1.2.3/",
+        "https://10.1.2.3:8443/",
+        "http://127.0.0.1:3000/hook",
+        "http://localhost:3000/hook",
+        "http://worker/",
+        "https://hooks.internal/",
+        "https://example.com/",
+    ],
+)
+def test_what_is_listed_may_be_private_and_without_tls(url: str) -> None:
+    check_url(url, SOME)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.com/", "http://192.168.1.1/", "https://192.168.1.1/", "https://[::1]/", "http://8.8.8.8/"]
+)
+def test_what_is_not_listed_is_refused_as_before(url: str) -> None:
+    with pytest.raises(TargetRefused):
+        check_url(url, SOME)
+
+
+def test_with_names_alone_no_other_name_is_private() -> None:
+    names = PrivateTargets(hosts=frozenset({"n8n"}))
+    for url in ("http://localhost/", "https://localhost/", "http://worker/", "http://n8n.example.com/"):
+        with pytest.raises(TargetRefused):
+            check_url(url, names)
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses", "allowed"),
+    [
+        ("http://n8n/", ["192.168.1.1"], True),
+        ("http://worker/", ["10.1.2.3"], True),
+        ("http://worker/", ["10.1.2.3", "8.8.8.8"], False),
+        ("http://worker/", ["8.8.8.8"], False),
+        ("https://example.com/", ["10.1.2.3"], True),
+        ("https://example.com/", ["10.1.2.3", "8.8.8.8"], True),
+        ("https://example.com/", ["192.168.1.1"], False),
+        ("https://example.com/", ["8.8.8.8", "192.168.1.1"], False),
+    ],
+)
+async def test_every_address_of_a_name_is_judged_by_the_list(url: str, addresses: list[str], allowed: bool) -> None:
+    target = check_url(url, SOME)
+    if allowed:
+        assert await resolve(target, SOME, resolver(*addresses))
+    else:
+        with pytest.raises(TargetRefused):
+            await resolve(target, SOME, resolver(*addresses))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from service.core.targets import ALL_PRIVATE_TARGETS, NO_PRIVATE_TARGETS, PrivateTargets
 from service.net import guard, http1
 from service.net.connection import Response, Unreachable
 from service.net.guard import Resolver, Target, check_url
@@ -50,7 +51,7 @@ class Subscriber:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def target(self, path: str = "/hook", scheme: str = "http", host: str = "127.0.0.1") -> Target:
-        return check_url(f"{scheme}://{host}:{self.port}{path}", True)
+        return check_url(f"{scheme}://{host}:{self.port}{path}", ALL_PRIVATE_TARGETS)
 
     def head(self, path: str = "/", **where: str) -> Head:
         return head_of(self.target(path, **where), HEADERS)
@@ -109,8 +110,8 @@ async def subscriber() -> AsyncIterator[Start]:
 async def client() -> AsyncIterator[Clients]:
     made: list[Client] = []
 
-    def make(*, allow_private: bool = True, connect_timeout: float = 5.0, **options: Any) -> Client:
-        made.append(Client(allow_private=allow_private, connect_timeout=connect_timeout, **options))
+    def make(*, private: PrivateTargets = ALL_PRIVATE_TARGETS, connect_timeout: float = 5.0, **options: Any) -> Client:
+        made.append(Client(private=private, connect_timeout=connect_timeout, **options))
         return made[-1]
 
     yield make
@@ -220,7 +221,7 @@ async def test_cookies_are_not_sent_back(subscriber: Start, client: Clients) -> 
 )
 async def test_a_header_that_could_change_the_request_is_not_sent(client: Clients, header: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match=r"header|Host"):
-        await client().post(head_of(check_url("http://127.0.0.1:1/", True), [header]), b"", b"{}", 5)
+        await client().post(head_of(check_url("http://127.0.0.1:1/", ALL_PRIVATE_TARGETS), [header]), b"", b"{}", 5)
 
 
 # --- answers that never end, or are none ---
@@ -247,7 +248,7 @@ async def test_a_flood_without_a_status_is_cut(subscriber: Start, client: Client
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 20", b"HTTP/1.1 100 Continue\r\n\r\n"])
 async def test_a_response_without_a_status_times_out(subscriber: Start, client: Clients, raw: bytes) -> None:
     server = await subscriber(raw)
-    assert (await failure(client(), server.target(), 0.05)).reason == "timeout"
+    assert (await failure(client(), server.target(), 0.5)).reason == "timeout"
     await asyncio.wait_for(server.gone.wait(), 5)
 
 
@@ -372,7 +373,7 @@ async def test_a_connection_closed_before_a_status_is_closed(subscriber: Start, 
 async def test_a_refused_connection_says_so_without_the_path(client: Clients) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        target = check_url(f"http://127.0.0.1:{unused.getsockname()[1]}/secret?token=secret", True)
+        target = check_url(f"http://127.0.0.1:{unused.getsockname()[1]}/secret?token=secret", ALL_PRIVATE_TARGETS)
         error = await failure(client(), target)
     assert (error.reason, str(error)) == ("connect", "No connection: Connection refused.")
 
@@ -520,7 +521,7 @@ def resolver(*answers: list[str]) -> tuple[Resolver, list[str]]:
 async def test_one_private_address_refuses_the_target(subscriber: Start, client: Clients) -> None:
     server = await subscriber(OK)
     look_up, _ = resolver(["8.8.8.8", "127.0.0.1"])
-    one = client(allow_private=False, resolver=look_up)
+    one = client(private=NO_PRIVATE_TARGETS, resolver=look_up)
     assert (await failure(one, Target("https", "mixed.example", server.port, "/"))).reason == "refused_target"
     assert server.connections == 0
 
@@ -553,7 +554,9 @@ async def test_a_silent_address_leaves_time_for_the_next(subscriber: Start, clie
 
 async def test_a_failed_lookup_says_so(client: Clients) -> None:
     look_up, _ = resolver([])
-    error = await failure(client(resolver=look_up), check_url("https://missing.example/?token=secret", True))
+    error = await failure(
+        client(resolver=look_up), check_url("https://missing.example/?token=secret", ALL_PRIVATE_TARGETS)
+    )
     assert (error.reason, str(error)) == ("dns", "The host name has no address.")
 
 
@@ -565,7 +568,7 @@ async def test_callers_of_one_origin_share_a_slow_lookup_and_time_out(client: Cl
         await asyncio.get_running_loop().create_future()
         return []
 
-    one, target = client(resolver=hang, connect_timeout=0.05), check_url("https://slow.example/", True)
+    one, target = client(resolver=hang, connect_timeout=0.05), check_url("https://slow.example/", ALL_PRIVATE_TARGETS)
     errors = await asyncio.gather(*(failure(one, target) for _ in range(3)), failure(one, target, 0.01))
     assert {error.reason for error in errors} == {"timeout"}
     assert asked == ["slow.example"]
@@ -636,7 +639,7 @@ async def test_a_name_that_turns_private_is_refused_at_the_next_connection(
     monkeypatch.setattr(guard, "REFUSED_V4", (IPv4Network("127.0.0.2/32"),))
     server = await subscriber(OK, close=True, tls=server_tls)
     look_up, asked = resolver(["127.0.0.1"], ["127.0.0.2"])
-    one = client(allow_private=False, resolver=look_up, ssl_context=trusting)
+    one = client(private=NO_PRIVATE_TARGETS, resolver=look_up, ssl_context=trusting)
     target = server.target(scheme="https", host="sub.example")
     assert (await one.post(head_of(target, HEADERS), b"", b"{}", 5)).status == 200
     await asyncio.wait_for(server.gone.wait(), 5)

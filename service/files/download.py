@@ -10,6 +10,7 @@ from urllib.parse import quote, urljoin
 import httpcore
 from msgspec import Struct
 
+from service.core.targets import PrivateTargets
 from service.files.bodies import FileOnItsWay, decoded, paced, too_large, within
 from service.net.guard import Resolver, Target, TargetRefused, check_url, resolve
 from service.ports.copies import DownloadFailed
@@ -35,9 +36,11 @@ class Limits(Struct, frozen=True):
 class FileDownloader:
     """GET without any credentials, to public addresses only. Follows three redirects, each of them checked."""
 
-    def __init__(self, limits: Limits, *, allow_private: bool, agent: str, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self, limits: Limits, *, private: PrivateTargets, agent: str, resolver: Resolver | None = None
+    ) -> None:
         self._limits = limits
-        self._allow_private = allow_private
+        self._private = private
         self._resolver = resolver
         self._tls = ssl.create_default_context()
         self._headers = [(b"User-Agent", agent.encode()), (b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
@@ -58,14 +61,14 @@ class FileDownloader:
 
     def _checked(self, url: str) -> Target:
         try:
-            return check_url(quote(url, safe=_URL_CHARACTERS), self._allow_private)
+            return check_url(quote(url, safe=_URL_CHARACTERS), self._private)
         except TargetRefused as refused:
             raise _refused(refused) from None
 
     @asynccontextmanager
     async def _get(self, target: Target) -> AsyncIterator[httpcore.Response]:
         limits = self._limits
-        dialer = _Dialer(target, self._allow_private, self._resolver)
+        dialer = _Dialer(target, self._private, self._resolver)
         # A pool of its own: no connection is kept, and the judgement of addresses belongs to this target.
         async with httpcore.AsyncConnectionPool(self._tls, network_backend=dialer) as pool:
             try:
@@ -102,9 +105,9 @@ class FileDownloader:
 class _Dialer(httpcore.AnyIOBackend):
     """Dials only addresses that were judged: what the name resolves to can change between a check and a connect."""
 
-    def __init__(self, target: Target, allow_private: bool, resolver: Resolver | None) -> None:
+    def __init__(self, target: Target, private: PrivateTargets, resolver: Resolver | None) -> None:
         self._target = target
-        self._allow_private = allow_private
+        self._private = private
         self._resolver = resolver
 
     async def connect_tcp(
@@ -117,7 +120,7 @@ class _Dialer(httpcore.AnyIOBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                addresses = await resolve(self._target, self._allow_private, self._resolver)
+                addresses = await resolve(self._target, self._private, self._resolver)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except (OSError, UnicodeError):

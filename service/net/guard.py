@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 import idna
 
+from service.core.targets import NO_PRIVATE_TARGETS, PrivateTargets
+
 LONGEST_URL = 2048
+HTTPS_ONLY = "The URL must start with https://."
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 URL = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.IGNORECASE | re.ASCII)
@@ -89,7 +92,7 @@ class Resolver(Protocol):
     async def __call__(self, host: str, port: int, *, type: int) -> list[tuple[Any, Any, Any, Any, Any]]: ...
 
 
-def check_url(url: str, allow_private: bool) -> Target:
+def check_url(url: str, private: PrivateTargets) -> Target:
     """Raises TargetRefused. Asks no resolver: a name that passes may still resolve to a private address."""
     if len(url) > LONGEST_URL:
         raise TargetRefused(f"The URL is longer than {LONGEST_URL} characters.")
@@ -99,13 +102,13 @@ def check_url(url: str, allow_private: bool) -> Target:
     if parts is None:
         raise TargetRefused("The URL must start with https:// and a host.")
     scheme, authority, path = parts[1].lower(), parts[2], parts[3]
-    if scheme != "https" and not allow_private:
-        raise TargetRefused("The URL must start with https://.")
+    if scheme != "https" and private == NO_PRIVATE_TARGETS:
+        raise TargetRefused(HTTPS_ONLY)
     if not path.isascii():
         raise TargetRefused("The path of the URL must be percent-encoded.")
     host, port = _authority(authority, DEFAULT_PORTS[scheme])
-    if not allow_private:
-        _refuse_private(host)
+    if not (private.allows_host(host) or private.allows_address(host)):
+        _check_host(scheme, host, private)
     return Target(scheme, host, port, path if path.startswith("/") else "/" + path)
 
 
@@ -122,18 +125,21 @@ def is_public(address: str) -> bool:
     return not any(ip in network for network in REFUSED_V4)
 
 
-async def resolve(target: Target, allow_private: bool, resolver: Resolver | None = None) -> list[Address]:
+async def resolve(target: Target, private: PrivateTargets, resolver: Resolver | None = None) -> list[Address]:
     """The addresses to dial, each of them judged. Raises TargetRefused, and OSError when there is none."""
-    if target.scheme != "https" and not allow_private:
-        raise TargetRefused("The URL must start with https://.")
     look_up = resolver or asyncio.get_running_loop().getaddrinfo
     answers = await look_up(target.host, target.port, type=socket.SOCK_STREAM)
     inet = (socket.AF_INET, socket.AF_INET6)
     addresses = [(family, sockaddr) for family, _, _, _, sockaddr in answers if family in inet]
     if not addresses:
         raise socket.gaierror(socket.EAI_NONAME, "no address")
+    if private.allows_host(target.host):
+        return addresses
+    ips = [str(sockaddr[0]) for _, sockaddr in addresses]
+    if target.scheme != "https" and not all(map(private.allows_address, ips)):
+        raise TargetRefused(HTTPS_ONLY)
     # One private address among public ones is how a rebinding answer looks; so one is enough to refuse all.
-    if not allow_private and not all(is_public(str(sockaddr[0])) for _, sockaddr in addresses):
+    if not all(is_public(ip) or private.allows_address(ip) for ip in ips):
         raise TargetRefused("The host resolves to an address that is not public.")
     return addresses
 
@@ -175,9 +181,14 @@ def _name_or_ipv4(text: str) -> str:
     return name
 
 
-def _refuse_private(host: str) -> None:
-    if host.rpartition(".")[2] in PRIVATE_NAMES:
+def _check_host(scheme: str, host: str, private: PrivateTargets) -> None:
+    """Of a host that is not allowed by itself; what a private name resolves to may still be in an allowed network."""
+    last = host.rpartition(".")[2]
+    literal = ":" in host or NUMBER.fullmatch(last)
+    private_name = not literal and (last in PRIVATE_NAMES or (last == host and bool(private.networks)))
+    if private_name and not private.networks:
         raise TargetRefused("The host is a name of this machine or of a private network.")
-    literal = ":" in host or NUMBER.fullmatch(host.rpartition(".")[2])
     if literal and not is_public(host):
         raise TargetRefused("The address in the URL is not public.")
+    if scheme != "https" and not private_name:
+        raise TargetRefused(HTTPS_ONLY)

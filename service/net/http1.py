@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from service.core.targets import PrivateTargets
 from service.net.connection import Connection, Origin, Reason, Response, Silent, Unreachable
 from service.net.guard import Address, Resolver, Target, TargetRefused, resolve
 
@@ -49,13 +50,13 @@ class Client:
     def __init__(
         self,
         *,
-        allow_private: bool,
+        private: PrivateTargets,
         connect_timeout: float,
         max_idle_per_origin: int = 16,
         resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._allow_private = allow_private
+        self._private = private
         self._connect_timeout = connect_timeout
         self._max_idle = max_idle_per_origin
         self._resolver = resolver
@@ -166,7 +167,7 @@ class Client:
         origin = (target.scheme, target.host, target.port)
         lookup = self._lookups.get(origin)
         if lookup is None:
-            lookup = asyncio.create_task(resolve(target, self._allow_private, self._resolver))
+            lookup = asyncio.create_task(resolve(target, self._private, self._resolver))
             self._lookups[origin] = lookup
             lookup.add_done_callback(lambda _: self._lookups.pop(origin))
         try:

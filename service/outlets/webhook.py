@@ -10,6 +10,7 @@ from functools import lru_cache
 from service import __version__
 from service.core.delivery import Attempt, Delivery
 from service.core.event import time_of
+from service.core.targets import PrivateTargets
 from service.core.times import now_ms
 from service.net.connection import Unreachable
 from service.net.guard import TargetRefused, check_url
@@ -36,10 +37,10 @@ class Prepared:
 
 
 class WebhookOutlet:
-    def __init__(self, client: Client, *, source: str, allow_private: bool, timeout: float) -> None:
+    def __init__(self, client: Client, *, source: str, private: PrivateTargets, timeout: float) -> None:
         """`source`: our own public address, which CloudEvents readers see."""
         self.client = client
-        self.allow_private = allow_private
+        self.private = private
         self.timeout = timeout
         self.source = source
         self._request = lru_cache(maxsize=2048)(self._prepare)
@@ -48,11 +49,11 @@ class WebhookOutlet:
         own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         chosen = {name.lower() for name, _ in own}
         ours = [(name, value) for name, value in HEADERS if name not in chosen]
-        return Prepared(head_of(check_url(url, self.allow_private), own + ours), Signer(list(secrets)))
+        return Prepared(head_of(check_url(url, self.private), own + ours), Signer(list(secrets)))
 
     def check(self, url: str) -> None:
         try:
-            check_url(url, self.allow_private)
+            check_url(url, self.private)
         except TargetRefused as refused:
             raise ValueError(str(refused)) from None
 
