@@ -33,6 +33,10 @@ from service.net.http1 import Client
 from service.net.lookups import Lookups
 from service.net.provider_client import HttpSender
 from service.ops.activity import FailedAttempts, FinishedTasks
+from service.ops.metrics.observers import Observers
+from service.ops.metrics.scrape import Present, Scrape
+from service.ops.metrics.tally import Tally
+from service.ops.readiness import Readiness
 from service.outlets.webhook import WebhookOutlet
 from service.ports import Provider, Store
 from service.providers.catalog import catalog
@@ -45,6 +49,7 @@ from service.store.sqlite.store import open_store
 from service.web.api.deliveries import DeliveryRoutes
 from service.web.api.events import EventRoutes
 from service.web.api.files import FileRoutes
+from service.web.api.operator import OperatorRoutes
 from service.web.api.public import PublicRoutes
 from service.web.api.stream import Feed, keep_alive
 from service.web.api.subscriptions import SubscriptionRoutes
@@ -123,11 +128,13 @@ class Bridge:
         self.hub = Hub()
         self.timing = timing
         self.finished_tasks = FinishedTasks()
+        self.tally = Tally()
+        self.counters = Observers(self.tally, self.providers)
         self.lease = Lease(store)
         background = Background()
         health = SubscriptionHealth(store.subscriptions, settings.disable_after, now_ms, background)
         attempts = Attempts(store.subscriptions, outlet, tokens, health, Retries(settings.retry_schedule, now_ms))
-        attempts.observers.append(FailedAttempts(store.tasks))
+        attempts.observers += [FailedAttempts(store.tasks), self.counters]
         limiter = DeliveryLimiter(places_for_deliveries())
         self.dispatcher = Dispatcher(store, attempts, limiter, background, self.lease)
         callbacks = Callbacks(settings.public_url, tokens)
@@ -145,7 +152,7 @@ class Bridge:
             timing,
             partial(self.submit_queues.wake, fresh=True),
         )
-        self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper)
+        self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper, self.lease.progress)
         self.clock_watch = ClockWatch(store.clock, clock)
         self.rescuer = Rescuer(store, self.providers, timing, self.lease)
         self.tidier = Tidier(store, settings.retention_days, files.remove_older)
@@ -157,7 +164,8 @@ class Bridge:
         redeliverer = Redeliverer(store, self.dispatcher)
         bodies = Bodies(settings.max_body_bytes, Budget(*API_BODIES))
         callback_bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
-        probe = SharedProbe(store.ping)
+        readiness = self._readiness()
+        scrape = Scrape(store.metrics, self.tally, self._present, __version__, now_ms)
         feed = Feed(store, self.hub, Budget(*REPLAYS))
         self.site = Site(
             gate_of(secret_keys, settings.api_keys, bodies),
@@ -168,14 +176,15 @@ class Bridge:
         )
         attempts.observers.append(self.site.live)
         self.app = create_app(
-            Door(Receiver(store, readers, tokens, timing, keeper), callback_bodies, audit),
+            Door(Receiver(store, readers, tokens, timing, keeper), callback_bodies, audit, self.counters.on_callback),
             keys,
             [
                 *TaskRoutes(browser, self.submitter, canceler, waiter, bodies).endpoints(),
                 *EventRoutes(feed, browser, keys, tokens).endpoints(),
                 *SubscriptionRoutes(browser, subscriber, tokens, bodies).endpoints(),
                 *DeliveryRoutes(browser, redeliverer).endpoints(),
-                *PublicRoutes(probe, catalog(), __version__, self.troubles).endpoints(),
+                *PublicRoutes(catalog(), __version__).endpoints(),
+                *OperatorRoutes(__version__, readiness.troubles, scrape).endpoints(),
                 *FileRoutes(files, file_links.media, store.copies, file_links.copies, self.kept).endpoints(),
             ],
             self.site.routes,
@@ -197,7 +206,8 @@ class Bridge:
         self.hub.last_seq = await self.store.events.last_seq()
         self.store.observers.event.append(self.on_event)
         self.store.observers.elsewhere.append(self.on_event_elsewhere)
-        self.store.observers.finish.append(self.finished_tasks.on_finish)
+        self.store.observers.commit.append(self.counters.on_commit)
+        self.store.observers.finish += [self.finished_tasks.on_finish, self.counters.on_finish]
         self.store.hand_over(self.dispatcher)
         # The lanes first, so that what the rescue tells stands behind what waits since before the end.
         alone = await self.lease.start(self.dispatcher)
@@ -210,14 +220,24 @@ class Bridge:
             self.copying.start(self.lease)
         self._heart = asyncio.create_task(keep_alive(self.hub), name="heartbeat")
 
-    def troubles(self) -> list[str]:
-        parts = {
-            "submit": self.submit_queues.alive,
-            "sweep": self.sweeper.alive,
-            "store": self.store.trouble() is None,
-            "stopping": not self.hub.closed,
+    def _readiness(self) -> Readiness:
+        parts: dict[str, Callable[[], bool]] = {
+            "submits": lambda: self.submit_queues.alive,
+            "sweep": lambda: self.sweeper.alive,
+            "lease": self.lease.valid,
+            "store": lambda: self.store.trouble() is None,
+            "stopping": lambda: not self.hub.closed,
         }
-        return [name for name, well in parts.items() if not well]
+        return Readiness(
+            SharedProbe(self.store.ping),
+            self.store.metrics,
+            self.dispatcher,
+            self.lease.progress.standing_still,
+            parts,
+        )
+
+    def _present(self) -> Present:
+        return Present(self.lease.worker, self.hub.streams)
 
     async def stop(self) -> None:
         self._heart.cancel()

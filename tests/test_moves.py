@@ -121,7 +121,7 @@ def too_late(world: World) -> Decide:
 
 def sweeper(world: World) -> Sweeper:
     unused: Any = None  # what decides is pure
-    return Sweeper(unused, {}, unused, unused, world.timing, unused)
+    return Sweeper(unused, {}, unused, unused, world.timing, unused, unused)
 
 
 def answered(state: str) -> Act:

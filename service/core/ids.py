@@ -36,3 +36,8 @@ class IdMaker:
 
 
 new_id = IdMaker()
+
+
+def moment_of(made_id: str) -> int:
+    """When an id was made, in milliseconds."""
+    return int(made_id.partition("_")[2][:12], 16)

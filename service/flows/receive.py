@@ -52,17 +52,22 @@ class Receiver:
             update = await self.keeper.keep(update)
         move = apply(update, self.timing, attempt=token.attempt)
 
+        result = "accepted"
+
         def decide(task: Task) -> Decision:
+            nonlocal result
             told = update.provider_task_id
             known = task.provider_task_id
             # The id of an earlier attempt is right for that attempt's address.
             present = token.attempt == task.attempts
             if present and told is not None and known is not None and told != known:
                 raise CallbackRefused(409, "wrong_task", "The address belongs to another task of the provider.")
-            return move(task)
+            steps = move(task)
+            result = "accepted" if steps else "repeated"
+            return steps
 
         call = Call(provider.name, token.task_id, "accepted", 200)
         task = await self.store.tasks.change(Point.CALLBACK, token.task_id, decide, call)
         if task is None:
             raise CallbackRefused(404, "unknown_task", "There is no such callback address.")
-        return call.result
+        return result

@@ -15,6 +15,7 @@ from service.core.transitions import Decide
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.insight import InsightStore
+from service.ports.metrics import MetricsStore
 from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneStore, SubmitStore, WorkerStore
 
 
@@ -210,6 +211,7 @@ class Store(Protocol):
     queue: DeliveryQueue
     copies: Copies
     insight: InsightStore
+    metrics: MetricsStore
     clock: ClockStore
     observers: Observers
 

@@ -38,10 +38,14 @@ REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict
 
 
 class Door:
-    def __init__(self, receiver: Receiver, bodies: Bodies, redact: Callable[[bytes], str]) -> None:
+    def __init__(
+        self, receiver: Receiver, bodies: Bodies, redact: Callable[[bytes], str], count: Callable[[str, str], None]
+    ) -> None:
+        """`count` is told the provider as the caller wrote it, and the result."""
         self.receiver = receiver
         self.bodies = bodies
         self.redact = redact
+        self.count = count
         self._audit = Bucket(AUDIT_RATE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +73,8 @@ class Door:
             provider, token = self.receiver.open(provider_name, token_text, headers)
             with self.bodies.budget.lease(provider_name) as lease:
                 body = await read_body(receive, headers.get(b"content-length"), self.bodies.limit, lease)
-                await self.receiver.receive(provider, token, body)
+                result = await self.receiver.receive(provider, token, body)
+            self.count(provider_name, result)
         except CallbackRefused as refused:
             await self._note(provider_name, token, refused.status, refused, body)
             raise REFUSALS[refused.status](refused.detail) from None
@@ -88,6 +93,7 @@ class Door:
     ) -> None:
         """Write the refused callback down, if there are not too many of them."""
         result = error.result if isinstance(error, CallbackRefused) else error.code
+        self.count(provider, result)
         if self._audit.take():
             log.warning("callbacks are refused faster than each can be written down")
             return

@@ -46,7 +46,8 @@ class Claims:
             lane.pump()
 
     async def claim(self, lane: str, limit: int) -> list[Delivery]:
-        return await self._queue.claim(self._lease.worker, lane, self.now(), limit)
+        with self._lease.progress.step("deliveries"):
+            return await self._queue.claim(self._lease.worker, lane, self.now(), limit)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> "Future[None]":
         return self._queue.give_back(deliveries)

@@ -72,6 +72,13 @@ class Dispatcher:
         if self._lease.owns(lane):
             self._lane(lane).look_in_store()
 
+    def neglects(self, lane: str) -> bool:
+        """Is it ours, enabled, and yet nobody sends, claims or waits for a moment in it?"""
+        if not (self._parts.claims.ours(lane) and self._attempts.allowed(lane)):
+            return False
+        found = self._lanes.get(lane)
+        return found is None or found.idle
+
     # --- lanes come and go with the other workers ---
 
     async def take_over(self, groups: Collection[int]) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from service.core.errors import CallbridgeError
 from service.core.lanes import ALL_GROUPS, GROUPS, group_of
 from service.ports.store import Store
+from service.workers.progress import Progress
 
 log = logging.getLogger("callbridge.lease")
 
@@ -45,6 +46,7 @@ class Lease:
         self._store = store
         self._clock = clock
         self.worker = 0
+        self.progress = Progress(clock)
         self._valid_until = 0.0
         self._steady_since = 0.0
         self._groups: frozenset[int] = frozenset()
@@ -156,6 +158,7 @@ class Lease:
         while True:
             await asyncio.sleep(BEAT)
             try:
-                await self.beat()
+                with self.progress.step("lease"):
+                    await self.beat()
             except CallbridgeError as error:
                 log.warning("the lease is not renewed: %s", error.detail)

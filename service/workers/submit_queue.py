@@ -112,7 +112,8 @@ class ProviderQueue:
             if not self.lease.valid() or self._paused_until > asyncio.get_running_loop().time():
                 self._nothing_waits = False
                 return
-            tasks = await self._claim()
+            with self.lease.progress.step(f"submits to {self.provider.name}"):
+                tasks = await self._claim()
             if not tasks:
                 self._nothing_waits = self._nothing_waits and not await self.store.submits.waiting(self.provider.name)
                 return

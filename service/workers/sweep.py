@@ -15,6 +15,7 @@ from service.core.transitions import NOTHING, SOON, Decision, Timing, apply, fai
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
 from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+from service.workers.progress import Progress
 
 log = logging.getLogger("callbridge.sweep")
 # Questions to one provider account: five a second leave room for the submits.
@@ -34,6 +35,7 @@ class Sweeper:
         callbacks: Callbacks,
         timing: Timing,
         keeper: InlineKeeper,
+        progress: Progress,
     ) -> None:
         self.store = store
         self.providers = providers
@@ -41,6 +43,7 @@ class Sweeper:
         self.callbacks = callbacks
         self.timing = timing
         self.keeper = keeper
+        self.progress = progress
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -70,7 +73,8 @@ class Sweeper:
     async def _due(self, name: str) -> list[Task]:
         """Due again after a while, should this worker end before it has asked."""
         now = self.timing.now()
-        return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), ROUND)
+        with self.progress.step("sweep"):
+            return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), ROUND)
 
     async def _round(self, provider: Provider, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
@@ -146,7 +150,8 @@ class Sweeper:
     async def _give_up(self) -> None:
         while True:
             try:
-                late = await self.store.checks.overdue(self.timing.now(), ROUND)
+                with self.progress.step("deadlines"):
+                    late = await self.store.checks.overdue(self.timing.now(), ROUND)
                 for task in late:
                     await self.store.tasks.change(Point.DEADLINE, task.id, self._too_late)
             except CallbridgeError as error:

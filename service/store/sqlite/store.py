@@ -6,6 +6,7 @@ from service.core.points import Point
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.insight import InsightStore
+from service.ports.metrics import MetricsStore
 from service.ports.store import (
     CallStore,
     DeliveryStore,
@@ -23,6 +24,7 @@ from service.store.sqlite.database import Database
 from service.store.sqlite.deliveries import SqliteDeliveries
 from service.store.sqlite.events import SqliteEvents
 from service.store.sqlite.insight import SqliteInsight
+from service.store.sqlite.metrics import SqliteMetrics
 from service.store.sqlite.queue import SqliteQueue
 from service.store.sqlite.retention import SqliteRetention
 from service.store.sqlite.submits import SqliteSubmits
@@ -42,6 +44,7 @@ class SqliteStore:
         self.calls: CallStore = SqliteCalls(database)
         self.clock: ClockStore = SqliteClock(database)
         self.insight: InsightStore = SqliteInsight(database)
+        self.metrics: MetricsStore = SqliteMetrics(database)
         self.retention: RetentionStore = SqliteRetention(database)
         workers = SqliteWorkers(database)
         self.workers: WorkerStore = workers

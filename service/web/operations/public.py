@@ -37,7 +37,15 @@ RESULT = Operation(
     media=("image/*", "video/*", "audio/*", "application/octet-stream"),
     headers={206: ("Content-Range",), 307: ("Location",)},
 )
-METRICS = Operation("get", "/metrics", "Not part of this version yet", {}, (404,), access="open")
+METRICS = Operation(
+    "get",
+    "/metrics",
+    "Counts and times of the whole service, for Prometheus (admin keys)",
+    {200: None},
+    (*KEYED, 404),
+    access="admin",
+    media=("text/plain",),
+)
 ALL = (CATALOG, HEALTH, READY, OPENAPI, SCHEMA, MEDIA, RESULT, METRICS)
 
 DOOR_PROBLEMS = (400, 401, 404, 408, 409, 413, 503)

@@ -1,0 +1,29 @@
+"""What is measured in the database itself, and where processes put their counts together."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+
+class OpenWork(NamedTuple):
+    """`tasks`: open ones by provider and status. `oldest_due_at`: of pending deliveries to enabled receivers that are
+    due, when the oldest became so (ms); None: there is none."""
+
+    tasks: Mapping[tuple[str, str], int]
+    deliveries_pending: int
+    oldest_due_at: int | None
+
+
+class MetricsStore(Protocol):
+    async def open_work(self, now: int) -> OpenWork: ...
+
+    async def lanes_due(self, before: int, limit: int) -> list[str]:
+        """Lanes with a pending delivery that nobody has in hand and that was due before `before` (ms)."""
+        ...
+
+    async def publish(self, worker: int, counts: bytes, streams: int) -> None:
+        """Replace what this worker published before."""
+        ...
+
+    async def published_by_others(self, worker: int) -> tuple[list[bytes], int]:
+        """The counts of every other worker that ever was, and the streams of those that live."""
+        ...
