@@ -11,6 +11,8 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from .untidy import encoding, untidy
+
 # (status, message) -> the body in which this provider tells of an error
 ErrorBody = Callable[[int, str], dict[str, Any]]
 
@@ -25,6 +27,13 @@ MESSAGES = {
 }
 
 
+QUOTA = "You exceeded your current quota, please check your plan and billing details."
+FIREWALL = (
+    "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head>"
+    "<body><h1>Sorry, you have been blocked</h1></body></html>"
+)
+
+
 class LineCut(Exception):
     """Raised by a stream that is to break off here."""
 
@@ -34,6 +43,17 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content)
+
+
+class Untidy(Json):
+    """JSON in one of the ways of `untidy`; an empty one leaves it as it is."""
+
+    def __init__(self, content: Any, way: str) -> None:
+        self._way = way
+        super().__init__(content, headers=encoding(way))
+
+    def render(self, content: Any) -> bytes:
+        return untidy(self._way, super().render(content))
 
 
 class Silence(Response):
@@ -93,6 +113,12 @@ def faulty(fault: str, error_body: ErrorBody, retry_after: float | None = None) 
             return Reset()
         case "garbage":
             return Response("<html><head><title>Just a moment...</title></head></html>", media_type="text/html")
+        case "firewall":
+            return Response(FIREWALL, 403, media_type="text/html")
+        case "redirect":
+            return Response(status_code=302, headers={"Location": "https://www.example.com/"})
+        case "quota":
+            return Json({"error": {"message": QUOTA, "type": "insufficient_quota", "code": "insufficient_quota"}}, 429)
         case "busy200":
             return Json(error_body(429, MESSAGES[429]), 200)
     status = int(fault)

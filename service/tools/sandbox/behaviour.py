@@ -5,6 +5,8 @@ delay           seconds (1.0)                     until finished: a quarter pend
 answer_delay    seconds                           the submit's answer is held back; an accepted task runs meanwhile
 submit          400 401 402 429 500 502           refused with that status
                 busy200                           refused for the rate, with HTTP 200
+                quota                             429 with `insufficient_quota`: no money, not too fast
+                firewall redirect                 403 with a firewall's HTML page; 302 to the web site
                 timeout reset garbage             no answer, a cut line, or a page that is no JSON; not accepted
                 accepted_500 accepted_502         accepted and paid for, but the answer is lost
                 accepted_timeout accepted_reset   the same
@@ -20,14 +22,18 @@ callback        none twice early late_processing  several with commas; early: an
 callback_delay  seconds                           from the finish to its call
 callback_retry  seconds                           from a refused call to the next (PiAPI)
 spelling        lower capital legacy              completed, Completed, success ("processing" with its TAB)
-status          any                               the finished task's status, word for word (PiAPI)
+status          any                               the finished task's status, word for word
+json            bom notice trailer nan newline    callbacks and answers about the task are written untidily
+                latin1 surrogate gzip             the same
 drop_webhook    1                                 PiAPI: the echo has an empty endpoint and no call ever comes
 fail            message                           the task fails (code 10000); an LLM tells of it in its text
 no_output       1                                 finished, but nothing in the output
+late_output     N                                 the same for the first N tellings and reads of the finish, then all
 instant         1                                 finished already in the submit's answer
 id              int str null empty missing        ModelsLab: how the id is written
 output          list empty_string                 ModelsLab: how an empty output is written
 output          base64                            PiAPI and images: the picture itself, not its address
+output          film                              PiAPI: a film as a data address
 history         thin none                         PiAPI: the history without input and config, or without the task
 stream          break stall no_image fail_text    LLM, several with commas: cut, silent, no picture, an error text
                 slow crlf no_done none_done       keep-alives and pauses, line ends, no [DONE], data:[none]
@@ -44,6 +50,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .untidy import WAYS
+
 MARKER = re.compile(r'\[sandbox:((?:"[^"]*"|[^\]"])*)\]')
 PAIR = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s"]+))')
 
@@ -51,7 +59,7 @@ FAULTS = {"timeout", "reset", "garbage", "429", "500"}
 ACCEPTED = "accepted_"
 LOST = {ACCEPTED + fault for fault in ("500", "502", "timeout", "reset")}
 CHOICES: dict[str, set[str]] = {
-    "submit": FAULTS | LOST | {"400", "401", "402", "502", "busy200"},
+    "submit": FAULTS | LOST | {"400", "401", "402", "502", "busy200", "quota", "firewall", "redirect"},
     "fetch": FAULTS | {"404"},
     "callback": {
         "none", "twice", "early", "late_processing", "conflict", "created", "processing", "anyway", "flat",
@@ -59,7 +67,8 @@ CHOICES: dict[str, set[str]] = {
     },
     "spelling": {"lower", "capital", "legacy"},
     "id": {"int", "str", "null", "empty", "missing"},
-    "output": {"list", "empty_string", "base64"},
+    "output": {"list", "empty_string", "base64", "film"},
+    "json": set(WAYS),
     "history": {"thin", "none"},
     "file": {"500", "page"},
     "stream": {"break", "stall", "no_image", "fail_text", "slow", "crlf", "no_done", "none_done", "preview"},
@@ -86,6 +95,8 @@ class Behaviour:
     drop_webhook: bool = False
     fail: str | None = None
     no_output: bool = False
+    late_output: int = 0
+    json: str = ""
     instant: bool = False
     id: str = ""
     output: str = ""
@@ -108,7 +119,7 @@ class Behaviour:
     def mended(self) -> "Behaviour":
         """The same request without its faults: what remains after `times`."""
         return replace(self, submit="", fetch="", callback=frozenset(), drop_webhook=False, fail=None, no_output=False,
-                       stream=frozenset(), answer_delay=0.0, status=None)  # fmt: skip
+                       late_output=0, json="", stream=frozenset(), answer_delay=0.0, status=None)  # fmt: skip
 
 
 def parse(text: str) -> Behaviour:
@@ -154,6 +165,6 @@ def _switch(value: str) -> bool:
 
 CONVERTERS: dict[str, Callable[[str], object]] = {
     "delay": float, "answer_delay": float, "retry_after": float, "callback_delay": float, "callback_retry": float,
-    "times": int, "size": int, "drop_webhook": _switch, "no_output": _switch, "instant": _switch,
+    "times": int, "size": int, "late_output": int, "drop_webhook": _switch, "no_output": _switch, "instant": _switch,
     "status": str, "fail": str, "text": str, "hold": str, "queue": str,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import Json, faulty
+from .answers import Json, Untidy, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
 from .modelslab_jobs import Job, failed_answer, fetch_answer, processing_answer, success_answer, webhook
@@ -67,7 +67,7 @@ class ModelsLab:
         job = self._accept(_family(request), kind, body, behaviour, self._studio.base_url(request))
         answer = await self._begin(job)
         await asyncio.sleep(behaviour.answer_delay)
-        return _faulty(behaviour.answer_fault, behaviour) if behaviour.answer_fault else Json(answer)
+        return _faulty(behaviour.answer_fault, behaviour) if behaviour.answer_fault else Untidy(answer, behaviour.json)
 
     async def fetch(self, request: Request) -> Response:
         body = json_object(await request.body()) or {}
@@ -81,7 +81,7 @@ class ModelsLab:
         fault, times = job.behaviour.fetch, job.behaviour.times
         if fault and (times is None or job.reads <= times):
             return Json(NOT_FOUND) if fault == "404" else _faulty(fault, job.behaviour)
-        return Json(fetch_answer(job))
+        return Untidy(fetch_answer(job), job.behaviour.json)
 
     def _accept(self, family: str, kind: str, body: dict[str, Any], behaviour: Behaviour, base_url: str) -> Job:
         number = next(self._numbers)

@@ -10,6 +10,7 @@ from .behaviour import Behaviour
 from .callbacks import Call
 from .clock import now_ns
 from .ledger import Entry
+from .untidy import encoding, untidy
 
 YES_NO = ("base64", "instant_response", "safety_checker", "temp")
 
@@ -29,6 +30,8 @@ class Job:
     began: int = field(default_factory=now_ns)
     ended: int | None = None
     reads: int = 0
+    # How often its finish was told without the output.
+    told_empty: int = 0
 
     @property
     def public_id(self) -> int | str | None:
@@ -50,9 +53,15 @@ class Job:
         as_list = self.behaviour.output == "list" or (not self.behaviour.output and self.family == "v6")
         return [] if as_list else ""
 
-    @property
     def output(self) -> list[str] | str:
+        """What the next telling of the finish holds."""
+        if self.told_empty < self.behaviour.late_output:
+            self.told_empty += 1
+            return self.empty_output
         return self.empty_output if self.behaviour.no_output else self.links
+
+    def spelled(self, status: str) -> str:
+        return status if status == "processing" or self.behaviour.status is None else self.behaviour.status
 
     @property
     def seconds(self) -> float:
@@ -78,13 +87,14 @@ def processing_answer(job: Job) -> dict[str, Any]:
 def success_answer(job: Job) -> dict[str, Any]:
     """An immediate success: the enterprise server writes id null (img2img) or none at all (text2img)."""
     enterprise = job.family == "enterprise" and not job.behaviour.id
+    output = job.output()
     answer = {
-        "status": "success",
+        "status": job.spelled("success"),
         "warning": "",
         "id": None if enterprise else job.public_id,
         "generationTime": job.seconds,
-        "output": job.output,
-        "proxy_links": job.output,
+        "output": output,
+        "proxy_links": output,
         "nsfw_content_detected": False,
         "webhook_status": "",
         "meta": meta(job),
@@ -94,12 +104,12 @@ def success_answer(job: Job) -> dict[str, Any]:
 
 
 def failed_answer(job: Job) -> dict[str, Any]:
-    return {"status": "failed", "id": job.public_id, "message": job.behaviour.fail, "output": ""}
+    return {"status": job.spelled("failed"), "id": job.public_id, "message": job.behaviour.fail, "output": ""}
 
 
 def fetch_answer(job: Job) -> dict[str, Any]:
     if job.status == "success":
-        return {"status": "success", "id": job.public_id, "output": job.output}
+        return {"status": job.spelled("success"), "id": job.public_id, "output": job.output()}
     if job.status == "failed":
         return failed_answer(job)
     return {"status": "processing", "id": job.public_id, "message": "Try Again", "output": job.empty_output}
@@ -111,15 +121,19 @@ def webhook(job: Job, status: str) -> Call | None:
     if not isinstance(address, str) or not address or "none" in ways:
         return None
     track_id = "somebody-else" if "wrong_track" in ways else job.body.get("track_id")
-    body: dict[str, Any] = {"status": status, "id": job.number + 1 if "wrong_id" in ways else job.public_id}
+    body: dict[str, Any] = {
+        "status": job.spelled(status),
+        "id": job.number + 1 if "wrong_id" in ways else job.public_id,
+    }
     if status == "success":
-        body |= {"output": job.output, "generationTime": job.seconds, "track_id": track_id, "meta": meta(job)}
+        body |= {"output": job.output(), "generationTime": job.seconds, "track_id": track_id, "meta": meta(job)}
     elif status == "failed":
         body |= {"message": job.behaviour.fail or "something went wrong", "track_id": track_id}
     else:
         body |= {"output": job.empty_output, "eta": job.behaviour.delay, "track_id": track_id}
-    raw = b"<html>not a job</html>" if "garbage" in ways else orjson.dumps(body)
-    return Call(address, raw, status, job.entry, drip="slow" in ways)
+    way = job.behaviour.json
+    raw = b"<html>not a job</html>" if "garbage" in ways else untidy(way, orjson.dumps(body))
+    return Call(address, raw, status, job.entry, encoding(way), drip="slow" in ways)
 
 
 def meta(job: Job) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import Json, faulty
+from .answers import Json, Untidy, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
 from .piapi_checks import family, refusal
@@ -72,7 +72,7 @@ class PiApi:
         await asyncio.sleep(behaviour.answer_delay)
         if behaviour.answer_fault:
             return faulty(behaviour.answer_fault, error_body)
-        return Json({"code": 200, "data": answer, "message": "success"})
+        return Untidy({"code": 200, "data": answer, "message": "success"}, behaviour.json)
 
     async def read(self, request: Request) -> Response:
         if refused := unauthorized(request):
@@ -84,7 +84,7 @@ class PiApi:
         fault, times = task.behaviour.fetch, task.behaviour.times
         if fault and (times is None or task.reads <= times):
             return faulty(fault, error_body, task.behaviour.retry_after)
-        return Json({"code": 200, "data": view(task), "message": "success"})
+        return Untidy({"code": 200, "data": view(task), "message": "success"}, task.behaviour.json)
 
     async def cancel(self, request: Request) -> Response:
         if refused := unauthorized(request):

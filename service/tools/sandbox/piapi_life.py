@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -97,6 +98,9 @@ class PiapiLife:
         prompt, size, numbers = prompt_of(task.input), task.behaviour.size, itertools.count()
         if task.behaviour.output == "base64":
             return {"image_url": "", "image_base64": content("base64", prompt, size).decode()}
+
+        if task.behaviour.output == "film":
+            return {"video_url": f"data:video/mp4;base64,{b64encode(content('mp4', prompt, size)).decode()}"}
 
         def new(kind: str) -> str:
             name = self._studio.gallery.add(f"{prompt} {next(numbers)}", kind, size, fault=task.behaviour.file)
