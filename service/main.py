@@ -58,8 +58,9 @@ from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
 from service.web.budget import Budget
 from service.web.door import Door
+from service.web.page.flows import Flows
 from service.web.page.login import LINK_PATH
-from service.web.page.site import Flows, Site, gate_of
+from service.web.page.site import Site, gate_of
 from service.web.requests import Bodies
 from service.wire.tokens import Tokens
 from service.workers.attempts import Attempts, Retries
@@ -169,7 +170,7 @@ class Bridge:
         feed = Feed(store, self.hub, Budget(*REPLAYS))
         self.site = Site(
             gate_of(secret_keys, settings.api_keys, bodies),
-            Flows(browser, self.submitter, canceler, subscriber, redeliverer),
+            Flows(browser, self.submitter, canceler, subscriber, redeliverer, holder.text_so_far),
             store.insight,
             self.hub,
             settings.public_url,

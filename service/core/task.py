@@ -39,6 +39,7 @@ RANK = {
     Status.FAILED: 4,
     Status.CANCELED: 4,
 }
+KEPT_QUESTIONS = 20
 FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
@@ -108,6 +109,8 @@ class Task(Struct, frozen=True):
     request_id: str | None = None
     # How often in a row the provider's words settled nothing, such as "completed" without a result.
     doubts: int = 0
+    # The last questions to the provider about it: when (ms), and what came of each.
+    asked: tuple[tuple[int, str], ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -141,6 +144,9 @@ class Task(Struct, frozen=True):
             "expires_at": _shown(self.expires_at),
             "links": self.links,
         }
+
+    def with_question(self, at: int, outcome: str) -> "Task":
+        return replace(self, asked=(*self.asked, (at, outcome))[-KEPT_QUESTIONS:])
 
     def may_move_to(self, status: Status) -> bool:
         if self.finished:

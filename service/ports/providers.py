@@ -155,6 +155,10 @@ class StreamReader(Protocol):
         """Progress so far when it changed (status PROCESSING with `progress`), else None. Chunks are cut anywhere."""
         ...
 
+    def text_so_far(self) -> str:
+        """For people who watch: the end of the text that came, clean of keys and inline pictures."""
+        ...
+
     def finish(self, complete: bool) -> Update:
         """The finishing update. `complete` False: the line broke before the end was seen."""
         ...

@@ -19,6 +19,7 @@ from service.ports import (
     Rejected,
     Sender,
     Store,
+    StreamReader,
     SubmitNotSent,
     SubmitUnclear,
 )
@@ -37,6 +38,12 @@ class Holder:
         self.sender = sender
         self.timing = timing
         self.keeper = keeper
+        self._readers: dict[str, StreamReader] = {}
+
+    def text_so_far(self, task_id: str) -> str:
+        """Of a stream that this process holds; empty for any other."""
+        reader = self._readers.get(task_id)
+        return reader.text_so_far() if reader is not None else ""
 
     async def hold(self, provider: Provider, task: Task, give_back: GiveBack) -> None:
         """From the request to the finishing event. Never sent again by itself."""
@@ -69,7 +76,7 @@ class Holder:
                 await self.store.tasks.change(Point.HOLD, task.id, decide)
 
     async def _follow(self, provider: Provider, task: Task, chunks: object) -> None:
-        reader = provider.stream_reader(task)
+        reader = self._readers[task.id] = provider.stream_reader(task)
         loop = asyncio.get_running_loop()
         told_at = 0.0
         complete = True
@@ -83,6 +90,8 @@ class Holder:
         except (SubmitUnclear, SubmitNotSent, TimeoutError) as error:
             log.warning("task %s: its stream broke: %s", task.id, str(error) or "deadline")
             complete = False
+        finally:
+            self._readers.pop(task.id, None)
         # Pictures of several megabytes are decoded: not in the loop.
         await self._change(task, await asyncio.to_thread(reader.finish, complete))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task, Update
-from service.core.transitions import NOTHING, SOON, Decision, Timing, apply, fail, next_check, tell
+from service.core.transitions import NOTHING, SOON, Decide, Decision, Timing, apply, fail, next_check, tell
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
 from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
@@ -95,13 +95,15 @@ class Sweeper:
         await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
     async def _ask(self, provider: Provider, task: Task) -> None:
+        asked_at = self.timing.now()
         try:
             found = await self._news(provider, task)
+            note = partial(Task.with_question, at=asked_at, outcome=_outcome(found))
             if found is not None:
                 found = await self.keeper.keep(found)
                 decide = apply(found, self.timing, attempt=task.attempts, asked=True)
-                await self.store.tasks.change(Point.SWEEP, task.id, decide)
-            await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, partial(self._later, found))
+                await self.store.tasks.change(Point.SWEEP, task.id, _noted_at_the_end(decide, note))
+            await self.store.tasks.change(Point.SWEEP_AGAIN, task.id, partial(self._later, found, note))
         except Unavailable as error:
             log.warning("task %s: its sweep could not be recorded: %s", task.id, error.detail)
         except Exception:
@@ -118,9 +120,10 @@ class Sweeper:
             )
             return None
 
-    def _later(self, found: Update | None, task: Task) -> Decision:
+    def _later(self, found: Update | None, note: Callable[[Task], Task], task: Task) -> Decision:
         if task.finished:
             return NOTHING
+        task = note(task)
         if found is None and task.doubts:
             # No answer settles nothing either, and must not be asked for every two seconds.
             task = replace(task, doubts=task.doubts + 1)
@@ -174,3 +177,23 @@ class Sweeper:
         else:
             code, text = "deadline_exceeded", "The provider did not finish the task in time."
         return fail(code, text, self.timing, by_us=True)(task)
+
+
+def _outcome(found: Update | None) -> str:
+    if found is None:
+        return "no answer about this task"
+    said = found.status.value if found.status is not None else "still open"
+    return f"{said} ({found.provider_status})" if found.provider_status not in (None, said) else said
+
+
+def _noted_at_the_end(decide: Decide, note: Callable[[Task], Task]) -> Decide:
+    """A task that is not finished by it is noted when its next question is planned."""
+
+    def noted(task: Task) -> Decision:
+        steps = decide(task)
+        if not steps or not steps[-1][0].finished:
+            return steps
+        *before, (last, event) = steps
+        return (*before, (note(last), event))
+
+    return noted

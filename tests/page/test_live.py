@@ -86,3 +86,38 @@ async def test_opened_details_and_what_is_typed_stay(tab: Tab, service: Service)
     await expect(stored).to_contain_text('"status": "processing"')
     await service.client.post(f"/v1/tasks/{task['id']}/cancel")
     await expect(stored).to_contain_text('"status": "canceled"')
+
+
+async def test_the_text_of_a_held_stream_grows(tab: Tab, service: Service, sandbox: str) -> None:
+    prompt = '[sandbox: hold=growing text="one two three four five six seven eight"]'
+    body = {"messages": [{"role": "user", "content": prompt}]}
+    task = await service.submit(
+        {"provider": "piapi", "model": "gpt-4o", "task_type": "chat-completions", "input": body}
+    )
+    page = await tab.open(f"/tasks/{task['id']}")
+    result = page.get_by_role("region", name="Result")
+    await expect(result).to_contain_text("one")
+    await expect(result).not_to_contain_text("eight")
+    await expect(page.get_by_role("progressbar")).to_be_visible()
+    async with httpx.AsyncClient() as client:
+        await client.post(f"{sandbox}/sandbox/release/growing")
+    await expect(result).to_contain_text("seven eight")
+    await expect(page.get_by_role("status")).to_have_text("completed")
+
+
+async def test_questions_to_the_provider_are_in_the_timeline(browser: Browser, sandbox: str, tmp_path: Path) -> None:
+    env = environment(sandbox, tmp_path, free_port()) | {"SWEEP_AFTER": "0.1"}
+    async with running(env) as service:
+        task = await service.submit(txt2img("callback=none hold=asked"))
+        await service.event(task["id"], "task.processing")
+        tab = await new_tab(browser, service.url, {service.url, sandbox})
+        page = await tab.open(f"/tasks/{task['id']}")
+        async with httpx.AsyncClient() as client:
+            await client.post(f"{sandbox}/sandbox/release/asked")
+        await expect(page.get_by_role("status")).to_have_text("completed")
+        questions = (
+            page.get_by_role("region", name="Timeline").get_by_role("listitem").filter(has_text="Asked the provider")
+        )
+        await expect(questions.last).to_contain_text("completed")
+        await tab.context.close()
+    assert not tab.wrong

@@ -1,5 +1,6 @@
 """Collects the stream of a chat completion: everything first, conclusions at the end."""
 
+import re
 from typing import Any
 
 from service.core.inline import InlineFile, unique
@@ -14,6 +15,9 @@ from service.providers.redact import Cleaner
 
 MAX_TEXT = 16 * 1024 * 1024
 TAIL = 200
+# Characters of a growing text that are shown.
+WATCHED = 20_000
+INLINE = re.compile(r";base64,[A-Za-z0-9+/=]+")
 
 
 class ChatReader:
@@ -22,6 +26,7 @@ class ChatReader:
     def __init__(self, cleaner: Cleaner, pictures: bool, given: frozenset[str]) -> None:
         self._files: list[InlineFile] = []
         self._cleaner = cleaner.collecting(self._files)
+        self._watched = cleaner
         self._pictures = pictures
         self._given = given
         self._payloads = Payloads()
@@ -43,6 +48,9 @@ class ChatReader:
             return None
         self._told = progress
         return Update(Status.PROCESSING, progress=progress)
+
+    def text_so_far(self) -> str:
+        return self._watched.text(INLINE.sub(";base64,…", self._first.text[-WATCHED:]))
 
     def finish(self, complete: bool) -> Update:
         for payload in self._payloads.rest():

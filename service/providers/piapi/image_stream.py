@@ -36,6 +36,9 @@ class ImageReader:
             return None
         return Update(Status.PROCESSING, progress=Progress(previews=self._previews, pictures=len(self._items)))
 
+    def text_so_far(self) -> str:
+        return ""
+
     def finish(self, complete: bool) -> Update:
         for payload in self._payloads.rest():
             self._take(payload)

@@ -2,21 +2,16 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from itsdangerous import URLSafeTimedSerializer
 from starlette.routing import Route
 
-from service.flows.browse import Browser
-from service.flows.cancel import Canceler
 from service.flows.hub import Hub
-from service.flows.redeliver import Redeliverer
-from service.flows.submit import Submitter
-from service.flows.subscribe import Subscriber
 from service.ports.insight import InsightStore
 from service.settings import ApiKey
 from service.web.page.assets import serve_asset
 from service.web.page.deliveries import DeliveryPage
+from service.web.page.flows import Flows
 from service.web.page.gate import Gate
 from service.web.page.live import LiveDoor
 from service.web.page.login import LoginPages
@@ -37,17 +32,6 @@ def gate_of(secret_keys: Sequence[str], api_keys: Sequence[ApiKey], bodies: Bodi
     return Gate(Sessions(secret_keys, api_keys), bodies, notices)
 
 
-@dataclass(frozen=True, slots=True)
-class Flows:
-    """What the pages let people do: the same as the API."""
-
-    browser: Browser
-    submitter: Submitter
-    canceler: Canceler
-    subscriber: Subscriber
-    redeliverer: Redeliverer
-
-
 class Site:
     """`public_url` is where the printed requests go to."""
 
@@ -61,7 +45,7 @@ class Site:
             LoginPages(gate).routes(),
             NowPage(gate, browser, insight).routes(),
             TaskListPage(gate, browser, tuple(catalog), models).routes(),
-            TaskPage(gate, browser, insight, flows.submitter, flows.canceler, flows.redeliverer, public_url).routes(),
+            TaskPage(gate, flows, insight, public_url).routes(),
             SubscriptionListPage(gate, browser, flows.subscriber, insight).routes(),
             SubscriptionPage(gate, browser, flows.subscriber, flows.redeliverer).routes(),
             DeliveryPage(gate, browser, flows.redeliverer, insight).routes(),

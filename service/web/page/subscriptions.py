@@ -25,8 +25,6 @@ LAST = 20
 # How many deliveries the chart of one subscription looks at.
 COUNTED = 200
 DAY_MS = HOURS * HOUR
-# A ping is asked for; nobody subscribes to it.
-CHOICES = tuple(name for name in EVENT_TYPES if name != "ping")
 # `seconds` of an ISO time: what the field `From` shows.
 TO_SECOND = 19
 
@@ -54,7 +52,7 @@ class SubscriptionListPage:
             alert=error.detail if error else None,
             wrong=faults_by_field(error),
             typed=_typed(visit.form) if error else {"url": "", "description": "", "events": FINISHING_EVENTS},
-            choices=CHOICES,
+            choices=EVENT_TYPES,
             subscriptions=page.items,
             rates={name: _rate(found) for name, found in counts.items()},
             following=f"/subscriptions?cursor={page.next_cursor}" if page.next_cursor else None,

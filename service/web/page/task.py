@@ -10,12 +10,9 @@ from service.core.caller import Caller
 from service.core.errors import CallbridgeError
 from service.core.event import TASK_EVENTS, Event
 from service.core.task import Status, Task
-from service.flows.browse import Browser
-from service.flows.cancel import Canceler
-from service.flows.redeliver import Redeliverer
-from service.flows.submit import Submitter
 from service.ports.insight import InsightStore
 from service.web.page import snippets
+from service.web.page.flows import Flows
 from service.web.page.gate import Gate, Notice, SeeOther, Visit
 from service.web.page.rendering import render
 from service.web.page.results import files_of, run_of, text_of
@@ -30,12 +27,11 @@ OPTIONS = ("config", "metadata", "callback_url")
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
+    """`public_url` is where the printed request goes to."""
+
     gate: Gate
-    browser: Browser
+    flows: Flows
     insight: InsightStore
-    submitter: Submitter
-    canceler: Canceler
-    redeliverer: Redeliverer
     public_url: str
 
     def routes(self) -> list[Route]:
@@ -47,9 +43,9 @@ class TaskPage:
 
     async def show(self, visit: Visit, error: CallbridgeError | None = None) -> Response:
         caller = visit.caller
-        task = await self.browser.task(caller, visit.path("id"))
-        callbacks = (await self.browser.callbacks(caller, task_id=task.id, limit=MOST)).items
-        deliveries = (await self.browser.deliveries(caller, task_id=task.id, limit=MOST)).items
+        task = await self.flows.browser.task(caller, visit.path("id"))
+        callbacks = (await self.flows.browser.callbacks(caller, task_id=task.id, limit=MOST)).items
+        deliveries = (await self.flows.browser.deliveries(caller, task_id=task.id, limit=MOST)).items
         times = [] if task.finished else await self.insight.times_of_model(task.owner, task.model)
         shown = [call for call in callbacks if caller.admin or call["status_code"] < 400]
         return render(
@@ -61,41 +57,41 @@ class TaskPage:
             task=task,
             document=task.document(),
             files=files_of(task),
-            text=text_of(task),
+            text=text_of(task) or self.flows.text_so_far(task.id),
             run=run_of(task, times),
-            rows=timeline(await self._moves(caller, task), shown, (), deliveries),
+            rows=timeline(await self._moves(caller, task), shown, task.asked, deliveries),
             callbacks=callbacks,
             deliveries=deliveries,
-            retryable=self.redeliverer.retryable(deliveries),
+            retryable=self.flows.redeliverer.retryable(deliveries),
             cancelable=not task.finished,
             resubmittable=self._resubmittable(task),
             curl=snippets.curl(self.public_url, request_of(task)),
         )
 
     async def cancel(self, visit: Visit) -> Response | SeeOther:
-        task = await self.browser.task(visit.caller, visit.path("id"))
+        task = await self.flows.browser.task(visit.caller, visit.path("id"))
         try:
-            changed = await self.canceler.cancel(task)
+            changed = await self.flows.canceler.cancel(task)
         except CallbridgeError as error:
             return await self.show(visit, error)
         warned = [text for text in changed.warnings if text not in task.warnings]
         return SeeOther(f"/tasks/{task.id}", Notice(" ".join(["Canceled.", *warned])))
 
     async def resubmit(self, visit: Visit) -> Response | SeeOther:
-        task = await self.browser.task(visit.caller, visit.path("id"))
+        task = await self.flows.browser.task(visit.caller, visit.path("id"))
         try:
-            await self.submitter.resubmit(task)
+            await self.flows.submitter.resubmit(task)
         except CallbridgeError as error:
             return await self.show(visit, error)
         return SeeOther(f"/tasks/{task.id}", Notice("Queued to be sent again."))
 
     def _resubmittable(self, task: Task) -> bool:
-        return task.status in (Status.UNCONFIRMED, Status.FAILED) and task.provider in self.canceler.providers
+        return task.status in (Status.UNCONFIRMED, Status.FAILED) and task.provider in self.flows.canceler.providers
 
     async def _moves(self, caller: Caller, task: Task) -> list[Event]:
         """Reports of progress may be many and large: of these only the first page."""
-        moves = await self.browser.events(caller, OTHER_MOVES, task.id, limit=MOST)
-        progress = await self.browser.events(caller, (PROCESSING,), task.id, limit=MOST)
+        moves = await self.flows.browser.events(caller, OTHER_MOVES, task.id, limit=MOST)
+        progress = await self.flows.browser.events(caller, (PROCESSING,), task.id, limit=MOST)
         return sorted([*moves, *progress], key=lambda event: event.seq)
 
 

@@ -1,0 +1,22 @@
+"""What the pages let people do: the same as the API."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.flows.browse import Browser
+from service.flows.cancel import Canceler
+from service.flows.redeliver import Redeliverer
+from service.flows.submit import Submitter
+from service.flows.subscribe import Subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """`text_so_far` gives the growing text of a task whose stream this process holds."""
+
+    browser: Browser
+    submitter: Submitter
+    canceler: Canceler
+    subscriber: Subscriber
+    redeliverer: Redeliverer
+    text_so_far: Callable[[str], str]
