@@ -34,6 +34,8 @@ class Target:
     pid: int
     folder: Path
     client: httpx.AsyncClient
+    # The address of the pretend providers.
+    providers: str
 
     def peak_mb(self) -> float:
         """The most memory (resident) that the process has had so far."""
@@ -101,7 +103,7 @@ async def started(folder: Path, settings: Mapping[str, str], files: int | None =
     ):
         if not await _answers(client, process):
             raise NeverStarted((folder / "service.log").read_text(errors="replace")[-2000:])
-        yield Target(f"http://127.0.0.1:{port}", port, process.pid, folder, client)
+        yield Target(f"http://127.0.0.1:{port}", port, process.pid, folder, client, pretend)
 
 
 @asynccontextmanager
