@@ -213,6 +213,8 @@ class Line:
     def abort(self) -> None:
         self.aborted = True
 
+    def on_tick(self) -> None: ...
+
 
 def line(size: int) -> Any:
     return Line(size)

@@ -6,6 +6,7 @@ from typing import Any
 
 import httptools
 import orjson
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.core.errors import InvalidRequest
@@ -19,16 +20,18 @@ BODY_SECONDS = 45.0
 # Bytes between two pieces of body: a head, trailers, chunk extensions.
 MAX_OVERHEAD = 64 * 1024
 MAX_PIPELINED = 100
-# When files are short, idle connections are closed after this time.
-IDLE_SECONDS = 2.0
+# When files are short, connections that were idle for so many ticks are closed.
+IDLE_TICKS = 2
 GARBAGE = Tally(log, "%d requests were no HTTP")
 BAD_REQUEST = orjson.dumps(InvalidRequest("This is not a valid HTTP request.").document())
 
 
 class _Discard(list[tuple[bytes, bytes]]):
-    """Where trailers go: nobody reads them."""
-
     def append(self, item: tuple[bytes, bytes]) -> None: ...
+
+
+# Where trailers go: nobody reads them.
+DISCARDED = _Discard()
 
 
 class Protocol(HttpToolsProtocol):
@@ -44,6 +47,7 @@ class Protocol(HttpToolsProtocol):
     # What `slow_peers` keeps of each connection.
     unsent = 0
     stuck_since = 0.0
+    idle_ticks = 0
     _timer: asyncio.TimerHandle | None = None
     # What the timer waits for: "head", "body" or nothing.
     _part = ""
@@ -51,7 +55,6 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._active = self.loop.time()
         self._arm("head")
         access = self.admission.access(len(self.connections))
         if access is not Access.ALL:
@@ -61,9 +64,8 @@ class Protocol(HttpToolsProtocol):
             transport.abort()
 
     def _close_idle(self) -> None:
-        oldest = self.loop.time() - IDLE_SECONDS
         for other in list(self.connections):
-            if isinstance(other, Protocol) and other.idle and other._active < oldest:
+            if isinstance(other, Protocol) and other.idle and other.idle_ticks >= IDLE_TICKS:
                 other.transport.close()
 
     @property
@@ -72,14 +74,15 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        self._active = self.loop.time()
+        self.idle_ticks = 0
         self._overhead += len(data)
         try:
-            self._feed(data)
-        except httptools.HttpParserError:
-            GARBAGE.add()
-            self.send_400_response("")
-            return
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as stop:
+            if not self._goes_on(stop, data):
+                GARBAGE.add()
+                self.send_400_response("")
+                return
         if self._overhead > MAX_OVERHEAD or len(self.pipeline) > MAX_PIPELINED:
             self.transport.abort()
             return
@@ -94,14 +97,17 @@ class Protocol(HttpToolsProtocol):
         elif self._part:
             self._disarm()
 
-    def _feed(self, data: bytes) -> None:
-        while True:
+    def _goes_on(self, stop: Exception, data: bytes) -> bool:
+        """Feed what stands behind an offered upgrade; False when it is no HTTP."""
+        while isinstance(stop, httptools.HttpParserUpgrade):
+            data = data[stop.args[0] :]
+            self._decline_upgrade()
             try:
                 self.parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as offer:
-                data = data[offer.args[0] :]
-                self._decline_upgrade()
+                return True
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as next_stop:
+                stop = next_stop
+        return False
 
     def _decline_upgrade(self) -> None:
         """The parser takes the offer for accepted and the request for complete: another one reads the body."""
@@ -116,23 +122,35 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._overhead = 0
-        self.headers = _Discard()
+        self.headers = DISCARDED
         if self.cycle.scope["http_version"] == "1.0":
             self.cycle.__class__ = Http10Cycle
 
+    # The next two are uvicorn's, without the question for an upgrade that each of them asks.
+
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        self._overhead = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
-    def on_response_complete(self) -> None:
-        if self.cycle.response_complete:
-            # A body that nobody read must not stay for as long as the connection is idle.
-            self.cycle.body = bytearray()
-        super().on_response_complete()
+    def on_tick(self) -> None:
+        """Once a second or so, for all connections together: a request pays for none of this."""
+        if self.idle:
+            self.idle_ticks += 1
+            if self.cycle is not None and self.cycle.body:
+                # A body that nobody read must not stay for as long as the connection is idle.
+                self.cycle.body = bytearray()
 
     def send_400_response(self, msg: str) -> None:
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"

@@ -19,6 +19,8 @@ class Connection(Interface):
     unsent: int
     stuck_since: float
 
+    def on_tick(self) -> None: ...
+
 
 async def watch(connections: Collection[Connection], many: int) -> None:
     """`many`: from so many connections on, less patience."""
@@ -32,6 +34,7 @@ def disconnect_stuck(connections: Collection[Connection], now: float, patience: 
     """One clock for all connections: a timer for each would cost every request something."""
     stuck: list[Connection] = []
     for connection in list(connections):
+        connection.on_tick()
         size = connection.transport.get_write_buffer_size()
         if size == 0 or size < connection.unsent or connection.unsent == 0:
             connection.stuck_since = now

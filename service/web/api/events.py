@@ -111,7 +111,8 @@ _LASTS = {
 
 def _resume_after(request: Request) -> int | None:
     """The seq to resume after. Last-Event-ID wins, as a browser that reconnects sends the address as it was."""
-    header = request.headers.get("last-event-id", "").strip()
+    # Some clients add theirs to that of the page: "2, 22".
+    header = request.headers.get("last-event-id", "").rpartition(",")[2].strip()
     if header:
         if not (header.isascii() and header.isdigit()) or len(header) > 19 or int(header) > HIGHEST_SEQ:
             raise bad_query("Last-Event-ID", "must be the id of an event of this stream")
