@@ -3,7 +3,6 @@
 import importlib
 import logging
 import os
-import sqlite3
 import sys
 
 import click
@@ -15,8 +14,7 @@ from service.environment import SettingsError
 from service.main import serve
 from service.preflight import unusable, warnings
 from service.settings import read_settings
-from service.store.schema import SchemaFromTheFuture
-from service.store.sqlite.lock import DatabaseInUse
+from service.store.errors import CannotOpen
 
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {
@@ -66,10 +64,8 @@ def run_server() -> None:
         _show_made_key(settings.made_key)
     try:
         uvloop.run(serve(settings, show_link=_show_link))
-    except (SettingsError, DatabaseInUse, SchemaFromTheFuture) as error:
+    except (SettingsError, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
-    except sqlite3.Error as error:
-        raise click.ClickException(f"DATABASE_URL: {error}") from None
     except OSError as error:
         raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
 

@@ -79,7 +79,7 @@ async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -
     copying = Copying(settings, store.copies, kept, MediaFolder(settings.media_dir), addresses, Lookups())
     tally = Tally()
     copying.archiver.observers.append(tally)
-    worker = Lease((await store.workers.join(_until())).worker)
+    worker = Lease((await store.workers.join(now_ms(), _until())).worker)
     beating = asyncio.create_task(_beat(store, worker))
     try:
         total = await _mark(store, since)

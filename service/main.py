@@ -14,7 +14,6 @@ from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import clock, now_ms
 from service.core.transitions import Timing
-from service.environment import SettingsError, WrongSetting
 from service.files.folder import MediaFolder
 from service.flows.browse import Browser
 from service.flows.callbacks import Callbacks
@@ -45,7 +44,7 @@ from service.providers.piapi.provider import PiAPI
 from service.providers.redact import audit
 from service.server import bind, create_server, force_exit_after, tune_gc
 from service.settings import Settings
-from service.store.sqlite.store import open_store
+from service.store.open import open_store
 from service.web.api.deliveries import DeliveryRoutes
 from service.web.api.events import EventRoutes
 from service.web.api.files import FileRoutes
@@ -287,11 +286,10 @@ async def serve(
 ) -> None:
     """Run until SIGTERM or SIGINT; `show_link` is given the link that signs in, in a run without API_KEYS.
 
-    Raises OSError, SettingsError, DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
-    if settings.sqlite_path is None:
-        raise SettingsError([WrongSetting("DATABASE_URL", "PostgreSQL is not part of this version yet")])
+    Raises OSError, CannotOpen.
+    """
     sockets = bind(settings.host, settings.port)
-    store = await open_store(settings.sqlite_path, kill_point)
+    store = await open_store(settings.database_url, settings.database_direct_url, kill_point)
     try:
         bridge = await assemble(settings, store)
         await bridge.start()

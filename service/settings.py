@@ -40,6 +40,7 @@ class Settings:
     api_keys: tuple[ApiKey, ...]
     made_key: str | None = field(repr=False)
     database_url: str = field(repr=False)
+    database_direct_url: str | None = field(repr=False)
     allow_ephemeral_disk: bool
     web_concurrency: int
     media_dir: str
@@ -112,6 +113,7 @@ def read_settings(variables: Mapping[str, str]) -> tuple[Settings, list[WrongSet
         api_keys=api_keys,
         made_key=made_key,
         database_url=_database_url(env, on_heroku and not allow_ephemeral_disk),
+        database_direct_url=env.parsed("DATABASE_DIRECT_URL", "", _read_direct_url) or None,
         allow_ephemeral_disk=allow_ephemeral_disk,
         web_concurrency=env.integer("WEB_CONCURRENCY", 1, 1, 64),
         media_dir=env.text("MEDIA_DIR", "media"),
@@ -241,6 +243,14 @@ def _read_database_url(url: str) -> str:
     if path == ":memory:":
         raise ValueError("must be a file: what was acknowledged has to outlive the process")
     return url
+
+
+def _read_direct_url(url: str) -> str:
+    if not url:
+        return ""
+    if not url.startswith(POSTGRES):
+        raise ValueError("must be postgres://user:password@host/database")
+    return _read_database_url(url)
 
 
 def _results_url(env: Environment) -> str | None:

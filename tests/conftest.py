@@ -20,11 +20,13 @@ from starlette.routing import Route
 from service.main import Bridge, assemble
 from service.server import Server, create_server
 from service.settings import load_settings
+from service.store.open import open_store
 from service.store.sqlite.database import Database
-from service.store.sqlite.store import SqliteStore, open_store
+from service.store.sqlite.store import SqliteStore
 from service.tools.sandbox.app import create_sandbox
 from service.tools.sandbox.serving import serving
 from service.web.app import EssentialOnly
+from tests.servers import end_of_run, fresh_database, start_of_run
 
 PATIENCE = 20.0
 # Read once: it takes longer than starting a service.
@@ -157,6 +159,14 @@ class Subscriber:
         await self.until(lambda: len(self.received) >= n)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    start_of_run(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    end_of_run(config)
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[str]:
     """The address of the pretend providers."""
@@ -194,8 +204,7 @@ def environment(sandbox: str, folder: Path, port: int) -> dict[str, str]:
 async def running(env: dict[str, str], kill_point: Callable[[str], None] | None = None) -> AsyncIterator[Service]:
     """The service in this loop, on a real socket and a real file; stopped as SIGTERM stops it."""
     settings = load_settings(env)
-    assert settings.sqlite_path
-    store = await open_store(settings.sqlite_path, kill_point)
+    store = await open_store(settings.database_url, kill_point=kill_point)
     bridge = await assemble(settings, store)
     await bridge.start()
     server = create_server(
@@ -229,8 +238,31 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
 
 
 @pytest.fixture
-def env(sandbox: str, tmp_path: Path) -> dict[str, str]:
-    return environment(sandbox, tmp_path, free_port())
+def engine(request: pytest.FixtureRequest) -> str:
+    """The suites named below run on both; `@pytest.mark.sqlite` is for a test that looks into the file."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+ON_BOTH_ENGINES = (
+    "test_story", "test_tasks_api", "test_events_api", "test_stream_api", "test_subscriptions_api",
+    "test_deliveries_api", "test_submitting", "test_llm",
+)  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if (
+        "engine" in metafunc.fixturenames
+        and module in ON_BOTH_ENGINES
+        and not list(metafunc.definition.iter_markers("sqlite"))
+    ):
+        metafunc.parametrize("engine", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+def env(sandbox: str, tmp_path: Path, engine: str) -> dict[str, str]:
+    made = environment(sandbox, tmp_path, free_port())
+    return made if engine == "sqlite" else made | {"DATABASE_URL": fresh_database()}
 
 
 @pytest.fixture

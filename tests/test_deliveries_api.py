@@ -286,7 +286,7 @@ async def test_what_a_restart_tells_stands_behind_what_waited_before(
     moves = ("task.queued", "task.unconfirmed")
     store = await open_store(load_settings(env).sqlite_path or "")
     await store.subscriptions.add(a_subscription(url=subscriber.url, events=moves))
-    await store.workers.join(1)
+    await store.workers.join(0, 1)
     await sent(store, created_at=now_ms(), deadline_at=now_ms() + 60_000)
     await store.close()
     async with running(env) as service:

@@ -47,7 +47,7 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
 ) -> None:
     store = await open_store(str(tmp_path / "test.db"))
     await store.tasks.add(a_task(), None)
-    worker, _ = await store.workers.join(1)
+    worker, _ = await store.workers.join(0, 1)
     await store.submits.claim(worker, "piapi", 1, 1)
     await store.close()
     left = {f"{moment}:{point}" for point in Point for moment in MOMENTS}

@@ -97,7 +97,7 @@ async def fill(store: SqliteStore, count: int) -> None:
     await store.subscriptions.add(subscription)
     await store.deliveries.ping(0, subscription, NOW)
     open_one, _ = await store.tasks.add(a_task(), Idempotency("key", b"body"))
-    worker, _ = await store.workers.join(NOW)
+    worker, _ = await store.workers.join(NOW, NOW)
     await store.submits.claim(worker, "piapi", 1, NOW)
     await store.tasks.change(Point.SUBMIT_ANSWER, open_one.id, to(S.SUBMITTED, check_at=NOW + DAY))
     await finished(store)
@@ -154,7 +154,7 @@ async def steps(store: SqliteStore, question: Question) -> int:
                 await reader.execute_fetchall("SELECT n FROM tasks LIMIT 1")
                 await reader.set_progress_handler(handler, 1)  # type: ignore[arg-type]
 
-    worker, _ = await store.workers.join(NOW)
+    worker, _ = await store.workers.join(NOW, NOW)
     await counted(one_more)
     await question(store, worker)
     await counted(None)

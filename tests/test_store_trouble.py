@@ -193,7 +193,7 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
 async def test_what_is_taken_while_the_disk_hangs_comes_to_hand_when_it_answers(tmp_path: Path) -> None:
     store = await open_store(str(tmp_path / "test.db"))
     await store.tasks.add(a_task(), None)
-    worker, _ = await store.workers.join(1)
+    worker, _ = await store.workers.join(0, 1)
     answers = threading.Event()
     store.database.writer._thread.submit(answers.wait)
     taking = asyncio.create_task(store.submits.claim(worker, "piapi", 1, 0))

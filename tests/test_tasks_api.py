@@ -47,6 +47,7 @@ async def test_a_submit_is_answered_202_with_its_location_and_the_whole_task(ser
     assert len(task["created_at"]) == len("2026-01-31T12:00:00.000Z")
 
 
+@pytest.mark.sqlite
 async def test_the_task_is_on_disk_before_the_202_leaves(service: Service, env: dict[str, str]) -> None:
     task = await service.submit(txt2img("hold=gate"))
     with sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///")) as other:
@@ -373,7 +374,7 @@ async def test_a_submit_whose_answer_was_lost_is_unconfirmed_and_completed_by_it
 
 
 async def test_a_submit_that_ended_in_a_5xx_is_never_sent_again_by_itself(env: dict[str, str], sandbox: str) -> None:
-    async with running(env | {"SWEEP_AFTER": "0.05", "TASK_DEADLINE": "0.4"}) as service:
+    async with running(env | {"SWEEP_AFTER": "0.05", "TASK_DEADLINE": "1"}) as service:
         task = await service.submit(txt2img("submit=500"))
         failed = await service.event(task["id"], "task.failed")
         assert failed["data"]["error"]["code"] in ("submission_unconfirmed", "provider_rejected")

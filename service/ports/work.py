@@ -25,7 +25,9 @@ class WorkerStore(Protocol):
         """Milliseconds by the one clock that leases are judged by: machines need not agree on the time."""
         ...
 
-    async def join(self, until: int) -> Joined: ...
+    async def join(self, now: int, until: int) -> Joined:
+        """A new worker, with a lease from `now` until then."""
+        ...
 
     async def renew(self, worker: int, until: int) -> int:
         """How many workers have a lease, this one included; 0 when its lease was ended meanwhile: join again."""

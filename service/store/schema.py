@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from service.store.errors import CannotOpen
 
-class SchemaFromTheFuture(Exception):
+
+class SchemaFromTheFuture(CannotOpen):
     """The database was written by a newer version of Callbridge."""
 
 

@@ -114,7 +114,7 @@ class Lease:
     async def _join(self) -> bool:
         started = self._clock()
         now = await self._store.workers.now()
-        self.worker, alone = await self._store.workers.join(now + int(LEASE * 1000))
+        self.worker, alone = await self._store.workers.join(now, now + int(LEASE * 1000))
         self._valid_until = started + LEASE - MARGIN
         self._steady_since = started
         return alone

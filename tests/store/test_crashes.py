@@ -29,7 +29,7 @@ async def test_what_a_dead_process_had_in_hand_is_free_when_it_was_removed(
     lane, made = await deliveries(store, 2)
     await store.queue.claim(worker, lane.id, NOW, 10)
     again = await after_a_crash()
-    fresh, _ = await again.workers.join(NOW + 2 * LEASE)
+    fresh, _ = await again.workers.join(NOW, NOW + 2 * LEASE)
     assert worker in await again.workers.end_expired(NOW + LEASE)
     await again.workers.remove(worker)
     claimed = await again.queue.claim(fresh, lane.id, NOW, 10)
@@ -43,7 +43,7 @@ async def test_what_was_being_sent_is_held_by_the_dead_worker(
     await added(store)
     [task] = await store.submits.claim(worker, "piapi", 9, NOW)
     again = await after_a_crash()
-    fresh, _ = await again.workers.join(NOW + 2 * LEASE)
+    fresh, _ = await again.workers.join(NOW, NOW + 2 * LEASE)
     assert [item.id for item in await again.submits.held_by(worker)] == [task.id]
     assert await again.submits.claim(fresh, "piapi", 9, NOW) == []
 

@@ -23,10 +23,10 @@ async def ended(store: Store, now: int) -> list[int]:
 
 
 async def test_numbers_of_workers_are_never_given_twice(store: Store) -> None:
-    first, alone = await store.workers.join(NOW + LEASE)
-    second, alone_too = await store.workers.join(NOW + LEASE)
+    first, alone = await store.workers.join(NOW, NOW + LEASE)
+    second, alone_too = await store.workers.join(NOW, NOW + LEASE)
     await ended(store, NOW + LEASE)
-    third, _ = await store.workers.join(NOW + LEASE)
+    third, _ = await store.workers.join(NOW, NOW + LEASE)
     assert 0 < first < second < third
     assert (alone, alone_too) == (True, False)
 

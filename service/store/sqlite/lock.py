@@ -9,8 +9,10 @@ import fcntl
 import os
 import sqlite3
 
+from service.store.errors import CannotOpen
 
-class DatabaseInUse(Exception):
+
+class DatabaseInUse(CannotOpen):
     """Another Callbridge process has this file open."""
 
 

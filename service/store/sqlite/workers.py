@@ -24,14 +24,14 @@ class SqliteWorkers:
     async def now(self) -> int:
         return now_ms()
 
-    async def join(self, until: int) -> Joined:
+    async def join(self, now: int, until: int) -> Joined:
         def work() -> int:
             number = self.database.batch.written().execute("INSERT INTO workers DEFAULT VALUES").lastrowid
             assert number is not None
             return number
 
         worker = await self.database.write(Point.JOIN, work)
-        alone = not self._leases
+        alone = not any(other > now for other in self._leases.values())
         self._leases[worker] = until
         return Joined(worker, alone)
 

@@ -1,0 +1,142 @@
+"""The rows of one transaction: locked and read at once, decided upon in memory, written at once.
+
+Locks are taken in one order by everybody: tasks by id, idempotency keys by name, deliveries, and last the counters.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.core.errors import IdempotencyMismatch
+from service.core.outbox import Announcement
+from service.core.task import Task
+from service.ports.store import Idempotency
+from service.store.postgres.database import Connection
+from service.store.postgres.metadata import metadata_rows
+from service.store.postgres.rows import changed_task, columns, decode_task, new_task
+
+MISMATCH = "This Idempotency-Key was already used with a different body; use a new key."
+Key = tuple[str, str]
+
+ADD_TASKS = (
+    "INSERT INTO tasks (id, owner, provider, model, status, state, created_at, finished_at, sent_at, check_at,"
+    " deadline_at, place_until) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],"
+    " $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])"
+)
+CHANGE_TASKS = (
+    "UPDATE tasks SET status = c.status, state = c.state, finished_at = c.finished_at, sent_at = c.sent_at,"
+    " check_at = c.check_at, deadline_at = c.deadline_at, place_until = c.place_until"
+    " FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],"
+    " $8::bigint[]) AS c(id, status, state, finished_at, sent_at, check_at, deadline_at, place_until)"
+    " WHERE tasks.id = c.id"
+)
+ADD_METADATA = (
+    "INSERT INTO task_metadata (task_id, owner, key, value)"
+    " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING"
+)
+ADD_CALLS = (
+    "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) SELECT * FROM"
+    " unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[])"
+)
+# By the worker that has it in hand: one that lost its claim changes nothing.
+RECORD = (
+    "UPDATE deliveries d SET status = o.status, tries = o.tries, attempts = o.attempts,"
+    " next_attempt_at = o.next_attempt_at, worker = 0"
+    " FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::integer[], $5::bytea[], $6::bigint[])"
+    " AS o(n, worker, status, tries, attempts, next_attempt_at) WHERE d.n = o.n AND d.worker = o.worker"
+)
+TAKE_KEYS = (
+    "INSERT INTO idempotency (owner, key, fingerprint, task_id, created_at)"
+    " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::bigint[]) ON CONFLICT DO NOTHING"
+)
+READ_KEYS = (
+    "SELECT i.owner, i.key, i.fingerprint, i.task_id, t.state FROM idempotency i"
+    " JOIN unnest($1::text[], $2::text[]) AS w(owner, key) ON i.owner = w.owner AND i.key = w.key"
+    " LEFT JOIN tasks t ON t.id = i.task_id"
+)
+RETAKE_KEY = "UPDATE idempotency SET fingerprint = $3, task_id = $4, created_at = $5 WHERE owner = $1 AND key = $2"
+
+
+class Batch:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tasks: dict[str, Task] = {}
+        self._keys: dict[Key, tuple[bytes, str]] = {}
+        self._changed: dict[str, Task] = {}
+        self._added: dict[str, Task] = {}
+        self._calls: list[tuple[Any, ...]] = []
+        self._outcomes: list[tuple[Any, ...]] = []
+        self.announcements: list[Announcement] = []
+
+    # --- reading ---
+
+    async def lock(self, task_ids: Sequence[str], keys: Sequence[tuple[str, Idempotency, str, int]]) -> None:
+        if task_ids:
+            rows = await self._connection.fetch(
+                "SELECT id, state FROM tasks WHERE id = ANY($1) ORDER BY id FOR UPDATE", list(set(task_ids))
+            )
+            self._tasks = {row["id"]: decode_task(row["state"]) for row in rows}
+        if keys:
+            await self._take_keys(keys)
+
+    async def _take_keys(self, keys: Sequence[tuple[str, Idempotency, str, int]]) -> None:
+        """Whoever comes first with a key takes it; who comes at the same moment waits here for that one's commit."""
+        rows = sorted((owner, one.key, one.fingerprint, task_id, at) for owner, one, task_id, at in keys)
+        await self._connection.execute(TAKE_KEYS, *columns(rows))
+        found = await self._connection.fetch(READ_KEYS, *columns([row[:2] for row in rows]))
+        ours = {row[3]: row for row in rows}
+        for row in found:
+            key, task_id = (row["owner"], row["key"]), row["task_id"]
+            if row["state"] is not None:
+                self._tasks[task_id] = decode_task(row["state"])
+            elif task_id not in ours:
+                # The task is older than RETENTION_DAYS: its key goes with it.
+                first = next(mine for mine in rows if mine[:2] == key)
+                await self._connection.execute(RETAKE_KEY, *first)
+                self._keys[key] = first[2], first[3]
+                continue
+            self._keys[key] = row["fingerprint"], task_id
+
+    def task(self, task_id: str) -> Task | None:
+        """As this transaction leaves it so far."""
+        return self._tasks.get(task_id)
+
+    def first_with(self, task: Task, idempotency: Idempotency) -> Task | None:
+        """The task that has the key already. Raises IdempotencyMismatch."""
+        fingerprint, task_id = self._keys[task.owner, idempotency.key]
+        if fingerprint != idempotency.fingerprint:
+            raise IdempotencyMismatch(MISMATCH)
+        return None if task_id == task.id else self._tasks.get(task_id)
+
+    # --- gathering ---
+
+    def put(
+        self,
+        moved: Task | None,
+        added: Task | None,
+        call: tuple[Any, ...] | None,
+        outcomes: Sequence[tuple[Any, ...]],
+        announcements: Sequence[Announcement],
+    ) -> None:
+        if added is not None:
+            self._tasks[added.id] = self._added[added.id] = added
+        if moved is not None:
+            self._tasks[moved.id] = moved
+            (self._added if moved.id in self._added else self._changed)[moved.id] = moved
+        if call is not None:
+            self._calls.append(call)
+        self._outcomes += outcomes
+        self.announcements += announcements
+
+    # --- writing ---
+
+    async def write(self) -> None:
+        metadata = [row for task in self._added.values() for row in metadata_rows(task)]
+        for statement, rows in (
+            (ADD_TASKS, [new_task(task) for task in self._added.values()]),
+            (ADD_METADATA, metadata),
+            (CHANGE_TASKS, [changed_task(task) for task in self._changed.values()]),
+            (ADD_CALLS, self._calls),
+            (RECORD, sorted(self._outcomes)),
+        ):
+            if rows:
+                await self._connection.execute(statement, *columns(rows))

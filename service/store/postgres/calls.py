@@ -1,0 +1,54 @@
+"""The audit of the provider doors on PostgreSQL."""
+
+from typing import Any
+
+from service.core.points import Point
+from service.core.times import now_ms, to_iso
+from service.ports.store import Call
+from service.store.postgres.batch import Batch
+from service.store.postgres.database import Connection, Database
+from service.store.postgres.rows import text
+from service.store.postgres.writer import Change, Job, Writer
+
+KEPT = 20_000
+AT_ONCE = 500
+
+
+def call_row(call: Call) -> tuple[Any, ...]:
+    detail, body = (None if value is None else text(value) for value in (call.detail, call.body))
+    return now_ms(), call.provider, call.task_id, call.result, call.status_code, detail, body
+
+
+async def remove_calls(connection: Connection) -> int:
+    """`AT_ONCE` of those beyond the newest `KEPT`, when there are so many; how many went."""
+    row = await connection.fetchrow("SELECT min(n) AS oldest, max(n) AS newest FROM callbacks")
+    if row is None or row["oldest"] is None or row["newest"] - row["oldest"] < KEPT + AT_ONCE:
+        return 0
+    done = await connection.execute("DELETE FROM callbacks WHERE n < $1", row["oldest"] + AT_ONCE)
+    return int(done.rpartition(" ")[2])
+
+
+class PostgresCalls:
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self.database = database
+        self.writer = writer
+
+    async def note(self, call: Call) -> None:
+        def work(batch: Batch) -> Change[None]:
+            return Change(None, call=call_row(call))
+
+        await self.writer.do(Job(Point.NOTE_CALL, work))
+
+    async def find(
+        self, result: str | None, task_id: str | None, before: int | None, limit: int
+    ) -> list[dict[str, Any]]:
+        rows = await self.database.rows(
+            "SELECT n AS id, at, provider, task_id, result, status_code, detail, body FROM callbacks"
+            " WHERE ($1::text IS NULL OR result = $1) AND ($2::text IS NULL OR task_id = $2)"
+            " AND ($3::bigint IS NULL OR n < $3) ORDER BY n DESC LIMIT $4",
+            result,
+            task_id,
+            before,
+            limit,
+        )
+        return [{**row, "at": to_iso(row["at"])} for row in rows]

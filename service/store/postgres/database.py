@@ -1,0 +1,252 @@
+"""Connections to one PostgreSQL database: a bounded pool, and what its troubles mean to a caller."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+
+from service.core.errors import Unavailable
+from service.core.points import Point
+from service.store.errors import CannotOpen
+from service.store.postgres.migrate import migrate
+
+log = logging.getLogger("callbridge.store")
+
+# At most 8 connections for each process: the writer's, the listener's, and these.
+POOL = 6
+# Seconds. Together less than the 15 after which intake must have said 503.
+ACQUIRE, STATEMENT, CONNECT = 4.0, 8.0, 5.0
+# How long a start waits for the server.
+PATIENCE = 30.0
+LONG_READS = 2
+READ_AHEAD = 16
+# SQLSTATE classes: connection, resources, intervention of an operator, system; and a server that only reads.
+TROUBLE = ("08", "53", "57", "58")
+READ_ONLY = "25006"
+# Two transactions were in each other's way; tried again, both succeed.
+CONFLICT = ("40001", "40P01", "55P03")
+
+if TYPE_CHECKING:
+    OwnConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Connection: TypeAlias = OwnConnection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:  # the classes are not generic when they run
+    OwnConnection = Connection = asyncpg.Connection
+
+
+class DatabaseUnreachable(CannotOpen):
+    """The start ends; the sentence names the setting."""
+
+
+class PoolerInBetween(CannotOpen):
+    """A pooler in transaction mode, and nobody said where the server itself is."""
+
+
+KillPoint = Callable[[str], None]
+
+
+class Unit:
+    """One transaction. With `xid` known it can be found out later whether it was committed."""
+
+    __slots__ = ("connection", "xid")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.xid: str | None = None
+
+
+class Database:
+    def __init__(self, url: str, direct_url: str | None = None, kill_point: KillPoint | None = None) -> None:
+        """`direct_url` leads to the server itself where `url` leads to a pooler."""
+        self.url = url
+        self.direct_url = direct_url or url
+        self.pooled = direct_url is not None
+        self.healthy = True
+        self._kill_point = kill_point
+        self._long_reads = asyncio.Semaphore(LONG_READS)
+
+    async def open(self, patience: float = PATIENCE) -> None:
+        """Wait for the server, bring the schema up to date. Raises DatabaseUnreachable, PoolerInBetween,
+        SchemaFromTheFuture."""
+        connection = await self._reach(patience)
+        try:
+            if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
+                raise PoolerInBetween(
+                    "DATABASE_URL leads to a connection pooler, through which notifications do not come:"
+                    " set DATABASE_DIRECT_URL to the address of the server itself"
+                )
+            await migrate(connection)
+        finally:
+            connection.terminate()
+        self._pool = await asyncpg.create_pool(
+            self.url,
+            min_size=1,
+            max_size=POOL,
+            command_timeout=STATEMENT,
+            timeout=CONNECT,
+            reset=_nothing,
+            **self._options(),
+        )
+
+    async def _reach(self, patience: float) -> OwnConnection:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return await self.connect(direct=True)
+            except Exception as error:
+                # What waiting does not mend: a wrong password, a database that is not there, an address that is none.
+                if not is_trouble(error) or time.monotonic() > deadline:
+                    raise DatabaseUnreachable(
+                        f"the database at DATABASE_URL cannot be used: {describe(error)}"
+                    ) from None
+                if self.healthy:
+                    log.warning("the database does not answer yet, it is waited for: %s", describe(error))
+                self.healthy = False
+                await asyncio.sleep(random.uniform(0.3, 1))  # noqa: S311 - spreads reconnects
+
+    def _options(self) -> dict[str, Any]:
+        # A pooler gives each transaction another session, which knows no statement of the one before.
+        return {"statement_cache_size": 0} if self.pooled else {}
+
+    async def close(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STATEMENT):
+                await self._pool.close()
+        self._pool.terminate()
+
+    async def connect(self, direct: bool = False) -> OwnConnection:
+        """One more, outside of the pool; `direct` for what needs a session of its own."""
+        url = self.direct_url if direct else self.url
+        options = {} if direct else self._options()
+        return await asyncpg.connect(url, timeout=CONNECT, command_timeout=STATEMENT, **options)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Raises Unavailable for whatever is wrong with the server."""
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE)
+        except Exception as error:
+            raise self.unavailable(error) from error
+        try:
+            yield connection
+        except BaseException as error:
+            if is_trouble(error):
+                # It may hang: no farewell.
+                connection.terminate()
+                raise self.unavailable(error) from error
+            raise
+        else:
+            self.healthy = True
+        finally:
+            await self._pool.release(connection)
+
+    async def write(self, name: Point, sql: str, *values: object) -> list[asyncpg.Record]:
+        """One statement in a transaction of its own."""
+        async with self.transaction(name) as unit:
+            return await unit.connection.fetch(sql, *values)
+
+    async def rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        async with self.connection() as connection:
+            return await connection.fetch(sql, *values)
+
+    async def pages(self, sql: str, *values: object) -> AsyncGenerator[asyncpg.Record, None]:
+        """Row by row, and no more of them in memory than a few: for a question that may look at the whole history, or
+        whose rows are large. Few at a time, so that the others find a connection."""
+        async with self._long_reads, self.connection() as connection, connection.transaction(readonly=True):
+            async for row in connection.cursor(sql, *values, prefetch=READ_AHEAD):
+                yield row
+
+    @asynccontextmanager
+    async def transaction(self, name: Point, *, durable: bool = True) -> AsyncIterator[Unit]:
+        """`name` is the commit point's.
+
+        Not `durable`: a crash of the server may undo it, which must do no harm. Raises Unavailable, and then nothing
+        was stored, except where the caller is canceled before that is found out.
+        """
+        async with self.connection() as connection:
+            await begin(connection, durable=durable)
+            unit = Unit(connection)
+            try:
+                yield unit
+            except BaseException:
+                await roll_back(connection)
+                raise
+            await self.commit(unit, name)
+
+    async def commit(self, unit: Unit, *names: Point) -> None:
+        self._pass("before", names)
+        await self._commit(unit)
+        self._pass("after", names)
+
+    def _pass(self, moment: str, names: Iterable[Point]) -> None:
+        if self._kill_point is not None:
+            for name in names:
+                self._kill_point(f"{moment}:{name}")
+
+    async def _commit(self, unit: Unit) -> None:
+        try:
+            await unit.connection.execute("COMMIT")
+        except Exception as error:
+            if not is_trouble(error):
+                raise
+            unit.connection.terminate()
+            if unit.xid is None or not await self.was_committed(unit.xid):
+                raise
+
+    async def was_committed(self, xid: str) -> bool:
+        """The line broke during COMMIT. Asked until the server is back and says it."""
+        while True:
+            await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads reconnects
+            try:
+                connection = await self.connect()
+                try:
+                    status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+                finally:
+                    connection.terminate()
+            except Exception as error:
+                if not is_trouble(error):
+                    log.exception("it cannot be found out whether a transaction was committed")
+                    return False
+                continue
+            if status != "in progress":
+                return bool(status == "committed")
+
+    def unavailable(self, error: BaseException) -> Unavailable:
+        if self.healthy:
+            log.error("the database is in trouble: %s", describe(error))
+        self.healthy = False
+        return Unavailable("The database does not answer at the moment; try again.", retry_after=5)
+
+
+async def begin(connection: Connection, *, durable: bool = True) -> None:
+    await connection.execute("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off")
+
+
+async def roll_back(connection: Connection) -> None:
+    with suppress(Exception):
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK", timeout=1)
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Not the fault of what was asked, but of the server or the way to it."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state.startswith(TROUBLE) or state == READ_ONLY
+    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError)
+
+
+def is_conflict(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in CONFLICT
+
+
+def describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+async def _nothing(connection: Connection) -> None:
+    """Nothing outlives a transaction here, so a connection needs no round trip to be used again."""

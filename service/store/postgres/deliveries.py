@@ -1,0 +1,74 @@
+"""Deliveries on PostgreSQL, as their owners see them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.core.delivery import Delivery
+from service.core.event import Event
+from service.core.outbox import ping_of
+from service.core.points import Point
+from service.core.subscription import Recipient, Subscription
+from service.ports.store import DeliveryQuery
+from service.store.postgres.database import Database
+from service.store.postgres.feed import LANE
+from service.store.postgres.publish import Letter, Publisher
+from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row
+
+SELECT = f"SELECT {DELIVERY_COLUMNS} FROM deliveries d"
+
+
+class PostgresDeliveries:
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self.database = database
+        self.publisher = publisher
+
+    async def get(self, n: int) -> Delivery | None:
+        rows = await self.database.rows(f"{SELECT} WHERE d.n = $1", n)
+        return delivery_of_row(rows[0]) if rows else None
+
+    async def find(self, query: DeliveryQuery) -> list[Delivery]:
+        values: list[Any] = [query.limit]
+        terms: list[str] = []
+        for column in ("owner", "subscription_id", "task_id", "status"):
+            wanted = getattr(query, column)
+            if wanted is not None:
+                values.append(wanted)
+                terms.append(f"d.{column} = ${len(values)}")
+        if query.before is not None:
+            values.append(query.before)
+            terms.append(f"d.n < ${len(values)}")
+        where = f" WHERE {' AND '.join(terms)}" if terms else ""
+        rows = await self.database.rows(f"{SELECT}{where} ORDER BY d.n DESC LIMIT $1", *values)
+        return [delivery_of_row(row) for row in rows]
+
+    async def retry(self, n: int, now: int) -> Delivery | None:
+        async with self.publisher.transaction(Point.RETRY_DELIVERY) as (unit, outbox):
+            # What is in hand stays there.
+            await unit.connection.execute(
+                "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = $2 WHERE n = $1 AND worker = 0",
+                n,
+                now,
+            )
+            row = await unit.connection.fetchrow(f"{SELECT} WHERE d.n = $1", n)
+            if row is None:
+                return None
+            outbox.signals.append((LANE, row["lane"]))
+            return delivery_of_row(row)
+
+    async def ping(self, worker: int, subscription: Subscription, now: int) -> Delivery:
+        recipient = Recipient(subscription.id, subscription.id, subscription.url)
+        async with self.publisher.transaction(Point.PING_SUBSCRIPTION) as (_, outbox):
+            outbox.letters.append(Letter(ping_of(subscription, now), recipient, now, worker))
+        [delivery] = outbox.written
+        return delivery
+
+    async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int:
+        recipient = Recipient(subscription.id, subscription.id, subscription.url)
+        async with self.publisher.transaction(Point.REPLAY) as (unit, outbox):
+            # Retention may have removed some since they were read: a delivery without its event waits for ever.
+            rows = await unit.connection.fetch(
+                "SELECT seq FROM events WHERE seq = ANY($1)", [event.seq for event in events]
+            )
+            left = {row["seq"] for row in rows}
+            outbox.letters += [Letter(event, recipient, now) for event in events if event.seq in left]
+        return len(left)

@@ -1,0 +1,203 @@
+"""What all processes stored, in the order of its numbers: events to tell, lanes and subscriptions to look at.
+
+Numbers come from one row that is locked until the commit of what they number (see `publish`). So whoever reads up to
+the highest number it sees has read everything up to there; nothing with a lower number can be committed later.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import uuid4
+
+from service.core.errors import CallbridgeError
+from service.core.event import Event
+from service.ports.store import Observers
+from service.ports.work import DeliveryTaker
+from service.store.postgres.database import Connection, Database, OwnConnection, describe, is_trouble
+from service.store.postgres.rows import EVENT_COLUMNS, decode_subscription, event_of
+from service.store.subscription_cache import SubscriptionCache
+
+log = logging.getLogger("callbridge.store")
+
+CHANNEL = "callbridge"
+# Seconds. A notification may be lost with its line; this is how late one is then.
+POLL = 1.0
+PAGE = 500
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+SUBSCRIPTION, LANE = "subscription", "lane"
+
+
+class Numbers(NamedTuple):
+    """The last number given to each."""
+
+    events: int
+    deliveries: int
+    signals: int
+
+
+class Feed:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.subscriptions = SubscriptionCache()
+        self.observers = Observers()
+        self.taker: DeliveryTaker | None = None
+        # Our own notifications wake the others, not us.
+        self.name = uuid4().hex
+        self.seen = Numbers(0, 0, 0)
+        self._wake = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        async with self.database.connection() as connection, connection.transaction(isolation="repeatable_read"):
+            self.seen = await numbers(connection)
+            await self._fill_subscriptions(connection)
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="feed"),
+            asyncio.create_task(self._listen(), name="listen"),
+        ]
+
+    async def _fill_subscriptions(self, connection: Connection) -> None:
+        rows = await connection.fetch("SELECT state FROM subscriptions ORDER BY id")
+        self.subscriptions.fill(decode_subscription(row["state"]) for row in rows)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- after a commit of our own ---
+
+    def stored(self, before: Numbers, after: Numbers, events: Sequence[Event]) -> None:
+        """Nearly always nobody else stored anything in between, and then there is nothing to read."""
+        self.seen = Numbers(
+            self.seen.events, max(self.seen.deliveries, after.deliveries), max(self.seen.signals, after.signals)
+        )
+        if before.events == self.seen.events:
+            self._tell(events)
+        elif after.events > self.seen.events:
+            self._wake.set()
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.seen = self.seen._replace(events=event.seq)
+            for on_event in self.observers.event:
+                on_event(event)
+
+    # --- what others stored ---
+
+    async def catch_up(self, connection: Connection, until: Numbers) -> None:
+        """Lanes and subscriptions, up to these numbers; events are read apart, since nobody waits for them."""
+        if until.signals > self.seen.signals:
+            signals = await connection.fetch(
+                "SELECT kind, name FROM signals WHERE n > $1 AND n <= $2 ORDER BY n", self.seen.signals, until.signals
+            )
+            if len(signals) < until.signals - self.seen.signals:
+                # We were away for so long that some were removed.
+                await self._fill_subscriptions(connection)
+            await self._heed(connection, [(row["kind"], row["name"]) for row in signals])
+            self.seen = self.seen._replace(signals=max(self.seen.signals, until.signals))
+        if until.deliveries > self.seen.deliveries:
+            lanes = await connection.fetch(
+                "SELECT DISTINCT lane FROM deliveries WHERE n > $1 AND n <= $2 AND worker = 0 AND status = 'pending'",
+                self.seen.deliveries,
+                until.deliveries,
+            )
+            self.seen = self.seen._replace(deliveries=max(self.seen.deliveries, until.deliveries))
+            for row in lanes:
+                self._look_at(row["lane"])
+
+    async def _heed(self, connection: Connection, signals: Sequence[tuple[str, str]]) -> None:
+        changed = {name for kind, name in signals if kind == SUBSCRIPTION}
+        if changed:
+            rows = await connection.fetch("SELECT id, state FROM subscriptions WHERE id = ANY($1)", list(changed))
+            for row in rows:
+                self.subscriptions.put(decode_subscription(row["state"]))
+            for gone in changed - {row["id"] for row in rows}:
+                self.subscriptions.remove(gone)
+            self.subscriptions.committed()
+        # A subscription that changed may have been enabled, or removed with much still waiting.
+        for lane in dict.fromkeys(name for _, name in signals):
+            self._look_at(lane)
+
+    def _look_at(self, lane: str) -> None:
+        if self.taker is not None:
+            self.taker.on_waiting(lane)
+
+    async def read(self) -> int:
+        """Read all that is new. Returns the last seq."""
+        async with self._reading:
+            async with self.database.connection() as connection:
+                until = await numbers(connection)
+                await self.catch_up(connection, until)
+                while self.seen.events < until.events:
+                    rows = await connection.fetch(
+                        f"SELECT {EVENT_COLUMNS} FROM events WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT {PAGE}",
+                        self.seen.events,
+                        until.events,
+                    )
+                    if not rows:  # removed already
+                        self.seen = self.seen._replace(events=until.events)
+                        break
+                    self._tell_of_others([event_of(row) for row in rows])
+            return self.seen.events
+
+    def _tell_of_others(self, events: Sequence[Event]) -> None:
+        fresh = [event for event in events if event.seq > self.seen.events]
+        for event in fresh:
+            for elsewhere in self.observers.elsewhere:
+                elsewhere(event)
+        self._tell(fresh)
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL)
+            self._wake.clear()
+            try:
+                await self.read()
+            except CallbridgeError as error:
+                log.debug("the feed waits: %s", error.detail)
+            except Exception:
+                log.exception("the feed met an unknown fault")
+
+    async def _listen(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                connection = await self.database.connect(direct=True)
+            except Exception as error:
+                log.debug("no notifications: %s", describe(error))
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            try:
+                await self._hear(connection)
+            except Exception as error:
+                if not is_trouble(error):
+                    log.exception("listening met an unknown fault")
+            finally:
+                connection.terminate()
+
+    async def _hear(self, connection: OwnConnection) -> None:
+        """Until the line is gone."""
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _: gone.set())
+        await connection.add_listener(CHANNEL, self._on_notification)
+        # What was said before we listened.
+        self._wake.set()
+        await gone.wait()
+
+    def _on_notification(self, _: object, __: int, ___: str, sender: object) -> None:
+        if sender != self.name:
+            self._wake.set()
+
+
+async def numbers(connection: Connection, lock: str = "") -> Numbers:
+    row = await connection.fetchrow(f"SELECT events, deliveries, signals FROM counters {lock}")
+    assert row is not None
+    return Numbers(row["events"], row["deliveries"], row["signals"])

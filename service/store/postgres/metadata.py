@@ -1,0 +1,31 @@
+"""Metadata as text to search by, the same text as on SQLite."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from service.core.task import Task
+from service.store.postgres.rows import text
+
+# Characters. A megabyte is no good key of an index: of longer text the beginning is in it.
+INDEXED = 200
+
+
+def metadata_rows(task: Task) -> Iterator[tuple[str, str, str, str]]:
+    for key, value in task.metadata.items():
+        yield task.id, task.owner, text(key[:INDEXED]), text(text_of(value)[:INDEXED])
+
+
+def text_of(value: Any) -> str:
+    """A query has only text: anything else is compared as JSON writes it."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def is_long(key: str, value: str) -> bool:
+    """Is more to be compared than the index has?"""
+    return len(key) >= INDEXED or len(value) >= INDEXED
+
+
+def agrees(task: Task, metadata: Mapping[str, str]) -> bool:
+    return all(key in task.metadata and text_of(task.metadata[key]) == value for key, value in metadata.items())

@@ -1,0 +1,55 @@
+"""What /metrics asks of PostgreSQL, and where the processes put their counts together."""
+
+from service.core.subscription import LANE_OF_URL
+from service.ports.metrics import OpenWork
+from service.store.postgres.database import Database
+from service.store.postgres.search import OPEN
+
+TASKS = (
+    "SELECT provider, 'queued' AS status, count(*) FROM tasks WHERE status = 'queued' AND sent_at IS NULL"
+    f" GROUP BY provider UNION ALL SELECT provider, status, count(*) FROM tasks WHERE {OPEN} GROUP BY provider, status"
+)
+LANES = (
+    "SELECT l.many, CASE WHEN s.enabled OR starts_with(l.lane, $1) THEN l.oldest END AS oldest"
+    " FROM (SELECT lane, count(*) AS many, min(next_attempt_at) AS oldest FROM deliveries WHERE status = 'pending'"
+    " GROUP BY lane) l LEFT JOIN subscriptions s ON s.id = l.lane"
+)
+
+
+class PostgresMetrics:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open_work(self, now: int) -> OpenWork:
+        tasks: dict[tuple[str, str], int] = {}
+        for provider, status, many in await self._database.rows(TASKS):
+            tasks[provider, status] = tasks.get((provider, status), 0) + many
+        lanes = await self._database.rows(LANES, LANE_OF_URL)
+        due = [oldest for _, oldest in lanes if oldest is not None and oldest <= now]
+        return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None))
+
+    async def lanes_due(self, before: int, limit: int) -> list[str]:
+        rows = await self._database.rows(
+            "SELECT DISTINCT lane FROM deliveries WHERE status = 'pending' AND worker = 0 AND next_attempt_at <= $1"
+            " LIMIT $2",
+            before,
+            limit,
+        )
+        return [row["lane"] for row in rows]
+
+    async def publish(self, worker: int, counts: bytes, streams: int) -> None:
+        await self._database.rows(
+            "INSERT INTO worker_counts (worker, counts, streams) VALUES ($1, $2, $3)"
+            " ON CONFLICT (worker) DO UPDATE SET counts = excluded.counts, streams = excluded.streams",
+            worker,
+            counts,
+            streams,
+        )
+
+    async def published_by_others(self, worker: int) -> tuple[list[bytes], int]:
+        rows = await self._database.rows(
+            "SELECT c.counts, CASE WHEN w.id IS NOT NULL AND NOT w.ended THEN c.streams ELSE 0 END AS streams"
+            " FROM worker_counts c LEFT JOIN workers w ON w.id = c.worker WHERE c.worker <> $1",
+            worker,
+        )
+        return [row["counts"] for row in rows], sum(row["streams"] for row in rows)

@@ -1,0 +1,68 @@
+"""What waits for a provider on PostgreSQL: counted and claimed in one transaction, for each provider in turn."""
+
+from service.core.points import Point
+from service.core.task import Task
+from service.core.transitions import claimed
+from service.store.postgres.batch import CHANGE_TASKS
+from service.store.postgres.database import Database
+from service.store.postgres.rows import changed_task, columns, decode_task
+from service.store.postgres.search import OPEN
+from service.store.postgres.workers import hold_lease
+
+WAITING = "status = 'queued' AND sent_at IS NULL"
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('callbridge submits'), hashtext($1))"
+OWNERS = (
+    "WITH RECURSIVE owners(owner) AS ("
+    f"(SELECT owner FROM tasks WHERE {WAITING} AND provider = $1 ORDER BY owner LIMIT 1) UNION ALL"
+    f" SELECT (SELECT owner FROM tasks WHERE {WAITING} AND provider = $1 AND owner > owners.owner"
+    " ORDER BY owner LIMIT 1) FROM owners WHERE owners.owner IS NOT NULL)"
+)
+# Of each owner as many as there is room for, and of those the first of everybody, then the second, and so on.
+CLAIM = (
+    f"{OWNERS}, there AS (SELECT (SELECT count(*) FROM tasks WHERE {OPEN} AND provider = $1"
+    " AND status <> 'unconfirmed') + (SELECT count(*) FROM tasks WHERE provider = $1 AND place_until > $3) AS many)"
+    " SELECT t.id, t.owner, t.state FROM owners CROSS JOIN LATERAL"
+    " (SELECT id, owner, state, row_number() OVER (ORDER BY id) AS turn FROM tasks"
+    f" WHERE {WAITING} AND provider = $1 AND owner = owners.owner ORDER BY id"
+    " LIMIT (SELECT greatest(0, $2 - many) FROM there)) t"
+    " ORDER BY t.turn, owners.owner <= $4, owners.owner LIMIT (SELECT greatest(0, $2 - many) FROM there)"
+)
+
+
+class PostgresSubmits:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        # Whose turn was the last, for each provider.
+        self._last_owner: dict[str, str] = {}
+
+    async def claim(self, worker: int, provider: str, capacity: int, now: int) -> list[Task]:
+        async with self.database.transaction(Point.CLAIM_TASK) as unit:
+            connection = unit.connection
+            # What another process claims at this moment is counted by the next statement, which sees it committed.
+            await connection.execute(LOCK, provider)
+            if not await hold_lease(unit, worker):
+                return []
+            last = self._last_owner.get(provider, "")
+            found = await connection.fetch(CLAIM, provider, capacity, now, last)
+            # A task may have been canceled since: its row is locked, and looked at again.
+            rows = await connection.fetch(
+                f"SELECT id, state FROM tasks WHERE id = ANY($1) AND {WAITING} ORDER BY id FOR UPDATE",
+                [row["id"] for row in found],
+            )
+            states = {row["id"]: row["state"] for row in rows}
+            tasks = [claimed(decode_task(states[row["id"]]), worker, now) for row in found if row["id"] in states]
+            if tasks:
+                await connection.execute(CHANGE_TASKS, *columns([changed_task(task) for task in tasks]))
+        if found:
+            self._last_owner[provider] = found[-1]["owner"]
+        return tasks
+
+    async def waiting(self, provider: str) -> bool:
+        return bool(
+            await self.database.rows(f"SELECT 1 FROM tasks WHERE {WAITING} AND provider = $1 LIMIT 1", provider)
+        )
+
+    async def held_by(self, worker: int) -> list[Task]:
+        # Few are at a provider at any time: no index knows their workers.
+        rows = await self.database.rows(f"SELECT state FROM tasks WHERE {OPEN} ORDER BY id")
+        return [task for task in (decode_task(row["state"]) for row in rows) if task.worker == worker]

@@ -1,0 +1,81 @@
+"""Subscriptions on PostgreSQL. Every process has all of them in memory, and is told which one changed."""
+
+from collections.abc import Callable
+
+from service.core.outbox import about_subscription
+from service.core.points import Point
+from service.core.subscription import Subscription
+from service.store.postgres.database import Database, Unit
+from service.store.postgres.feed import SUBSCRIPTION, Feed
+from service.store.postgres.publish import Outbox, Publisher
+from service.store.postgres.rows import decode_subscription, encode_subscription, subscription_rows
+
+SAVE = (
+    "INSERT INTO subscriptions (id, owner, enabled, state) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, state = excluded.state"
+)
+
+
+class PostgresSubscriptions:
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self.database = database
+        self.publisher = publisher
+        self.feed: Feed = publisher.feed
+
+    async def add(self, subscription: Subscription) -> None:
+        async with self.publisher.transaction(Point.ADD_SUBSCRIPTION) as (unit, outbox):
+            await self._save(unit, outbox, subscription)
+
+    async def _save(self, unit: Unit, outbox: Outbox, item: Subscription) -> None:
+        await unit.connection.execute(SAVE, item.id, item.owner, item.enabled, encode_subscription(item))
+        outbox.signals.append((SUBSCRIPTION, item.id))
+        outbox.then = lambda: self._remember(item.id, item)
+
+    def _remember(self, subscription_id: str, item: Subscription | None) -> None:
+        if item is None:
+            self.feed.subscriptions.remove(subscription_id)
+        else:
+            self.feed.subscriptions.put(item)
+        self.feed.subscriptions.committed()
+
+    async def get(self, subscription_id: str) -> Subscription | None:
+        rows = await self.database.rows("SELECT state FROM subscriptions WHERE id = $1", subscription_id)
+        return decode_subscription(rows[0]["state"]) if rows else None
+
+    async def find(self, owner: str | None) -> list[Subscription]:
+        return subscription_rows(
+            await self.database.rows(
+                "SELECT state FROM subscriptions WHERE $1::text IS NULL OR owner = $1 ORDER BY id DESC", owner
+            )
+        )
+
+    async def change(
+        self, subscription_id: str, decide: Callable[[Subscription], tuple[Subscription, str | None] | None]
+    ) -> Subscription | None:
+        async with self.publisher.transaction(Point.CHANGE_SUBSCRIPTION) as (unit, outbox):
+            state = await unit.connection.fetchval(
+                "SELECT state FROM subscriptions WHERE id = $1 FOR UPDATE", subscription_id
+            )
+            if state is None:
+                return None
+            subscription = decode_subscription(state)
+            decision = decide(subscription)
+            if decision is None:
+                return subscription
+            subscription, event_type = decision
+            if event_type is not None:
+                outbox.announcements.append(about_subscription(event_type, subscription, subscription.updated_at))
+            await self._save(unit, outbox, subscription)
+            return subscription
+
+    async def remove(self, subscription_id: str) -> bool:
+        async with self.publisher.transaction(Point.REMOVE_SUBSCRIPTION) as (unit, outbox):
+            done = await unit.connection.execute("DELETE FROM subscriptions WHERE id = $1", subscription_id)
+            if done == "DELETE 0":
+                return False
+            outbox.signals.append((SUBSCRIPTION, subscription_id))
+            outbox.then = lambda: self._remember(subscription_id, None)
+            return True
+
+    def known(self, subscription_id: str) -> Subscription | None:
+        return self.feed.subscriptions.get(subscription_id)

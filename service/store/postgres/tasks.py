@@ -1,0 +1,96 @@
+"""Tasks on PostgreSQL: a move, its event and what must be delivered are one transaction."""
+
+from asyncio import Future
+from collections.abc import Iterable
+from contextlib import aclosing
+
+from asyncpg import Record
+from msgspec.structs import replace
+
+from service.core.errors import IdempotencyMismatch
+from service.core.event import FINISHING_EVENTS
+from service.core.outbox import announcements
+from service.core.points import Point
+from service.core.task import Task
+from service.core.transitions import Decide
+from service.ports.store import Call, Idempotency, Rows, TaskQuery
+from service.store.postgres.batch import MISMATCH, Batch
+from service.store.postgres.calls import call_row
+from service.store.postgres.database import Database
+from service.store.postgres.metadata import agrees, is_long
+from service.store.postgres.rows import decode_task
+from service.store.postgres.search import search
+from service.store.postgres.writer import Change, Job, Writer
+
+
+class PostgresTasks:
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self.database = database
+        self.writer = writer
+
+    async def add(self, task: Task, idempotency: Idempotency | None) -> tuple[Task, bool]:
+        def work(batch: Batch) -> Change[tuple[Task, bool]]:
+            first = batch.first_with(task, idempotency) if idempotency is not None else None
+            if first is not None:
+                return Change((first, True))
+            return Change((task, False), added=task, announcements=announcements([(task, "task.queued")]))
+
+        key = None if idempotency is None else (task.owner, idempotency, task.id, task.created_at)
+        return await self.writer.do(Job(Point.ADD_TASK, work, key=key))
+
+    def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> "Future[Task | None]":
+        def work(batch: Batch) -> Change[Task | None]:
+            task = batch.task(task_id)
+            if task is None:
+                return Change(None)
+            steps = decide(task)
+            noted = None
+            if call is not None:
+                noted = call_row(call if steps else replace(call, result="repeated"))
+            if not steps:
+                return Change(task, call=noted)
+            after = steps[-1][0]
+            finished = [one for one, event_type in steps if event_type in FINISHING_EVENTS]
+            return Change(after, moved=after, announcements=announcements(steps), finished=finished, call=noted)
+
+        return self.writer.do(Job(name, work, task_id=task_id))
+
+    async def repeated(self, owner: str, idempotency: Idempotency) -> Task | None:
+        rows = await self.database.rows(
+            "SELECT i.fingerprint, t.state FROM idempotency i JOIN tasks t ON t.id = i.task_id"
+            " WHERE i.owner = $1 AND i.key = $2",
+            owner,
+            idempotency.key,
+        )
+        if rows and rows[0]["fingerprint"] != idempotency.fingerprint:
+            raise IdempotencyMismatch(MISMATCH)
+        return decode_task(rows[0]["state"]) if rows else None
+
+    async def get(self, task_id: str) -> Task | None:
+        rows = await self.database.rows("SELECT state FROM tasks WHERE id = $1", task_id)
+        return decode_task(rows[0]["state"]) if rows else None
+
+    async def find(self, query: TaskQuery) -> Rows[Task]:
+        # Of long text only the beginning is in the index: the rest is compared here.
+        exact = any(is_long(*term) for term in query.metadata.items())
+        sql, values = search(query, None if exact else query.limit + 1)
+        found, size = Rows[Task](), 0
+        async with aclosing(self.database.pages(sql, *values)) as rows:
+            async for row in rows:
+                task = decode_task(row["state"])
+                if exact and not agrees(task, query.metadata):
+                    continue
+                if is_full(query.limit, query.max_bytes, len(found), size):
+                    found.more = True
+                    break
+                found.append(task)
+                size += len(row["state"])
+        return found
+
+
+def is_full(limit: int, max_bytes: int | None, count: int, size: int) -> bool:
+    return count == limit or (max_bytes is not None and size > max_bytes)
+
+
+def tasks_of(rows: Iterable[Record]) -> list[Task]:
+    return [decode_task(row["state"]) for row in rows]

@@ -1,0 +1,206 @@
+"""The changes of this process, many in one transaction: what waits while one commits is gathered for the next."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import asyncpg
+
+from service.core.errors import Unavailable
+from service.core.outbox import Announcement
+from service.core.points import Point
+from service.core.task import Task
+from service.ports.store import Idempotency
+from service.store.postgres.batch import Batch
+from service.store.postgres.database import (
+    Database,
+    OwnConnection,
+    Unit,
+    begin,
+    describe,
+    is_conflict,
+    is_trouble,
+    roll_back,
+)
+from service.store.postgres.publish import Outbox, Publisher
+
+log = logging.getLogger("callbridge.store")
+T = TypeVar("T")
+
+BATCH = 128
+# Longest wait of a change before its caller hears 503.
+PATIENCE = 8.0
+CONFLICTS = 5
+
+
+@dataclass(slots=True)
+class Change(Generic[T]):
+    """What a job wants written; `result` is its caller's when that is committed."""
+
+    result: T
+    moved: Task | None = None
+    added: Task | None = None
+    announcements: Sequence[Announcement] = ()
+    # Tasks that came to their end by this.
+    finished: Sequence[Task] = ()
+    call: tuple[Any, ...] | None = None
+    outcomes: Sequence[tuple[Any, ...]] = ()
+
+
+@dataclass(slots=True)
+class Job(Generic[T]):
+    name: Point
+    # Decides in memory, from the rows that the batch has locked. May raise: then nothing of it is written.
+    work: Callable[[Batch], Change[T]]
+    task_id: str | None = None
+    # Of a task that is added: its owner, and the key with the task that takes it if it is free.
+    key: tuple[str, Idempotency, str, int] | None = None
+    done: "asyncio.Future[T]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Writer:
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self.database = database
+        self.publisher = publisher
+        self.observers = publisher.feed.observers
+        self._jobs: deque[Job[Any]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._connection: OwnConnection | None = None
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    def do(self, job: Job[T]) -> "asyncio.Future[T]":
+        """The future resolves after the commit. Raises Unavailable when the database cannot be written."""
+        if self._closing:
+            job.done.set_exception(Unavailable("The service is stopping; try again in a moment.", retry_after=5))
+            return job.done
+        self._jobs.append(job)
+        self._wake.set()
+        return job.done
+
+    async def close(self) -> None:
+        """Write what waits, if that is possible at all, then stop."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([self._task], timeout=PATIENCE)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._disconnect()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._jobs:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = [self._jobs.popleft() for _ in range(min(BATCH, len(self._jobs)))]
+            # It hangs: the callers hear it. The transaction may still succeed, which nobody was told.
+            watch = asyncio.get_running_loop().call_later(PATIENCE, self._give_up, batch)
+            try:
+                await self._write(batch)
+            except Exception:
+                log.exception("the writer met an unknown fault")
+                self._fail(batch, Unavailable("The database cannot be written; try again.", retry_after=5))
+            finally:
+                watch.cancel()
+
+    async def _write(self, jobs: list[Job[Any]]) -> None:
+        try:
+            await self._attempt(jobs)
+        except Exception as error:
+            if is_trouble(error):
+                self._disconnect()
+                self._fail(jobs, self.database.unavailable(error))
+            elif len(jobs) > 1:
+                # One of them cannot be written: each on its own.
+                for job in jobs:
+                    await self._write([job])
+            else:
+                self._fail(jobs, error)
+        else:
+            self.database.healthy = True
+
+    async def _attempt(self, jobs: list[Job[Any]]) -> None:
+        for attempt in range(CONFLICTS):
+            try:
+                await self._transaction(jobs)
+                return
+            except asyncpg.PostgresError as error:
+                if not is_conflict(error) or attempt == CONFLICTS - 1:
+                    raise
+                log.debug("again, after a conflict: %s", describe(error))
+
+    async def _transaction(self, jobs: list[Job[Any]]) -> None:
+        unit = Unit(await self._connected())
+        await begin(unit.connection)
+        try:
+            batch = Batch(unit.connection)
+            await batch.lock([job.task_id for job in jobs if job.task_id], [job.key for job in jobs if job.key])
+            outcomes = [self._decide(job, batch) for job in jobs]
+            await batch.write()
+            names = [job.name for job in jobs]
+            started = time.monotonic()
+            if batch.announcements:
+                async with self.publisher.publishing(unit, Outbox(batch.announcements)):
+                    await self.database.commit(unit, *names)
+            else:
+                await self.database.commit(unit, *names)
+        except BaseException:
+            await roll_back(unit.connection)
+            raise
+        for on_commit in self.observers.commit:
+            on_commit(time.monotonic() - started)
+        finished = [task for change in outcomes if isinstance(change, Change) for task in change.finished]
+        if finished:
+            for on_finish in self.observers.finish:
+                on_finish(finished)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.done.done():
+                continue
+            if isinstance(outcome, Exception):
+                job.done.set_exception(outcome)
+            else:
+                job.done.set_result(outcome.result)
+
+    @staticmethod
+    def _decide(job: Job[Any], batch: Batch) -> "Change[Any] | Exception":
+        try:
+            change = job.work(batch)
+        except Exception as error:
+            return error
+        batch.put(change.moved, change.added, change.call, change.outcomes, change.announcements)
+        return change
+
+    async def _connected(self) -> OwnConnection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self.database.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    def _give_up(self, batch: list[Job[Any]]) -> None:
+        late = self.database.unavailable(TimeoutError(f"no answer for {PATIENCE:g} s"))
+        self._fail(batch, late)
+        self._fail(list(self._jobs), late)
+        self._jobs.clear()
+        # Until it goes on, nobody waits longer than a second for the same sentence.
+        self._watch = asyncio.get_running_loop().call_later(1.0, self._give_up_again, batch)
+
+    def _give_up_again(self, batch: list[Job[Any]]) -> None:
+        if not self.database.healthy:
+            self._give_up(batch)
+
+    @staticmethod
+    def _fail(jobs: list[Job[Any]], error: Exception) -> None:
+        for job in jobs:
+            if not job.done.done():
+                job.done.set_exception(error)

