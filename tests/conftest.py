@@ -23,8 +23,8 @@ from service.settings import load_settings
 from service.store.open import open_store
 from service.store.sqlite.database import Database
 from service.store.sqlite.store import SqliteStore
+from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from service.tools.sandbox.serving import serving
 from service.web.app import EssentialOnly
 from tests.servers import end_of_run, fresh_database, start_of_run
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.tools.sandbox.serving import serving
+from service.tools.harness.serving import serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 300
 Page = Callable[[Request], Response]

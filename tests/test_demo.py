@@ -61,15 +61,15 @@ def test_the_demo_ends_with_1_and_a_sentence_when_a_step_goes_wrong(capsys: pyte
 
 
 async def test_a_service_that_does_not_start_is_told_of_at_once(tmp_path: Path) -> None:
-    with running(tmp_path) as parts:
+    async with running(tmp_path) as parts:
         parts.processes[1].kill()
-        parts.processes[1].wait()
+        await parts.processes[1].wait()
         with pytest.raises(DidNotHappen, match="The service did not start"):
             await parts.ready()
 
 
 async def test_the_service_that_was_started_ends_with_0_when_it_is_told_to_stop(tmp_path: Path) -> None:
-    with running(tmp_path) as parts:
+    async with running(tmp_path) as parts:
         await parts.ready()
     assert parts.processes[1].returncode == 0
 

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.tools.sandbox.serving import serving
+from service.tools.harness.serving import serving
 
 from .conftest import PATIENCE, Service, Subscriber, free_port, running, txt2img
 

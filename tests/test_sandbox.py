@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from service.tools.sandbox.behaviour import UnknownBehaviour, parse
-from service.tools.sandbox.serving import serving
 
 # One server for all of these tests: starting and stopping one takes longer than most of them.
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service import __version__
+from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from service.tools.sandbox.serving import serving
 from service.web.openapi import openapi
 from tests.conftest import TXT2IMG, environment, free_port, running
 

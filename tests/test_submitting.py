@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from service.tools.sandbox.serving import serving
 from tests.conftest import Service, environment, free_port, img2img, running, txt2img
 
 

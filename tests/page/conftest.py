@@ -17,8 +17,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from service.tools.sandbox.serving import serving
 from tests.conftest import CERTIFICATES, PATIENCE, Service, Subscriber, environment, free_port, running
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")

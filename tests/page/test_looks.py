@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.tools.sandbox.serving import serving
+from service.tools.harness.serving import serving
 from tests.conftest import Service, environment, free_port, img2img, running, txt2img
 from tests.page.conftest import new_tab, serious_faults
 

@@ -13,7 +13,7 @@ from service.tools.demo.processes import Running, running
 from service.tools.demo.steps import TASKS, Demo
 from service.tools.demo.story import PATIENCE, DidNotHappen, Story
 from service.tools.demo.subscriber import Subscriber
-from service.tools.sandbox.serving import serving
+from service.tools.harness.serving import serving
 
 KEEP = """
 It goes on running until Ctrl-C. Open the page signed in (once, within ten minutes):
@@ -34,15 +34,20 @@ def main(keep: bool, tasks: Sequence[dict[str, Any]] = TASKS) -> int:
     # Ends like Ctrl-C: the two processes are stopped, the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with tempfile.TemporaryDirectory(prefix="callbridge-demo-") as folder, running(Path(folder)) as parts:
-            try:
-                asyncio.run(_demo(story, parts, keep, tasks))
-            except (DidNotHappen, httpx.HTTPError) as error:
-                story.say(f"\nThe demo stops here. {error}\n\nThe end of the service's log:\n{parts.log('service')}")
-                return 1
+        with tempfile.TemporaryDirectory(prefix="callbridge-demo-") as folder:
+            return asyncio.run(_run(story, Path(folder), keep, tasks))
     except KeyboardInterrupt:
         story.say("\nStopped.")
         return 0 if keep else 130
+
+
+async def _run(story: Story, folder: Path, keep: bool, tasks: Sequence[dict[str, Any]]) -> int:
+    async with running(folder) as parts:
+        try:
+            await _demo(story, parts, keep, tasks)
+        except (DidNotHappen, httpx.HTTPError) as error:
+            story.say(f"\nThe demo stops here. {error}\n\nThe end of the service's log:\n{parts.log('service')}")
+            return 1
     return 0
 
 

@@ -14,8 +14,8 @@ from service.tools.drill.scenes import SCENES, Scene
 from service.tools.drill.subscriber import CountingSubscriber
 from service.tools.drill.traffic import Traffic
 from service.tools.drill.victim import PATIENCE, Victim
+from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from service.tools.sandbox.serving import serving
 
 MOMENTS = ("before", "after")
 # Short waits, so that what a kill interrupts is found again within the drill.

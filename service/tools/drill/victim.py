@@ -1,24 +1,18 @@
 """The service under the drill: a child process on one port and one file, started, killed and started again."""
 
 import asyncio
-import os
 import signal
-import socket
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-import service
+from service.tools.harness import processes
+from service.tools.harness.processes import NeverStarted, free_ports, service_settings
 
 KEY, ADMIN_KEY = "drill-key", "drill-admin-key"
 # A started service answers in this time, also on a busy machine; a kill point is reached in this time.
 PATIENCE = 20.0
-
-
-class NeverStarted(Exception):
-    """The service did not come up; its log says why."""
 
 
 class Victim:
@@ -27,24 +21,13 @@ class Victim:
     def __init__(self, folder: Path, provider_url: str, settings: dict[str, str]) -> None:
         self.folder = folder
         self.results = folder / "results"
-        self.port = _free_port()
+        [self.port] = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
-        self._env = {
-            "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(Path(service.__file__).parents[1]),
-            "PORT": str(self.port),
-            "API_KEYS": f"drill:{KEY},boss:{ADMIN_KEY}:admin",
-            "SECRET_KEY": "only-for-this-drill-and-thrown-away-with-it",
-            "DATABASE_URL": f"sqlite:///{folder / 'drill.db'}",
-            "MEDIA_DIR": str(folder / "media"),
+        keys = f"drill:{KEY},boss:{ADMIN_KEY}:admin"
+        self._settings = {
+            **service_settings(folder, self.port, provider_url, keys),
             "RESULTS_URL": f"file://{self.results}",
             "COPY_RETRY_SCHEDULE": "0.1,0.2,0.5",
-            "PIAPI_API_KEY": "drill-piapi",
-            "MODELSLAB_API_KEY": "drill-modelslab",
-            "PIAPI_BASE_URL": provider_url,
-            "PIAPI_LLM_BASE_URL": provider_url,
-            "MODELSLAB_BASE_URL": provider_url,
-            "ALLOW_PRIVATE_TARGETS": "true",
             "RATE_LIMIT": "0",
             **settings,
         }
@@ -67,20 +50,12 @@ class Victim:
 
     async def start(self, point: str = "", **settings: str) -> bool:
         """True when it answers, False when its kill point came first."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "service.tools.drill.child", point,
-                env=self._env | settings, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        async with asyncio.timeout(PATIENCE):
-            while self._process.returncode is None:
-                try:
-                    if (await self.client.get("/healthz")).status_code == 200:
-                        return True
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
+        command = ["-m", "service.tools.drill.child", point]
+        self._process = await processes.start(command, self._settings | settings, self.log)
+        if await processes.answers(self._process, f"{self.url}/healthz", PATIENCE):
+            return True
         if self._process.returncode != -signal.SIGKILL:
-            raise NeverStarted(self.log.read_text()[-2000:])
+            raise NeverStarted(processes.end_of(self.log))
         return False
 
     @property
@@ -120,9 +95,3 @@ class Victim:
                 more, cursor = page["next_cursor"] is not None, {"cursor": str(page["next_cursor"])}
             if not more:
                 return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

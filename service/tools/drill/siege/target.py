@@ -1,11 +1,6 @@
 """The service under siege: a process of its own with pretend providers beside it, and its memory."""
 
-import asyncio
-import os
-import signal
 import socket
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,17 +9,19 @@ from typing import Any
 
 import httpx
 
-import service
+from service.tools.harness.processes import (
+    PATIENCE,
+    NeverStarted,
+    answers,
+    end_of,
+    free_ports,
+    running,
+    service_settings,
+)
 
 # Each key's name is its owner; `innocent` is used by the one who measures.
 OWNERS = ("careless", "innocent", *(f"owner{n}" for n in range(8)))
-PATIENCE = 30.0
-STOP_SECONDS = 15.0
 IMG = {"provider": "piapi", "model": "Qubico/flux1-schnell", "task_type": "txt2img"}
-
-
-class NeverStarted(Exception):
-    """A process did not come up; the text is the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,74 +78,15 @@ def key_of(owner: str) -> str:
 async def started(folder: Path, settings: Mapping[str, str], files: int | None = None) -> AsyncIterator[Target]:
     """`files`: the hard limit of open files. `folder` must exist. Raises NeverStarted."""
     providers, port = free_ports(2)
-    pretend = f"http://127.0.0.1:{providers}"
-    env = {
-        "PORT": str(port),
-        "API_KEYS": ",".join(f"{owner}:{key_of(owner)}" for owner in OWNERS),
-        "SECRET_KEY": "only-for-this-siege-and-thrown-away-with-it",
-        "DATABASE_URL": f"sqlite:///{folder / 'siege.db'}",
-        "MEDIA_DIR": str(folder / "media"),
-        "PIAPI_API_KEY": "siege-piapi",
-        "MODELSLAB_API_KEY": "siege-modelslab",
-        "PIAPI_BASE_URL": pretend,
-        "PIAPI_LLM_BASE_URL": pretend,
-        "MODELSLAB_BASE_URL": pretend,
-        "ALLOW_PRIVATE_TARGETS": "true",
-        **settings,
-    }
+    pretend, url = f"http://127.0.0.1:{providers}", f"http://127.0.0.1:{port}"
+    keys = ",".join(f"{owner}:{key_of(owner)}" for owner in OWNERS)
+    env = {**service_settings(folder, port, pretend, keys), **settings}
+    log = folder / "service.log"
     async with (
-        _process(folder / "providers.log", ["sandbox", "--port", str(providers)], {}, None),
-        _process(folder / "service.log", [], env, files) as process,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as client,
+        running(["sandbox", "--port", str(providers)], {}, folder / "providers.log"),
+        running([], env, log, files) as process,
+        httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as client,
     ):
-        if not await _answers(client, process):
-            raise NeverStarted((folder / "service.log").read_text(errors="replace")[-2000:])
-        yield Target(f"http://127.0.0.1:{port}", port, process.pid, folder, client, pretend)
-
-
-@asynccontextmanager
-async def _process(
-    log: Path, arguments: list[str], settings: Mapping[str, str], files: int | None
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    env = {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": str(Path(service.__file__).parents[1]),
-        "PYTHON_DOTENV_DISABLED": "1",
-        **settings,
-    }
-    command = [sys.executable, "-m", "service", *arguments]
-    if files is not None:
-        command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            *command, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-
-
-async def _answers(client: httpx.AsyncClient, process: asyncio.subprocess.Process) -> bool:
-    end = time.monotonic() + PATIENCE
-    while process.returncode is None and time.monotonic() < end:
-        try:
-            if (await client.get("/readyz")).status_code == 200:
-                return True
-        except httpx.TransportError:
-            await asyncio.sleep(0.05)
-    return False
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+        if not await answers(process, f"{url}/readyz"):
+            raise NeverStarted(end_of(log))
+        yield Target(url, port, process.pid, folder, client, pretend)
