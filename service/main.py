@@ -70,6 +70,7 @@ from service.workers.dispatch import Dispatcher
 from service.workers.health import SubscriptionHealth
 from service.workers.hold import Holder
 from service.workers.lease import Lease
+from service.workers.replay import Replayer
 from service.workers.rescue import Rescuer
 from service.workers.retention import Tidier
 from service.workers.submit_queue import ProviderQueue, SubmitQueues
@@ -160,7 +161,8 @@ class Bridge:
         browser = Browser(store, Turns())
         waiter = FinishWaiter(browser, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
         canceler = Canceler(store, self.providers, self.sender, timing)
-        subscriber = Subscriber(store, self.dispatcher, outlet)
+        self.replayer = Replayer(store, self.dispatcher, self.lease, background)
+        subscriber = Subscriber(store, self.dispatcher, outlet, settings.max_subscriptions, self.replayer.wake)
         redeliverer = Redeliverer(store, self.dispatcher)
         bodies = Bodies(settings.max_body_bytes, Budget(*API_BODIES))
         callback_bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
@@ -218,6 +220,7 @@ class Bridge:
         self.tidier.start()
         if self.copying is not None:
             self.copying.start(self.lease)
+        self._replays = asyncio.create_task(self.replayer.run(), name="replays")
         self._heart = asyncio.create_task(keep_alive(self.hub), name="heartbeat")
 
     def _readiness(self) -> Readiness:
@@ -241,6 +244,7 @@ class Bridge:
 
     async def stop(self) -> None:
         self._heart.cancel()
+        self._replays.cancel()
         await self.clock_watch.stop()
         if self.copying is not None:
             await self.copying.stop()

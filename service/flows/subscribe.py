@@ -4,32 +4,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from service.core.delivery import Delivery
-from service.core.errors import Fault, NotFound, ValidationFailed
-from service.core.event import FINISHING_EVENTS
+from service.core.errors import Conflict, Fault, NotFound, UnknownCursor, ValidationFailed
+from service.core.event import FINISHING_EVENTS, encode
+from service.core.examples import example_event
 from service.core.ids import new_id
 from service.core.subscription import Subscription
 from service.core.times import from_iso, now_ms
 from service.flows.check import target_faults
 from service.ports import DeliveryWorker, EventQuery, Outlet, Store
+from service.ports.replays import Replay
 from service.wire import schemas
 from service.wire.signature import new_secret, secret_bytes
 
 BOTH_SIGN_MS = 24 * 3600 * 1000
 # One signature each: a header has its limits.
 MOST_OLD_SECRETS = 10
-# Replay goes in steps: a long one must not hold the writer.
+# Events of a replay that are counted in one go.
 STEP = 200
 
 
 class Subscriber:
-    def __init__(self, store: Store, dispatcher: DeliveryWorker, outlet: Outlet) -> None:
+    def __init__(
+        self, store: Store, dispatcher: DeliveryWorker, outlet: Outlet, most: int, on_replay: Callable[[], None]
+    ) -> None:
+        """`most` subscriptions of one owner; `on_replay` is called when a replay was started."""
         self.store = store
+        self.most = most
+        self.on_replay = on_replay
         self.dispatcher = dispatcher
         self.outlet = outlet
 
     async def create(self, owner: str, body: Any) -> Subscription:
-        """`body` as in schemas/api/subscription.create.json. Raises ValidationFailed with every fault."""
+        """`body` as in schemas/api/subscription.create.json. Raises ValidationFailed with every fault, Conflict."""
         self._check(body, "api/subscription.create")
         now = now_ms()
         subscription = Subscription(
@@ -44,7 +53,7 @@ class Subscriber:
             description=body.get("description"),
             headers=body.get("headers") or {},
         )
-        await self.store.subscriptions.add(subscription)
+        await self.store.subscriptions.add(subscription, self.most)
         return subscription
 
     async def change(self, subscription: Subscription, body: Any) -> Subscription:
@@ -56,7 +65,7 @@ class Subscriber:
         return changed
 
     async def rotate(self, subscription: Subscription) -> Subscription:
-        """With a new secret; old and new both sign for 24 hours."""
+        """With a new secret; old and new both sign for 24 hours. Raises Conflict when too many would sign."""
         return await self._change(subscription, rotated)
 
     def _check(self, body: Any, schema: str) -> None:
@@ -75,9 +84,16 @@ class Subscriber:
             raise NotFound("There is no such subscription.")
         return changed
 
-    async def ping(self, subscription: Subscription) -> Delivery:
-        """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again."""
-        delivery = await self.store.deliveries.ping(self.dispatcher.worker, subscription, now_ms())
+    async def ping(self, subscription: Subscription, event_type: str = "ping") -> Delivery:
+        """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again.
+
+        With another type the receiver gets that event's example, marked as a test.
+        """
+        now = now_ms()
+        delivery = await self.store.deliveries.ping(self.dispatcher.worker, subscription, now)
+        if event_type != "ping":
+            example = example_event(delivery.event_id, delivery.seq, event_type, now)
+            delivery = structs.replace(delivery, event_type=event_type, body=encode(example))
         return await self.dispatcher.ping(delivery)
 
     async def replay(self, subscription: Subscription, start: int | str, types: tuple[str, ...] | None = None) -> int:
@@ -85,20 +101,34 @@ class Subscriber:
 
         `start` is a seq, or an ISO 8601 time (UTC without a zone). Raises ValidationFailed.
         """
+        if not subscription.enabled:
+            raise Conflict("The subscription is disabled: enable it first.")
         after = start if isinstance(start, int) else await self._seq_at(start)
         wanted = tuple(name for name in subscription.events if types is None or name in types)
-        up_to = await self.store.events.last_seq()
-        queued = 0
-        while wanted and after < up_to:
-            page = await self.store.events.after(EventQuery(subscription.owner, after, up_to, wanted, None, STEP))
-            if not page:
-                break
-            after = page[-1].seq
-            chosen = [event for event in page if subscription.matches_stored(event)]
-            queued += await self.store.deliveries.replay(subscription, chosen, now_ms())
-        self.dispatcher.wake(subscription.id)
-        self.dispatcher.bury_if_removed(subscription.id)
+        last = await self.store.events.last_seq()
+        if after > last:
+            raise UnknownCursor(f"The last event has seq {last}: this database never gave out {after}.")
+        replay = Replay(subscription.id, after, last, wanted)
+        if not wanted or after >= replay.up_to:
+            return 0
+        queued = await self._count(subscription, replay)
+        if queued:
+            await self.store.replays.start(replay)
+            self.on_replay()
         return queued
+
+    async def _count(self, subscription: Subscription, replay: Replay) -> int:
+        if not subscription.filter:
+            return await self.store.replays.count(subscription.owner, replay)
+        found: int = 0
+        after = replay.after
+        while True:
+            query = EventQuery(subscription.owner, after, replay.up_to, replay.types, None, STEP)
+            page = await self.store.events.after(query)
+            found += sum(1 for event in page if subscription.matches_stored(event))
+            if len(page) < STEP:
+                return found
+            after = page[-1].seq
 
     async def remove(self, subscription: Subscription) -> None:
         await self.store.subscriptions.remove(subscription.id)
@@ -115,10 +145,12 @@ class Subscriber:
 def rotated(subscription: Subscription) -> Subscription:
     now = now_ms()
     still_signing = [old for old in subscription.old_secrets if old[1] > now]
+    if len(still_signing) >= MOST_OLD_SECRETS:
+        raise Conflict(f"{MOST_OLD_SECRETS} older secrets still sign: rotate again when the first of them has ended.")
     return replace(
         subscription,
         secret=new_secret(),
-        old_secrets=((subscription.secret, now + BOTH_SIGN_MS), *still_signing)[:MOST_OLD_SECRETS],
+        old_secrets=((subscription.secret, now + BOTH_SIGN_MS), *still_signing),
         updated_at=now,
     )
 

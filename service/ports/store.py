@@ -16,6 +16,7 @@ from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
+from service.ports.replays import ReplayStore
 from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneStore, SubmitStore, WorkerStore
 
 
@@ -127,7 +128,9 @@ class EventStore(Protocol):
 
 
 class SubscriptionStore(Protocol):
-    async def add(self, subscription: Subscription) -> None: ...
+    async def add(self, subscription: Subscription, limit: int | None = None) -> None:
+        """Raises Conflict when its owner has `limit` subscriptions already."""
+        ...
 
     async def get(self, subscription_id: str) -> Subscription | None: ...
 
@@ -160,8 +163,6 @@ class DeliveryStore(Protocol):
     async def ping(self, worker: int, subscription: Subscription, now: int) -> Delivery:
         """A stored `ping` event with one delivery that the caller attempts; nobody else is told."""
         ...
-
-    async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int: ...
 
 
 class CallStore(Protocol):
@@ -202,6 +203,7 @@ class Store(Protocol):
     events: EventStore
     subscriptions: SubscriptionStore
     deliveries: DeliveryStore
+    replays: ReplayStore
     calls: CallStore
     retention: RetentionStore
     workers: WorkerStore

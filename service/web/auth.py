@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from service.core.caller import Caller
-from service.core.errors import RateLimited, Unauthorized
+from service.core.errors import Conflict, RateLimited, Unauthorized
 from service.settings import ApiKey
 
 # A burst may hold as many requests as the rate allows in this many seconds.
@@ -45,7 +45,9 @@ class Keys:
         ]
 
     def caller(self, headers: Headers) -> Caller:
-        """Raises Unauthorized, RateLimited."""
+        """Raises Unauthorized, RateLimited, and Conflict for a delivery that was sent to our own API."""
+        if headers.get("webhook-id") and headers.get("user-agent", "").startswith("Callbridge/"):
+            raise Conflict("A delivery of Callbridge must not call Callbridge: this would go round in circles.")
         key = _key(headers)
         if key is None or len(key) > LONGEST_KEY:
             raise Unauthorized("Send your API key as Authorization: Bearer KEY or X-API-Key: KEY.")

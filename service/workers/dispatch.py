@@ -113,6 +113,10 @@ class Dispatcher:
         if self._lease.owns(lane):
             self._lane(lane).end_rest()
 
+    def room(self, lane: str) -> "asyncio.Future[None]":
+        """Resolves when nearly nothing waits in this lane."""
+        return self._lane(lane).room()
+
     async def ping(self, delivery: Delivery) -> Delivery:
         group, size = self._limiter.group(delivery.owner, Standing.PING), len(delivery.body)
         if not self._limiter.allows(group, size):

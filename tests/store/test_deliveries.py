@@ -3,6 +3,7 @@
 import asyncio
 
 from service.core.delivery import Attempt, DeliveryStatus
+from service.ports.replays import Replay
 from service.ports.store import DeliveryQuery, Store
 from tests.store.parts import DAY, NOW, a_subscription, deliveries, events, failed_attempt
 
@@ -95,7 +96,9 @@ async def test_a_replay_queues_the_same_events_again(store: Store, worker: int) 
     for item in await store.queue.claim(worker, lane.id, NOW, 10):
         await store.queue.record(item.after(Attempt(NOW, 204, None, 1), None))
     stored = await events(store, types=("task.completed",))
-    assert await store.deliveries.replay(lane, stored, NOW) == 2
+    replay = Replay(lane.id, 0, stored[-1].seq, ("task.queued",))
+    await store.replays.start(replay)
+    await store.replays.step(replay, lane, stored, stored[-1].seq, NOW)
     again = await store.queue.claim(worker, lane.id, NOW, 10)
     assert [item.event_id for item in again] == [item.event_id for item in made]
     assert not {item.n for item in again} & {item.n for item in made}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from service.core.delivery import Attempt
 from service.core.points import Point
 from service.core.task import Status as S
+from service.ports.replays import Replay
 from service.ports.store import DeliveryQuery, Idempotency, Store, TaskQuery
 from tests.store.parts import DAY, NOW, a_subscription, a_task, added, deliveries, events, finished, tidied, to
 
@@ -48,7 +49,9 @@ async def test_an_event_that_was_removed_meanwhile_is_not_replayed(store: Store)
     for made in await store.deliveries.find(DeliveryQuery(None)):
         await store.queue.record(made.after(Attempt(NOW, 204, None, 12), None))
     await tidied(store)
-    assert await store.deliveries.replay(subscription, told, NOW) == 0
+    replay = Replay(subscription.id, 0, 2**40, ("task.queued",))
+    await store.replays.start(replay)
+    await store.replays.step(replay, subscription, told, 2**40, NOW)
     assert await store.queue.lanes("", 100) == []
 
 

@@ -1,10 +1,8 @@
 """Deliveries on SQLite, as their owners see them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from service.core.delivery import Delivery
-from service.core.event import Event
 from service.core.outbox import delivery_of, numbered, ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
@@ -67,16 +65,3 @@ class SqliteDeliveries:
             return delivery
 
         return await self.database.write(Point.PING_SUBSCRIPTION, work)
-
-    async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int:
-        recipient = Recipient(subscription.id, subscription.id, subscription.url)
-
-        def work() -> int:
-            # Retention may have removed some since they were read: a delivery without its event waits for ever.
-            db = self.database.batch.written()
-            left = [e for e in events if db.execute("SELECT 1 FROM events WHERE seq = ?", (e.seq,)).fetchone()]
-            for event in left:
-                self.database.enqueue(event, recipient, now)
-            return len(left)
-
-        return await self.database.write(Point.REPLAY, work)

@@ -7,6 +7,7 @@ from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
+from service.ports.replays import ReplayStore
 from service.ports.store import (
     CallStore,
     DeliveryStore,
@@ -26,6 +27,7 @@ from service.store.sqlite.events import SqliteEvents
 from service.store.sqlite.insight import SqliteInsight
 from service.store.sqlite.metrics import SqliteMetrics
 from service.store.sqlite.queue import SqliteQueue
+from service.store.sqlite.replays import SqliteReplays
 from service.store.sqlite.retention import SqliteRetention
 from service.store.sqlite.submits import SqliteSubmits
 from service.store.sqlite.subscriptions import SqliteSubscriptions
@@ -41,6 +43,7 @@ class SqliteStore:
         self.events: EventStore = SqliteEvents(database)
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(database)
         self.deliveries: DeliveryStore = SqliteDeliveries(database)
+        self.replays: ReplayStore = SqliteReplays(database)
         self.calls: CallStore = SqliteCalls(database)
         self.clock: ClockStore = SqliteClock(database)
         self.insight: InsightStore = SqliteInsight(database)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
@@ -21,8 +22,11 @@ class SqliteSubscriptions:
         self.database = database
         self.db = database.db
 
-    async def add(self, subscription: Subscription) -> None:
+    async def add(self, subscription: Subscription, limit: int | None = None) -> None:
         def work() -> None:
+            count = "SELECT count(*) FROM subscriptions WHERE owner = ?"
+            if limit is not None and self.db.execute(count, (subscription.owner,)).fetchone()[0] >= limit:
+                raise Conflict(f"You have {limit} subscriptions, which is the most: remove one first.")
             self._save(subscription)
 
         await self.database.write(Point.ADD_SUBSCRIPTION, work)
@@ -62,6 +66,7 @@ class SqliteSubscriptions:
         def work() -> bool:
             removed = self.db.execute("DELETE FROM subscriptions WHERE id = ?", (subscription_id,)).rowcount > 0
             if removed:
+                self.db.execute("DELETE FROM replays WHERE subscription_id = ?", (subscription_id,))
                 self.database.subscriptions.remove(subscription_id)
             return removed
 

@@ -61,7 +61,11 @@ class SubscriptionRoutes:
         return Response(status_code=204)
 
     async def ping(self, request: Request) -> Response:
-        return Json((await self.subscriber.ping(await self._owned(request))).document())
+        subscription = await self._owned(request)
+        event_type = "ping"
+        if has_body(request):
+            event_type = (await read_json(request, self.bodies, "api/ping")).get("type", "ping")
+        return Json((await self.subscriber.ping(subscription, event_type)).document())
 
     async def rotate(self, request: Request) -> Response:
         changed = await self.subscriber.rotate(await self._owned(request))
@@ -79,3 +83,7 @@ class SubscriptionRoutes:
 
     async def _owned(self, request: Request) -> Subscription:
         return await self.browser.subscription(caller_of(request), request.path_params["id"])
+
+
+def has_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers

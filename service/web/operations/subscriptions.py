@@ -36,7 +36,8 @@ PING = Operation(
     "Send a ping now",
     {200: "delivery"},
     (*KEYED, 404),
-    about="One attempt; the response says how it went.",
+    about="One attempt; the response says how it went. A body is optional.",
+    body="ping",
 )
 ROTATE_SECRET = Operation(
     "post",
