@@ -34,6 +34,7 @@ def postgres() -> PostgresServer:
         server.sql(f"CREATE DATABASE {TEMPLATE}")
         for file in sorted((Path(__file__).parents[1] / "service/store/postgres/sql").glob("*.sql")):
             server.sql(file.read_text(), TEMPLATE)
+            server.sql(f"UPDATE schema_version SET version = {int(file.name[:4])}", TEMPLATE)
         state.write_text(f"{server.port} {server.pid}")
         return server
 

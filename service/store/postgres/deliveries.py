@@ -1,10 +1,8 @@
 """Deliveries on PostgreSQL, as their owners see them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from service.core.delivery import Delivery
-from service.core.event import Event
 from service.core.outbox import ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
@@ -61,14 +59,3 @@ class PostgresDeliveries:
             outbox.letters.append(Letter(ping_of(subscription, now), recipient, now, worker))
         [delivery] = outbox.written
         return delivery
-
-    async def replay(self, subscription: Subscription, events: Sequence[Event], now: int) -> int:
-        recipient = Recipient(subscription.id, subscription.id, subscription.url)
-        async with self.publisher.transaction(Point.REPLAY) as (unit, outbox):
-            # Retention may have removed some since they were read: a delivery without its event waits for ever.
-            rows = await unit.connection.fetch(
-                "SELECT seq FROM events WHERE seq = ANY($1)", [event.seq for event in events]
-            )
-            left = {row["seq"] for row in rows}
-            outbox.letters += [Letter(event, recipient, now) for event in events if event.seq in left]
-        return len(left)

@@ -8,6 +8,7 @@ from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
+from service.ports.replays import ReplayStore
 from service.ports.store import (
     CallStore,
     DeliveryStore,
@@ -28,6 +29,7 @@ from service.store.postgres.insight import PostgresInsight
 from service.store.postgres.metrics import PostgresMetrics
 from service.store.postgres.publish import Publisher
 from service.store.postgres.queue import PostgresQueue
+from service.store.postgres.replays import PostgresReplays
 from service.store.postgres.retention import PostgresRetention
 from service.store.postgres.submits import PostgresSubmits
 from service.store.postgres.subscriptions import PostgresSubscriptions
@@ -47,6 +49,7 @@ class PostgresStore:
         self.events: EventStore = PostgresEvents(database, feed)
         self.subscriptions: SubscriptionStore = PostgresSubscriptions(database, publisher)
         self.deliveries: DeliveryStore = PostgresDeliveries(database, publisher)
+        self.replays: ReplayStore = PostgresReplays(database, publisher)
         self.calls: CallStore = PostgresCalls(database, writer)
         # Not written yet; nobody asks without RESULTS_URL.
         self.copies = cast(Copies, None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
@@ -22,8 +23,17 @@ class PostgresSubscriptions:
         self.publisher = publisher
         self.feed: Feed = publisher.feed
 
-    async def add(self, subscription: Subscription) -> None:
+    async def add(self, subscription: Subscription, limit: int | None = None) -> None:
+        owner = subscription.owner
         async with self.publisher.transaction(Point.ADD_SUBSCRIPTION) as (unit, outbox):
+            if limit is not None:
+                # One at a time for each owner: two at once would both find room for the last one.
+                await unit.connection.execute(
+                    "SELECT pg_advisory_xact_lock(hashtext('subscriptions of ' || $1))", owner
+                )
+                count = "SELECT count(*) FROM subscriptions WHERE owner = $1"
+                if await unit.connection.fetchval(count, owner) >= limit:
+                    raise Conflict(f"You have {limit} subscriptions, which is the most: remove one first.")
             await self._save(unit, outbox, subscription)
 
     async def _save(self, unit: Unit, outbox: Outbox, item: Subscription) -> None:
@@ -73,6 +83,7 @@ class PostgresSubscriptions:
             done = await unit.connection.execute("DELETE FROM subscriptions WHERE id = $1", subscription_id)
             if done == "DELETE 0":
                 return False
+            await unit.connection.execute("DELETE FROM replays WHERE subscription_id = $1", subscription_id)
             outbox.signals.append((SUBSCRIPTION, subscription_id))
             outbox.then = lambda: self._remember(subscription_id, None)
             return True
