@@ -19,6 +19,8 @@ from service.store.errors import CannotOpen
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {
     "archive": "service.archive:command",
+    "backup": "service.ops.backup:command",
+    "doctor": "service.ops.doctor.command:command",
     "listen": "service.client.commands:listen",
     "trigger": "service.client.commands:trigger",
     "demo": "service.tools.commands:demo",

@@ -56,11 +56,13 @@ from service.web.api.tasks import TaskRoutes
 from service.web.app import EssentialOnly, create_app
 from service.web.auth import Keys
 from service.web.budget import Budget
+from service.web.diagnosis import DiagnosisDoor
 from service.web.door import Door
 from service.web.page.flows import Flows
 from service.web.page.login import LINK_PATH
 from service.web.page.site import Site, gate_of
 from service.web.requests import Bodies
+from service.wire.diagnosis import Diagnosis
 from service.wire.tokens import Tokens
 from service.workers.attempts import Attempts, Retries
 from service.workers.background import Background
@@ -191,6 +193,7 @@ class Bridge:
             ],
             self.site.routes,
         )
+        self.app.site = DiagnosisDoor(self.app.site, Diagnosis(local_secret))
 
     def on_event(self, event: Event) -> None:
         self.hub.publish(event)

@@ -15,7 +15,7 @@ MAY_SEE = {
     "environment": {"core"},
     "settings": {"environment", "core"},
     "command": {"ops"} | SETTINGS,
-    "ops": {"net"} | INNER | SETTINGS,
+    "ops": {"command", "copying", "net", "preflight", "store"} | INNER | SETTINGS,
     "serving": {"core"},
     "server": {"serving"},
     "client": {"command", "wire"},

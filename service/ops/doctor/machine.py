@@ -1,0 +1,93 @@
+"""This machine: the database, the disk, the place for results."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from service.copying import results_of
+from service.environment import SettingsError
+from service.ops.doctor.check import Check, fail, ok, warn
+from service.ports.copies import StoreTrouble
+from service.settings import Settings
+from service.store.schema import SchemaFromTheFuture
+from service.store.sqlite.examine import Examination, examine
+
+# Seconds of a commit: beyond these callbacks wait noticeably, or too long.
+SLOW, TOO_SLOW = 0.05, 1.0
+# Bytes that should be free.
+LITTLE, TOO_LITTLE = 1 << 30, 100 << 20
+SECONDS = 20.0
+
+
+def database(path: str) -> tuple[list[Check], Examination | None]:
+    if not Path(path).is_file():
+        detail = f"there is no database at {path} yet; the first start of the service makes it"
+        return [warn("database", detail)], None
+    try:
+        found = examine(path)
+    except SchemaFromTheFuture as error:
+        return [fail("database", str(error))], None
+    except sqlite3.Error as error:
+        return [fail("database", f"{path} cannot be read and written: {error}; look at its owner and its disk")], None
+    return [_commits(path, found.commit_seconds), *_damage(found.unreadable)], found
+
+
+def _commits(path: str, seconds: float) -> Check:
+    detail = f"{path} is reachable and writable; a commit takes {seconds * 1000:.1f} ms"
+    if seconds >= TOO_SLOW:
+        return fail("database", f"{detail}: providers give up on calls that wait so long; use another disk")
+    if seconds >= SLOW:
+        return warn("database", f"{detail}: every callback waits for one; a faster disk helps")
+    return ok("database", detail)
+
+
+def _damage(unreadable: list[str]) -> Iterator[Check]:
+    if unreadable:
+        named = ", ".join(unreadable[:5]) + (", …" if len(unreadable) > 5 else "")
+        yield warn("rows", f"{len(unreadable)} damaged rows were set aside ({named}); restore them from a backup")
+    else:
+        yield ok("rows", "no damaged rows were set aside")
+
+
+def disk(name: str, path: Path) -> Check:
+    """The disk of `path`, or of the folder it will be in."""
+    while not path.exists():
+        path = path.absolute().parent
+    free = shutil.disk_usage(path).free
+    detail = f"{free / 1e9:.1f} GB are free at {path}"
+    if free < TOO_LITTLE:
+        return fail(name, f"{detail}: make room, or intake stops soon")
+    if free < LITTLE:
+        return warn(name, f"{detail}: make room")
+    return ok(name, detail)
+
+
+async def results(settings: Settings) -> Check:
+    """Write, read and delete a small file."""
+    missing = _missing_folder(settings.results_url or "")
+    try:
+        place = results_of(settings)
+        if place is None:
+            return ok("results", "RESULTS_URL is not set: result files stay with the providers, which delete them")
+        async with asyncio.timeout(SECONDS):
+            await place.probe()
+    except (SettingsError, StoreTrouble) as error:
+        return fail("results", f"RESULTS_URL cannot be used: {error}")
+    except TimeoutError:
+        return fail("results", f"RESULTS_URL did not answer within {SECONDS:g} s; check its address and the network")
+    finally:
+        if missing is not None:
+            with suppress(OSError):
+                os.rmdir(missing)
+    return ok("results", "RESULTS_URL takes, gives and deletes a file")
+
+
+def _missing_folder(url: str) -> str | None:
+    """The folder that a probe would make and leave."""
+    path = unquote(urlsplit(url).path)
+    return path if url.startswith("file:") and not os.path.exists(path) else None

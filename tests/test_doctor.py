@@ -1,0 +1,155 @@
+"""`doctor` beside a running service: every check well, and each trouble named with what to do."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from service.ops.doctor import machine, network
+from service.store.sqlite.examine import Examination
+from service.tools.harness.serving import serving
+from tests.conftest import CERTIFICATES, free_port, running
+from tests.test_stop import ROOT
+
+
+async def doctor(env: dict[str, str], *options: str) -> tuple[int | None, str]:
+    one = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "doctor", *options),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await one.communicate()
+    return one.returncode, out.decode()
+
+
+async def checks(env: dict[str, str]) -> dict[str, tuple[str, str]]:
+    code, text = await doctor(env, "--json")
+    listed = orjson.loads(text)["checks"]
+    assert all(set(check) == {"name", "status", "detail"} for check in listed)
+    assert (code == 1) == any(check["status"] == "fail" for check in listed)
+    assert [secret for secret in ("alice-key", "piapi-test-key", env["SECRET_KEY"]) if secret in text] == []
+    return {check["name"]: (check["status"], check["detail"]) for check in listed}
+
+
+def rows(path: Path) -> dict[str, Any]:
+    db = sqlite3.connect(path)
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    found = {name: db.execute(f"SELECT count(*) FROM {name}").fetchone() for name in tables if name != "meta"}
+    # The service itself keeps rows there.
+    found["meta"] = db.execute("SELECT count(*) FROM meta WHERE name LIKE '%doctor%'").fetchone()
+    db.close()
+    return found
+
+
+async def test_beside_a_running_service_all_is_well_and_nothing_is_left(env: dict[str, str], tmp_path: Path) -> None:
+    async with running(env):
+        before = rows(tmp_path / "test.db"), sorted(os.listdir(tmp_path))
+        found = await checks(env | {"RESULTS_URL": f"file://{tmp_path}/results"})
+        assert (rows(tmp_path / "test.db"), sorted(os.listdir(tmp_path))) == before
+    wanted = {"database", "rows", "disk", "public_url", "raw_body", "streams", "piapi", "results"}
+    assert {name for name, (status, _) in found.items() if status == "ok"} >= wanted
+    assert "ms" in found["database"][1]
+
+
+async def test_for_people_it_is_a_list(env: dict[str, str]) -> None:
+    code, text = await doctor(env)
+    assert code == 1
+    assert "FAIL  public_url" in text
+    assert "\x1b" not in text
+
+
+async def test_wrong_settings_are_all_named(env: dict[str, str]) -> None:
+    code, text = await doctor(env | {"PORT": "x", "RETRY_SCHEDULE": "soon"})
+    assert (code, "PORT" in text, "RETRY_SCHEDULE" in text) == (1, True, True)
+
+
+async def test_a_twin_with_the_same_keys_is_told_apart(env: dict[str, str], tmp_path: Path) -> None:
+    own = env | {"DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "PORT": str(free_port())}
+    async with running(own), running(env):
+        found = await checks(own | {"PUBLIC_URL": f"http://127.0.0.1:{env['PORT']}"})
+    status, detail = found["public_url"]
+    assert (status, "another database" in detail) == ("fail", True)
+
+
+@asynccontextmanager
+async def behind(upstream: str, change: Callable[[bytes], bytes], hold_up: bool) -> AsyncIterator[str]:
+    """A proxy in front of the service that touches bodies or collects streams."""
+    async with httpx.AsyncClient(base_url=upstream, verify=CERTIFICATES) as client:
+
+        async def forward(request: Request) -> Response:
+            body = change(await request.body())
+            answer = await client.request(request.method, request.url.path, content=body)
+            if hold_up or request.method == "POST":
+                return Response(answer.content, answer.status_code, media_type=answer.headers["content-type"])
+
+            async def pieces() -> AsyncIterator[bytes]:
+                async with client.stream("GET", request.url.path) as stream:
+                    async for piece in stream.aiter_raw():
+                        yield piece
+
+            return StreamingResponse(pieces(), media_type="text/event-stream")
+
+        async with serving(Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])) as url:
+            yield url
+
+
+async def test_a_proxy_that_changes_bodies_or_holds_up_streams_is_found(env: dict[str, str]) -> None:
+    async with running(env) as service:
+        async with behind(service.url, lambda body: body.replace(b"\r\n", b"\n"), hold_up=False) as url:
+            found = await checks(env | {"PUBLIC_URL": url})
+            assert [found[name][0] for name in ("public_url", "raw_body", "streams")] == ["ok", "fail", "ok"]
+        async with behind(service.url, bytes, hold_up=True) as url:
+            found = await checks(env | {"PUBLIC_URL": url})
+            assert [found[name][0] for name in ("public_url", "raw_body", "streams")] == ["ok", "ok", "fail"]
+
+
+async def test_what_is_missing_is_said_with_what_to_do(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    found = await checks(
+        env
+        | {
+            "PIAPI_BASE_URL": f"http://127.0.0.1:{free_port()}",
+            "MODELSLAB_API_KEY": "",
+            "RESULTS_URL": f"file://{tmp_path}/a-file/no-folder",
+        }
+    )
+    assert {name: found[name][0] for name in ("database", "public_url", "piapi", "modelslab", "results")} == {
+        "database": "warn",
+        "public_url": "fail",
+        "piapi": "fail",
+        "modelslab": "ok",
+        "results": "fail",
+    }
+    assert not (tmp_path / "test.db").exists()
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(0.001, "ok"), (machine.SLOW, "warn"), (machine.TOO_SLOW, "fail")])
+def test_a_slow_disk_is_said(seconds: float, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "one.db"
+    path.touch()
+    monkeypatch.setattr(machine, "examine", lambda _: Examination("secret", seconds, ["tsk_1"]))
+    (database, damage), _ = machine.database(str(path))
+    assert (database.status, damage.status) == (status, "warn")
+    assert "tsk_1" in damage.detail
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(0, "ok"), (60, "warn"), (600, "fail")])
+def test_a_wrong_clock_is_said(ahead: int, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = httpx.Request("GET", "https://api.example.com")
+    date = "Sat, 31 Jan 2026 12:00:00 GMT"
+    monkeypatch.setattr("time.time", lambda: 1769860800 + ahead)
+    assert network.clock([httpx.Response(200, headers={"date": date}, request=request)]).status == status
