@@ -3,7 +3,7 @@
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test install serve sandbox bench lock
+.PHONY: help demo test install serve sandbox bench audit lock
 
 help:
 	@echo "make demo       see it work: pretend providers, no key, no network (KEEP=1 leaves it running)"
@@ -11,6 +11,7 @@ help:
 	@echo "make serve      the service with the settings of .env, against the real providers"
 	@echo "make sandbox    the pretend providers at http://127.0.0.1:9000, to try without paying (PORT=… for another)"
 	@echo "make bench      its own speed, as a table"
+	@echo "make audit      known holes in the pinned packages"
 	@echo "make install    .venv only (done by the others too)"
 
 demo: .venv/run
@@ -32,6 +33,10 @@ serve: .venv/run
 # The environment may hold the PORT of the service: only what is given to make counts here.
 sandbox: .venv/run
 	@$(BIN)/python -m service sandbox $(if $(filter command line,$(origin PORT)),--port $(PORT))
+
+# Known holes in what requirements.txt pins; asks the network.
+audit: .venv/test
+	@$(BIN)/pip-audit --requirement requirements.txt --disable-pip --no-deps
 
 bench: .venv/test
 	@$(BIN)/python -m bench
