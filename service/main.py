@@ -12,6 +12,7 @@ from service import __version__
 from service.copying import Copying, links, results_of
 from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS, Event
+from service.core.task import Task
 from service.core.times import clock, now_ms
 from service.core.transitions import Timing
 from service.files.folder import MediaFolder
@@ -30,7 +31,8 @@ from service.flows.turns import Turns
 from service.flows.wait import FinishWaiter
 from service.net.http1 import Client
 from service.net.lookups import Lookups
-from service.net.provider_client import HttpSender
+from service.net.provider_client import HttpProviderClient
+from service.net.provider_http import HttpSender
 from service.ops.activity import FailedAttempts, FinishedTasks
 from service.ops.metrics.observers import Observers
 from service.ops.metrics.scrape import Present, Scrape
@@ -106,11 +108,13 @@ class Bridge:
         files = MediaFolder(settings.media_dir)
         file_links = links(settings.public_url, (local_secret, *settings.secret_keys))
         keeper = InlineKeeper(files, file_links.media.of)
-        readers = {provider.name: provider for provider in build_providers(settings)}
+        self.readers = readers = {provider.name: provider for provider in build_providers(settings)}
         usable = configured(settings)
-        self.providers = {name: provider for name, provider in readers.items() if name in usable}
+        usable_readers = {name: provider for name, provider in readers.items() if name in usable}
+        self.providers: dict[str, Provider] = dict(usable_readers)
         self.unconfigured = sorted(readers.keys() - usable)
         self.sender = HttpSender()
+        self.clients = {name: HttpProviderClient(provider, self.sender) for name, provider in usable_readers.items()}
         lookups = Lookups()
         self.copying: Copying | None = None
         if self.kept is not None:
@@ -133,6 +137,8 @@ class Bridge:
         self.finished_tasks = FinishedTasks()
         self.tally = Tally()
         self.counters = Observers(self.tally, self.providers)
+        for client in self.clients.values():
+            client.observers.append(self.counters.on_provider_request)
         self.lease = Lease(store)
         background = Background()
         health = SubscriptionHealth(store.subscriptions, settings.disable_after, now_ms, background)
@@ -141,12 +147,9 @@ class Bridge:
         limiter = DeliveryLimiter(places_for_deliveries())
         self.dispatcher = Dispatcher(store, attempts, limiter, background, self.lease)
         callbacks = Callbacks(settings.public_url, tokens)
-        holder = Holder(store, self.sender, timing, keeper)
+        holder = Holder(store, timing, keeper)
         self.submit_queues = SubmitQueues(
-            [
-                ProviderQueue(store, provider, self.sender, callbacks, timing, holder, self.lease)
-                for provider in self.providers.values()
-            ]
+            [ProviderQueue(client, callbacks, holder, self.lease) for client in self.clients.values()]
         )
         self.submitter = Submitter(
             store,
@@ -155,14 +158,14 @@ class Bridge:
             timing,
             partial(self.submit_queues.wake, fresh=True),
         )
-        self.sweeper = Sweeper(store, self.providers, self.sender, callbacks, timing, keeper, self.lease.progress)
+        self.sweeper = Sweeper(store, self.clients, callbacks, timing, keeper, self.lease.progress)
         self.clock_watch = ClockWatch(store.clock, clock)
-        self.rescuer = Rescuer(store, self.providers, timing, self.lease)
+        self.rescuer = Rescuer(store, self._streams, timing, self.lease)
         self.tidier = Tidier(store, settings.retention_days, files.remove_older)
         keys = Keys(settings.api_keys, settings.rate_limit)
         browser = Browser(store, Turns())
         waiter = FinishWaiter(browser, self.hub, HEROKU_WAIT if settings.on_heroku else LONGEST_WAIT)
-        canceler = Canceler(store, self.providers, self.sender, timing)
+        canceler = Canceler(store, self.clients, timing)
         self.replayer = Replayer(store, self.dispatcher, self.lease, background)
         subscriber = Subscriber(store, self.dispatcher, outlet, settings.max_subscriptions, self.replayer.wake)
         redeliverer = Redeliverer(store, self.dispatcher)
@@ -199,12 +202,22 @@ class Bridge:
         self.hub.publish(event)
         if self.copying is not None:
             self.copying.archiver.on_event(event)
+        self._on_canceled(event)
         if event.type in FINISHING_EVENTS:
             self.submit_queues.wake_all()
 
     def on_event_elsewhere(self, event: Event) -> None:
+        self._on_canceled(event)
         if event.type == "task.queued":
             self.submit_queues.wake_all(fresh=True)
+
+    def _on_canceled(self, event: Event) -> None:
+        if event.type == "task.canceled" and event.task_id is not None:
+            self.submit_queues.on_canceled(event.task_id)
+
+    def _streams(self, task: Task) -> bool:
+        reader = self.readers.get(task.provider)
+        return reader is not None and reader.stream_reader(task) is not None
 
     async def start(self) -> None:
         await self.clock_watch.start()
@@ -263,7 +276,7 @@ class Bridge:
         self.finished_tasks.flush()
 
 
-def build_providers(settings: Settings) -> list[Provider]:
+def build_providers(settings: Settings) -> list[PiAPI | ModelsLab]:
     """All of them, also those without a key: what was sent before the key was removed still comes back."""
     return [
         PiAPI(

@@ -14,7 +14,19 @@ import pytest
 from service.core.task import Status, Update
 from service.ports import Accepted, Busy, Rejected, Unclear
 from service.providers import documents, outputs, texts
-from tests.samples import CALLBACK, KEY, TASK_ID, error_of, make_task, modelslab, output_of, piapi, reply
+from tests.samples import (
+    CALLBACK,
+    KEY,
+    TASK_ID,
+    asked,
+    error_of,
+    make_task,
+    modelslab,
+    output_of,
+    piapi,
+    reader_of,
+    reply,
+)
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"p" * 60).decode()
 X = "https://x.example/"
@@ -78,7 +90,7 @@ def test_damaged_json_is_read_with_a_warning_as_an_answer_a_callback_and_a_look_
     body = DAMAGES[damage](GOOD[provider])
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6", provider_task_id="t")
-    answer, fetched = room.read_answer(task, CALLBACK, reply(body)), room.read_fetch(task, reply(body))
+    answer, fetched = room.submit(task, CALLBACK).read(reply(body)), asked(room.fetch(task)).read(reply(body))
     assert isinstance(answer, Accepted)
     assert fetched is not None
     for update in (answer.update, room.read_callback(TASK_ID, body), fetched):
@@ -94,7 +106,7 @@ def test_damaged_json_is_read_with_a_warning_as_an_answer_a_callback_and_a_look_
 def test_damaged_json_is_read_in_streams_too(damage: str, streamed: bool) -> None:
     answer = b'{"created":1,"x":"@","choices":[{"index":0,"delta":{"content":"Hello"}}]}'
     body = DAMAGES[damage](b"data: " + answer + b"\n\ndata: [DONE]\n\n" if streamed else answer)
-    reader = piapi().stream_reader(make_task("piapi", **CHAT))
+    reader = reader_of(make_task("piapi", **CHAT))
     reader.feed(body)
     assert output_of(reader.finish(True))["text"] == "Hello"
 
@@ -375,7 +387,7 @@ def test_a_refused_submit_fails_with_the_providers_words(
 ) -> None:
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6")
-    answer = room.read_answer(task, CALLBACK, reply(body, status, {"location": "https://new.example/x"}))
+    answer = room.submit(task, CALLBACK).read(reply(body, status, {"location": "https://new.example/x"}))
     assert isinstance(answer, Rejected)
     text = f"{answer.error.message} {answer.error.provider_message}"
     assert all(words in text for words in told), text
@@ -397,7 +409,7 @@ def test_a_refused_submit_fails_with_the_providers_words(
 )
 def test_an_answer_that_says_nothing_of_the_task_is_unclear(provider: str, status: int, body: Any) -> None:
     room = piapi() if provider == "piapi" else modelslab()
-    answer = room.read_answer(make_task(provider, model="kling"), CALLBACK, reply(body, status))
+    answer = room.submit(make_task(provider, model="kling"), CALLBACK).read(reply(body, status))
     assert isinstance(answer, Unclear)
     assert "<" not in answer.reason
 
@@ -413,13 +425,13 @@ def test_an_answer_that_says_nothing_of_the_task_is_unclear(provider: str, statu
 def test_too_many_requests_are_no_failure(provider: str, message: str) -> None:
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6")
-    assert isinstance(room.read_answer(task, CALLBACK, reply({"status": "error", "message": message}, 429)), Busy)
+    assert isinstance(room.submit(task, CALLBACK).read(reply({"status": "error", "message": message}, 429)), Busy)
 
 
 @pytest.mark.parametrize("kind", ["type", "code"])
 def test_an_empty_account_is_told_by_the_kind_of_the_error_alone(kind: str) -> None:
     body = {"error": {"message": "see your dashboard", kind: "insufficient_quota"}}
-    answer = piapi().read_answer(make_task("piapi", **CHAT), CALLBACK, reply(body, 429))
+    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(reply(body, 429))
     assert isinstance(answer, Rejected)
     assert "top it up" in answer.error.message
 
@@ -446,7 +458,7 @@ def test_the_id_of_modelslab_is_found(fields: dict[str, Any], found: str | None)
 
 
 def chat(task: dict[str, Any], *payloads: Any, end: bytes = b"data: [DONE]\n\n") -> Update:
-    reader = piapi().stream_reader(make_task("piapi", **task))
+    reader = reader_of(make_task("piapi", **task))
     for payload in payloads:
         reader.feed(b"data: " + orjson.dumps(payload) + b"\n\n")
     reader.feed(end)
@@ -588,7 +600,7 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
     """Twice the text may take about twice as long; the quadratic patterns took minutes for these."""
     started = time.process_time()
     for task in (CHAT, DRAWING):
-        reader = piapi().stream_reader(make_task("piapi", **task))
+        reader = reader_of(make_task("piapi", **task))
         for at in range(0, len(text), 65_536):
             reader.feed(b"data: " + orjson.dumps(delta(content=text[at : at + 65_536])) + b"\n\n")
         reader.finish(True)
@@ -598,5 +610,5 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
         finished("modelslab", output)
     piapi().read_callback(TASK_ID, of_piapi(status="failed", error=text, output={"error": text}, logs=text))
     modelslab().read_callback(TASK_ID, of_modelslab(status="failed", message=text))
-    piapi().read_answer(make_task("piapi"), CALLBACK, reply(text, 500))
+    piapi().submit(make_task("piapi"), CALLBACK).read(reply(text, 500))
     assert time.process_time() - started < 8

@@ -14,7 +14,7 @@ from service.core.task import Status, Update
 from service.ports import Accepted, Busy, Rejected, Unclear
 from service.providers import event_stream as sse
 from service.providers import texts
-from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, reply
+from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, reader_of, reply
 from tests.samples import error_of as failure_of
 
 ASKED = {"messages": [{"role": "user", "content": "draw a city"}]}
@@ -31,7 +31,7 @@ def chunk(text: str, **more: Any) -> bytes:
 
 
 def read(task: dict[str, Any], *chunks: bytes, complete: bool = True) -> Update:
-    reader = piapi().stream_reader(make_task("piapi", **task))
+    reader = reader_of(make_task("piapi", **task))
     for part in chunks:
         reader.feed(part)
     return reader.finish(complete)
@@ -73,7 +73,7 @@ def test_no_stream_makes_reading_raise(parts: list[bytes], complete: bool) -> No
 
 
 def sent(task: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    request = piapi().submit_request(make_task("piapi", **task), CALLBACK)
+    request = piapi().submit(make_task("piapi", **task), CALLBACK).request
     assert request.headers["Authorization"] == f"Bearer {KEY}"
     return request.url, orjson.loads(request.body or b"")
 
@@ -98,16 +98,16 @@ def test_a_plain_image_call_is_left_plain_when_asked() -> None:
 def test_nothing_of_a_callback_is_sent_and_nothing_can_be_asked_later() -> None:
     task = make_task("piapi", **CHAT, provider_task_id="x")
     room = piapi()
-    assert CALLBACK.secret.encode() not in (room.submit_request(task, CALLBACK).body or b"")
-    assert room.streams(task)
-    assert (room.fetch_request(task), room.cancel_request(task), room.history_request(task, 1)) == (None, None, None)
+    assert CALLBACK.secret.encode() not in (room.submit(task, CALLBACK).request.body or b"")
+    assert room.stream_reader(task) is not None
+    assert (room.fetch(task), room.cancel(task), room.search(task, bool, 1)) == (None, None, None)
 
 
 # --- text ---
 
 
 def test_progress_is_told_when_it_changed() -> None:
-    reader = piapi().stream_reader(make_task("piapi", **DRAWING))
+    reader = reader_of(make_task("piapi", **DRAWING))
     assert reader.feed(b": keep-alive\n\n") is None
     first, second = reader.feed(chunk("Generating 25%")), reader.feed(chunk(" ... 100 %"))
     assert first is not None
@@ -235,7 +235,7 @@ def test_a_line_of_many_megabytes_cut_in_small_parts_is_one_picture() -> None:
 
 
 def test_previews_are_counted_and_not_kept() -> None:
-    reader = piapi().stream_reader(make_task("piapi", **IMAGES))
+    reader = reader_of(make_task("piapi", **IMAGES))
     update = reader.feed(event("image_generation.partial_image", b"\x89PNG\r\n\x1a\n..."))
     assert update is not None
     assert update.progress is not None
@@ -286,7 +286,7 @@ def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_an_answer_that_is_no_stream_is_read(status: int, body: Any, kind: type) -> None:
-    answer = piapi().read_answer(make_task("piapi", **CHAT), CALLBACK, reply(body, status))
+    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(reply(body, status))
     assert isinstance(answer, kind)
 
 

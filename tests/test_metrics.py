@@ -154,7 +154,7 @@ async def test_readyz_names_a_delivery_that_nobody_works_on(
 async def test_readyz_names_claims_that_do_not_come_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.ops.readiness.PATIENCE", 0.2)
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    monkeypatch.setattr(type(service.bridge.store.submits), "claim", lambda *_: never)
+    monkeypatch.setattr(type(service.bridge.store.submits), "claim", lambda *_, **__: never)
     await service.submit(TXT2IMG)
     async with asyncio.timeout(PATIENCE):
         while (await detail(service))["status"] == 200:

@@ -7,14 +7,14 @@ import pytest
 
 from service.core.task import Status, Update
 from service.ports import Accepted, CallbackRefused, Rejected
-from tests.samples import CALLBACK, KEY, TASK_ID, error_of, make_task, modelslab, output_of, reply
+from tests.samples import CALLBACK, KEY, TASK_ID, asked, error_of, make_task, modelslab, output_of, reply
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 TASK = make_task("modelslab", model="flux", task_type="img2img", provider_task_id="7")
 
 
 def submit(body: dict[str, Any], status: int = 200) -> Any:
-    return modelslab().read_answer(TASK, CALLBACK, reply(body, status))
+    return modelslab().submit(TASK, CALLBACK).read(reply(body, status))
 
 
 def call(**fields: Any) -> Update:
@@ -90,8 +90,7 @@ def test_a_call_without_a_task_is_malformed(body: bytes) -> None:
     ],
 )
 def test_a_task_is_asked_for_at_the_address_of_its_own_family(model: str, url: str) -> None:
-    request = modelslab().fetch_request(make_task("modelslab", model=model, provider_task_id="7"))
-    assert request is not None
+    request = asked(modelslab().fetch(make_task("modelslab", model=model, provider_task_id="7"))).request
     assert (request.method, request.url, request.body) == ("POST", url, orjson.dumps({"key": KEY}))
 
 
@@ -99,9 +98,8 @@ def test_the_key_goes_to_no_address_that_an_answer_names() -> None:
     evil = {"status": "processing", "id": 7, "fetch_result": "https://evil.example/fetch/7", "eta": 1}
     answer = submit(evil)
     assert isinstance(answer, Accepted)
-    request = modelslab().fetch_request(make_task("modelslab", provider_task_id=answer.update.provider_task_id))
-    assert request is not None
-    assert request.url.startswith("https://modelslab.com/")
+    exchange = modelslab().fetch(make_task("modelslab", provider_task_id=answer.update.provider_task_id))
+    assert asked(exchange).request.url.startswith("https://modelslab.com/")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,8 @@ def test_the_key_goes_to_no_address_that_an_answer_names() -> None:
     ],
 )
 def test_a_failed_lookup_says_nothing_about_the_task(body: dict[str, Any]) -> None:
-    assert modelslab().read_fetch(TASK, reply(body)) is None
+    exchange = asked(modelslab().fetch(make_task("modelslab", provider_task_id="7")))
+    assert exchange.read(reply(body)) is None
 
 
 def test_the_key_is_in_no_error_even_when_the_provider_repeats_it() -> None:
@@ -132,13 +131,13 @@ def test_an_inline_picture_is_saved_and_replaced_by_its_address() -> None:
 
 
 def test_config_is_not_sent_and_that_is_said() -> None:
-    asked = {"prompt": "p", "init_image": "https://x.example/i.png"}
-    [warning] = modelslab().prepare("img2img", "flux", asked, {"service_mode": "public"}).warnings
+    given = {"prompt": "p", "init_image": "https://x.example/i.png"}
+    [warning] = modelslab().prepare("img2img", "flux", given, {"service_mode": "public"}).warnings
     assert "config" in warning
 
 
 def test_modelslab_can_neither_cancel_nor_list() -> None:
     room = modelslab()
-    assert room.cancel_request(TASK) is None
-    assert room.history_request(TASK, 1) is None
-    assert not room.streams(TASK)
+    assert room.cancel(TASK) is None
+    assert room.search(TASK, bool, 1) is None
+    assert room.stream_reader(TASK) is None

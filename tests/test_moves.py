@@ -62,7 +62,7 @@ class World:
         assert event in (None, f"task.{after.status}")
         if before.finished:
             assert before.finished_by_us, "a finish that the provider reported is final"
-            assert after.status in (S.COMPLETED, S.FAILED)
+            assert after.status in (S.COMPLETED, S.FAILED) or (after.status, event) == (before.status, None)
         else:
             assert RANK[after.status] >= RANK[before.status], "never backwards"
         assert before.provider_task_id in (None, after.provider_task_id)
@@ -72,7 +72,7 @@ class World:
         assert not (after.finished and after.check_at is not None)
         if event is not None:
             self.told.append((event, after))
-        if after.finished:
+        if after.finished and not (before.status is after.status is S.CANCELED):
             self.finishes.append(after)
 
 
@@ -111,7 +111,9 @@ def sweep(state: str) -> Act:
 
 
 def asked_in_vain(world: World) -> Decide:
-    return partial(sweeper(world)._later, None) if world.task.status is not S.QUEUED else (lambda _: NOTHING)
+    if world.task.status is S.QUEUED:
+        return lambda _: NOTHING
+    return partial(sweeper(world)._later, None, lambda task: task)
 
 
 def too_late(world: World) -> Decide:
@@ -121,7 +123,7 @@ def too_late(world: World) -> Decide:
 
 def sweeper(world: World) -> Sweeper:
     unused: Any = None  # what decides is pure
-    return Sweeper(unused, {}, unused, unused, world.timing, unused, unused)
+    return Sweeper(unused, {}, unused, world.timing, unused, unused)
 
 
 def answered(state: str) -> Act:

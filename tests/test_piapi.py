@@ -10,7 +10,20 @@ from service.core.task import Status, Update
 from service.ports import Accepted, Busy, CallbackRefused, Rejected, Unclear
 from service.providers import redact, statuses
 from service.providers.piapi.provider import PiAPI
-from tests.samples import CALLBACK, KEY, TASK_ID, differs, each, error_of, make_task, output_of, piapi, provider, reply
+from tests.samples import (
+    CALLBACK,
+    KEY,
+    TASK_ID,
+    asked,
+    differs,
+    each,
+    error_of,
+    make_task,
+    output_of,
+    piapi,
+    provider,
+    reply,
+)
 
 KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Unclear}
 
@@ -18,7 +31,7 @@ KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Un
 @pytest.mark.parametrize(("name", "sample"), each("*/answers"))
 def test_an_answer_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
     task, expect = make_task(name, **sample["task"]), sample["expect"]
-    answer = provider(name).read_answer(task, CALLBACK, reply(sample["body"], sample["http"], sample["headers"]))
+    answer = provider(name).submit(task, CALLBACK).read(reply(sample["body"], sample["http"], sample["headers"]))
     assert isinstance(answer, KINDS[expect["answer"]])
     if isinstance(answer, Accepted):
         assert differs(answer.update, expect) == []
@@ -31,9 +44,9 @@ def test_an_answer_of_the_documents_is_read_as_it_is_meant(name: str, sample: di
 @pytest.mark.parametrize(("name", "sample"), each("*/fetches"))
 def test_a_fetch_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
     body = sample["body"]
-    given_id = sample.get("provider_task_id") or body.get("data", body).get("task_id") if name == "piapi" else "1"
+    given_id = sample.get("provider_task_id") or body.get("data", body).get("task_id") or "unknown"
     task = make_task(name, **sample["task"], provider_task_id=given_id)
-    update = provider(name).read_fetch(task, reply(body, sample["http"]))
+    update = asked(provider(name).fetch(task)).read(reply(body, sample["http"]))
     if sample["expect"].get("says_nothing"):
         assert update is None
     else:
@@ -179,7 +192,7 @@ def test_a_body_without_a_task_is_malformed(body: bytes) -> None:
 )
 def test_a_callback_address_that_was_dropped_is_noticed(config: Any, dropped: bool) -> None:
     body = {"code": 200, "data": {"task_id": "t", "status": "pending", "config": config}}
-    answer = piapi().read_answer(make_task("piapi"), CALLBACK, reply(body))
+    answer = piapi().submit(make_task("piapi"), CALLBACK).read(reply(body))
     assert isinstance(answer, Accepted)
     assert answer.update.callback_dropped is dropped
 
@@ -216,35 +229,33 @@ def test_an_audited_body_is_cut_and_holds_no_secret() -> None:
 )
 def test_how_long_to_wait_is_read_from_header_or_body(header: str | None, body: Any, wait: float | None) -> None:
     headers = {} if header is None else {"retry-after": header}
-    answer = piapi().read_answer(make_task("piapi"), CALLBACK, reply(body, 429, headers))
+    answer = piapi().submit(make_task("piapi"), CALLBACK).read(reply(body, 429, headers))
     assert answer == Busy(wait)
 
 
 def test_a_task_is_asked_for_and_canceled_by_its_quoted_id() -> None:
     task = make_task("piapi", provider_task_id="a/../b?c")
     room = piapi()
-    fetch, cancel = room.fetch_request(task), room.cancel_request(task)
-    assert fetch is not None
-    assert cancel is not None
+    fetch, cancel = asked(room.fetch(task)).request, asked(room.cancel(task)).request
     assert (fetch.method, cancel.method, fetch.url) == ("GET", "DELETE", cancel.url)
     assert fetch.url == "https://api.piapi.ai/api/v1/task/a%2F..%2Fb%3Fc"
-    assert room.fetch_request(make_task("piapi")) is None
+    assert room.fetch(make_task("piapi")) is None
 
 
 def test_a_refused_cancel_says_that_only_pending_tasks_can_be_canceled() -> None:
-    room, task = piapi(), make_task("piapi", provider_task_id="t")
-    assert room.read_cancel(task, reply({"code": 200, "message": "task t canceled"})) is None
-    refusal = room.read_cancel(task, reply({"code": 400, "message": "task is processing"}, 400))
+    cancel = asked(piapi().cancel(make_task("piapi", provider_task_id="t")))
+    assert cancel.read(reply({"code": 200, "message": "task t canceled"})) is None
+    refusal = cancel.read(reply({"code": 400, "message": "task is processing"}, 400))
     assert refusal is not None
     assert "task is processing" in refusal
     assert "pending" in refusal
-    assert room.read_cancel(task, reply({"code": 500, "message": "no"})) is not None
+    assert cancel.read(reply({"code": 500, "message": "no"})) is not None
 
 
 def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> None:
     room, task = piapi(), make_task("piapi", sent_at=1_700_000_100_000)
-    request = room.history_request(task, 2)
-    assert request is not None
+    search = asked(room.search(task, CALLBACK.url.__eq__, 2))
+    request = search.request
     assert "page=2" in request.url
     assert "model=flux" in request.url
     assert "start_time=1700000040" in request.url
@@ -254,11 +265,11 @@ def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> 
         return {"task_id": task_id, "status": "processing", "input": task.input, "config": config}
 
     page = {"code": 200, "data": {"tasks": [entry("other", "https://x.example"), entry("mine", CALLBACK.url)]}}
-    found = room.find_in_history(task, CALLBACK, reply(page))
+    found = search.read(reply(page))
     assert found is not None
     assert found.provider_task_id == "mine"
     same_prompt = {"data": [entry("other", "")]}
-    assert room.find_in_history(task, CALLBACK, reply(same_prompt)) is None
+    assert search.read(reply(same_prompt)) is None
 
 
 def test_inline_pictures_are_saved_and_replaced_by_their_address() -> None:

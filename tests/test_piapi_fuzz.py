@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.ports import CallbackRefused, ProviderReply
 from service.providers import redact
-from tests.samples import CALLBACK, TASK_ID, make_task, modelslab, piapi
+from tests.samples import CALLBACK, TASK_ID, make_task, modelslab, piapi, reader_of
 
 NAMES = """task_id status output error data message raw_message meta usage config webhook_config model id track_id eta
     image_url image_base64 task_result task_output task_info detail tip code choices delta content b64_json"""
@@ -51,10 +51,10 @@ def test_no_answer_makes_reading_raise(body: Any, status: int) -> None:
     for room in (piapi(), modelslab()):
         for model, task_type in (("flux", "img2img"), ("gpt-4o-image", "chat-completions")):
             task = make_task(room.name, provider_task_id="t", model=model, task_type=task_type)
-            room.read_answer(task, CALLBACK, got)
-            room.read_fetch(task, got)
-            room.read_cancel(task, got)
-            room.find_in_history(task, CALLBACK, got)
+            room.submit(task, CALLBACK).read(got)
+            for exchange in (room.fetch(task), room.cancel(task), room.search(task, bool, 1)):
+                if exchange is not None:
+                    exchange.read(got)
 
 
 def nested(field: str, levels: int = 1000) -> bytes:
@@ -67,9 +67,10 @@ def test_an_answer_nested_beyond_reason_is_read(field: str) -> None:
     task = make_task("piapi", provider_task_id="t")
     got = ProviderReply(200, {}, nested(field))
     for room in (piapi(), modelslab()):
-        room.read_answer(task, CALLBACK, got)
-        room.read_cancel(task, got)
-        room.find_in_history(task, CALLBACK, got)
+        room.submit(task, CALLBACK).read(got)
+        for exchange in (room.cancel(task), room.search(task, bool, 1)):
+            if exchange is not None:
+                exchange.read(got)
     inside = b'{"track_id":"%s","task_id":"t","status":"%s","error":%s,"output":%s}'
     for word in (b"failed", b"success"):
         deep = nested(field, 900)
@@ -81,4 +82,4 @@ def test_an_answer_nested_beyond_reason_is_read(field: str) -> None:
 def test_a_question_nested_beyond_reason_is_looked_through() -> None:
     question = orjson.loads(nested("content", 990))
     task = make_task("piapi", model="gpt-4o-image", task_type="chat-completions", input={"messages": [question]})
-    assert piapi().stream_reader(task).finish(True).error
+    assert reader_of(task).finish(True).error

@@ -21,7 +21,7 @@ def test_a_printed_request_is_accepted_and_sent_as_printed(name: str, sample: di
     warnings = room.prepare(asked["task_type"], asked["model"], asked["input"], config).warnings
     assert all("callback_url" in warning for warning in warnings), "the documents' examples hold hooks of their own"
     task = make_task(name, model=asked["model"], task_type=asked["task_type"], input=asked["input"], config=config)
-    request = room.submit_request(task, CALLBACK)
+    request = room.submit(task, CALLBACK).request
     assert (request.method, request.url, dict(request.headers)) == (sent["method"], sent["url"], sent["headers"])
     assert orjson.loads(request.body or b"") == sent["body"]
 
@@ -218,7 +218,7 @@ def test_other_fields_pass_unchanged() -> None:
     asked = {"prompt": "p", "a_new_field": {"deep": [1, None]}}
     task = make_task("piapi", input=asked, config={"other": True})
     assert piapi().prepare("txt2img", task.model, asked, task.config).warnings == ()
-    sent = orjson.loads(piapi().submit_request(task, CALLBACK).body or b"")
+    sent = orjson.loads(piapi().submit(task, CALLBACK).request.body or b"")
     assert sent["input"] == asked
     assert sent["config"]["other"] is True
 
@@ -227,7 +227,7 @@ def test_own_fields_of_modelslab_are_replaced_and_never_shown() -> None:
     asked = {"prompt": "p", "key": "mine", "webhook": "https://mine.example", "track_id": 20}
     room = modelslab()
     prepared = room.prepare("text2img", "flux", asked, {})
-    sent = orjson.loads(room.submit_request(make_task("modelslab", model="flux", input=asked), CALLBACK).body or b"")
+    sent = orjson.loads(room.submit(make_task("modelslab", model="flux", input=asked), CALLBACK).request.body or b"")
     assert (sent["key"], sent["webhook"], sent["track_id"]) == (KEY, CALLBACK.url, TASK_ID)
     assert prepared.input == {"prompt": "p", "key": "", "webhook": "", "track_id": ""}
 

@@ -8,8 +8,8 @@ import pytest
 
 from service.core.result import Failure, Output
 from service.core.task import Status, Task, Update
-from service.net import provider_client as http
-from service.net.provider_client import HttpSender
+from service.net import provider_http as http
+from service.net.provider_http import HttpSender
 from service.ports import ProviderRequest, SubmitNotSent, SubmitUnclear
 from tests.conftest import free_port
 
@@ -78,6 +78,41 @@ async def test_an_answer_without_measure_is_unclear(monkeypatch: pytest.MonkeyPa
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000) as url:
         with pytest.raises(SubmitUnclear, match="larger"):
             await send(url)
+
+
+async def test_a_connection_counts_as_being_opened_only_until_the_request_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With one such place, two requests are at the provider at once; neither is answered before both are there."""
+    monkeypatch.setattr(http, "OPENING", 1)
+    both = asyncio.Barrier(2)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        await both.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    sender = HttpSender()
+    request = ProviderRequest("POST", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {}, b"{}")
+    async with server, asyncio.timeout(20):
+        replies = await asyncio.gather(sender.send(request), sender.send(request))
+    await sender.close()
+    assert [reply.status for reply in replies] == [200, 200]
+
+
+async def test_a_place_for_opening_is_free_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "OPENING", 1)
+    sender = HttpSender()
+    request = ProviderRequest("POST", f"http://127.0.0.1:{free_port()}/", {}, b"{}")
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            with pytest.raises(SubmitNotSent):
+                await sender.send(request)
+            with pytest.raises(SubmitNotSent):
+                await sender.open(request)
+    await sender.close()
 
 
 def test_a_cancel_of_ours_gives_way_to_a_result_and_not_to_a_failure() -> None:

@@ -106,7 +106,7 @@ async def test_a_person_may_send_an_unconfirmed_task_again(service: Service, san
 async def test_a_fault_of_ours_in_a_submit_makes_it_unconfirmed_and_frees_its_place(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.bridge.providers["piapi"], "read_answer", lambda *_: 1 / 0)
+    monkeypatch.setattr(service.bridge.clients["piapi"], "submit", lambda *_: 1 / 0)
     task = await service.submit(txt2img("hold=x"))
     await service.event(task["id"], "task.unconfirmed")
 

@@ -173,6 +173,9 @@ class Task(Struct, frozen=True):
 
     def updated(self, update: Update, now: int) -> "Task | None":
         """The task after what the provider said, or None when that changes nothing."""
+        if self.finished and self.place_until is not None and update.status is Status.FAILED:
+            # It was canceled here, and now its place at the provider is free too.
+            return replace(self, place_until=None)
         if self.finished and self._repeats(update):
             return None
         learned = self._learned(update)

@@ -10,30 +10,37 @@ from service.core.result import Failure
 from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import Decide, Decision, Timing, tell
-from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+from service.ports import ProviderClient, Store, SubmitNotSent, SubmitUnclear
 
 log = logging.getLogger("callbridge.cancel")
 
+# How long a canceled task that the provider goes on with counts against *_MAX_INFLIGHT, unless news of its end come.
+PLACE_HELD_MS = 15 * 60 * 1000
+
 
 class Canceler:
-    def __init__(self, store: Store, providers: Mapping[str, Provider], sender: Sender, timing: Timing) -> None:
+    def __init__(self, store: Store, clients: Mapping[str, ProviderClient], timing: Timing) -> None:
         self.store = store
-        self.providers = providers
-        self.sender = sender
+        self.clients = clients
         self.timing = timing
 
     async def cancel(self, task: Task) -> Task:
         """Raises Conflict when it is finished. A result that arrives later still counts: it was paid for."""
         if task.finished:
             raise Conflict(f"The task is already {task.status}.")
-        warning = await _ask(self.providers.get(task.provider), self.sender, task)
-        changed = await self.store.tasks.change(Point.CANCEL, task.id, canceled(warning, self.timing))
+        client = self.clients.get(task.provider)
+        warning = await _ask(client, task)
+        # A stream that is held is closed, so it takes no place at the provider any more.
+        holds_place = client is not None and not client.streams(task)
+        changed = await self.store.tasks.change(Point.CANCEL, task.id, canceled(warning, self.timing, holds_place))
         if changed is None:
             raise NotFound("There is no such task.")
         return changed
 
 
-def canceled(warning: str | None, timing: Timing) -> Decide:
+def canceled(warning: str | None, timing: Timing, holds_place: bool = True) -> Decide:
+    """`warning`: the provider goes on with the task, which then counts as being there (`holds_place`) for a while."""
+
     def decide(task: Task) -> Decision:
         if task.finished:
             raise Conflict(f"The task is already {task.status}.")
@@ -42,24 +49,22 @@ def canceled(warning: str | None, timing: Timing) -> Decide:
             told = f"The task was just being sent to {task.provider}; it may run to its end and be charged."
         warnings = (*task.warnings, told) if told else task.warnings
         error = Failure("canceled", "Canceled on request.")
+        now = timing.now()
+        place_until = min(now + PLACE_HELD_MS, task.deadline_at) if told and holds_place else None
         changes: dict[str, Any] = {"error": error, "progress": None, "finished_by_us": True, "warnings": warnings}
-        return tell(task, task.moved(S.CANCELED, timing.now(), **changes))
+        return tell(task, task.moved(S.CANCELED, now, place_until=place_until, **changes))
 
     return decide
 
 
-async def _ask(provider: Provider | None, sender: Sender, task: Task) -> str | None:
+async def _ask(client: ProviderClient | None, task: Task) -> str | None:
     """A warning when the provider goes on with the task and may charge for it."""
     if task.status is S.QUEUED and task.sent_at is None:
         return None
-    request = provider.cancel_request(task) if provider is not None else None
-    if provider is None or request is None:
+    if client is None:
         return f"{task.provider} has no way to cancel this task; it may run to its end and be charged."
     try:
-        refusal = provider.read_cancel(task, await sender.send(request))
+        return await client.cancel(task)
     except (SubmitNotSent, SubmitUnclear) as error:
         log.warning("the provider could not be asked to cancel: %s", error, extra={"task_id": task.id})
-        refusal = "it could not be reached"
-    if refusal is None:
-        return None
-    return f"{task.provider} refused to cancel ({refusal}); the task may run to its end and be charged."
+    return f"{task.provider} could not be reached to cancel the task; it may run to its end and be charged."

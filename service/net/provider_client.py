@@ -1,87 +1,124 @@
-"""The one HTTP client for provider calls: time limits, bounded answers, and which failures are sure."""
+"""One client for each provider account: sends its requests and reads the responses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeVar
 
-import httpx
+from service.core.task import Task, Update
+from service.net.provider_http import HttpSender
+from service.ports import (
+    Answer,
+    Callback,
+    Exchange,
+    OpenStream,
+    Operation,
+    Provider,
+    ProviderApi,
+    ProviderBusy,
+    ProviderReply,
+    SubmitNotSent,
+    SubmitUnclear,
+)
 
-from service.core.times import now_ms
-from service.ports import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
-
-CONNECT, ANSWER = 10.0, 30.0
-# An answer that drips is none.
-WHOLE = 120.0
-# An LLM may think for a while between two pieces of its answer.
-PIECE = 120.0
-MOST_BYTES = 48 * 1024 * 1024
-# What can only happen before the request leaves.
-SURELY_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+T = TypeVar("T")
+NO_CALLBACK = Callback("", "")
+# Larger responses hold inline pictures or megabytes of JSON: they are not read in the event loop.
+LARGE = 64 * 1024
+HISTORY_PAGES = 3
+# Told after each request: provider, operation, outcome (2xx, 4xx, …, not_sent, unclear) and seconds.
+RequestObserver = Callable[[str, Operation, str, float], None]
 
 
-class HttpSender:
-    def __init__(self) -> None:
-        # No kept connections: one that the provider closed meanwhile would look like a lost answer. Certificates are
-        # verified; a proxy from the environment is not for us.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(ANSWER, connect=CONNECT, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-            follow_redirects=False,
-            trust_env=False,
-        )
+class PureProvider(Provider, ProviderApi, Protocol):
+    """Both sides of a provider."""
 
-    async def send(self, request: ProviderRequest) -> ProviderReply:
+
+class HttpProviderClient:
+    """Implements `ports.ProviderClient`."""
+
+    def __init__(self, provider: PureProvider, sender: HttpSender) -> None:
+        self.provider: Provider = provider
+        self.observers: list[RequestObserver] = []
+        self._api: ProviderApi = provider
+        self._sender = sender
+
+    async def submit(self, task: Task, callback: Callback) -> Answer:
+        exchange = self._api.submit(task, callback)
+        return await _read(exchange, await self._send(exchange))
+
+    def streams(self, task: Task) -> bool:
+        return self._api.stream_reader(task) is not None
+
+    async def open(self, task: Task) -> Answer | OpenStream:
+        reader = self._api.stream_reader(task)
+        assert reader is not None
+        exchange = self._api.submit(task, NO_CALLBACK)
+        started = time.monotonic()
         try:
-            async with asyncio.timeout(WHOLE):
-                return await self._whole(request)
-        except TimeoutError:
-            raise SubmitUnclear("no whole answer in time") from None
+            reply, chunks = await self._sender.open(exchange.request)
+        except (SubmitNotSent, SubmitUnclear) as error:
+            self._observe("stream", _outcome(error), started)
+            raise
+        self._observe("stream", f"{reply.status // 100}xx", started)
+        if reply.status == 200:
+            return OpenStream(reader, chunks)
+        return await _read(exchange, await _with_body(reply, chunks))
 
-    async def _whole(self, request: ProviderRequest) -> ProviderReply:
-        chunks = self._exchange(request, ANSWER)
-        head = await anext(chunks)
-        assert isinstance(head, ProviderReply)
-        body = bytearray(head.body)
-        async for chunk in chunks:
-            assert isinstance(chunk, bytes)
-            body += chunk
-        return ProviderReply(head.status, head.headers, bytes(body), head.received_at)
+    async def fetch(self, task: Task) -> Update | None:
+        exchange = self._api.fetch(task)
+        return None if exchange is None else await self._ask(exchange)
 
-    async def stream(self, request: ProviderRequest) -> AsyncIterator[ProviderReply | bytes]:
-        """A refusal (status other than 200) comes whole, in the head."""
-        chunks = self._exchange(request, PIECE)
-        head = await anext(chunks)
-        assert isinstance(head, ProviderReply)
-        if head.status != 200:
-            body = b"".join([chunk async for chunk in chunks if isinstance(chunk, bytes)])
-            yield ProviderReply(head.status, head.headers, body, head.received_at)
-            return
-        yield head
-        async for chunk in chunks:
-            yield chunk
+    async def search(self, task: Task, is_ours: Callable[[str], bool]) -> Update | None:
+        for page in range(1, HISTORY_PAGES + 1):
+            exchange = self._api.search(task, is_ours, page)
+            if exchange is None:
+                return None
+            if found := await self._ask(exchange):
+                return found
+        return None
 
-    async def _exchange(self, request: ProviderRequest, read: float) -> AsyncIterator[ProviderReply | bytes]:
-        """A head first, then the body in chunks. Errors hold no address and no header: both may hold secrets."""
-        timeout = httpx.Timeout(read, connect=CONNECT, pool=None)
+    async def cancel(self, task: Task) -> str | None:
+        exchange = self._api.cancel(task)
+        if exchange is None:
+            return f"{task.provider} has no way to cancel this task; it may run to its end and be charged."
+        refusal = await _read(exchange, await self._send(exchange))
+        if refusal is None:
+            return None
+        return f"{task.provider} refused to cancel ({refusal}); the task may run to its end and be charged."
+
+    async def _ask(self, exchange: Exchange[T]) -> T:
+        reply = await self._send(exchange)
+        if reply.status == 429:
+            seconds = reply.headers.get("retry-after", "")
+            raise ProviderBusy(float(seconds) if seconds.isdecimal() and len(seconds) < 6 else None)
+        return await _read(exchange, reply)
+
+    async def _send(self, exchange: Exchange[T]) -> ProviderReply:
+        started = time.monotonic()
         try:
-            async with self._client.stream(
-                request.method, request.url, headers=dict(request.headers), content=request.body, timeout=timeout
-            ) as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                yield ProviderReply(answer.status_code, headers, b"", now_ms())
-                size = 0
-                async for chunk in answer.aiter_bytes():
-                    size += len(chunk)
-                    if size > MOST_BYTES:
-                        raise SubmitUnclear(f"the answer is larger than {MOST_BYTES} bytes")
-                    yield chunk
-        except SURELY_NOT_SENT as error:
-            raise SubmitNotSent(f"no connection ({type(error).__name__})") from None
-        except httpx.InvalidURL:
-            raise SubmitNotSent("the provider's address is not valid") from None
-        except httpx.TimeoutException:
-            raise SubmitUnclear("no answer in time") from None
-        except httpx.HTTPError as error:
-            raise SubmitUnclear(f"the connection broke ({type(error).__name__})") from None
+            reply = await self._sender.send(exchange.request)
+        except (SubmitNotSent, SubmitUnclear) as error:
+            self._observe(exchange.operation, _outcome(error), started)
+            raise
+        self._observe(exchange.operation, f"{reply.status // 100}xx", started)
+        return reply
 
-    async def close(self) -> None:
-        await self._client.aclose()
+    def _observe(self, operation: Operation, outcome: str, started: float) -> None:
+        for observer in self.observers:
+            observer(self.provider.name, operation, outcome, time.monotonic() - started)
+
+
+async def _read(exchange: Exchange[T], reply: ProviderReply) -> T:
+    if len(reply.body) > LARGE:
+        return await asyncio.to_thread(exchange.read, reply)
+    return exchange.read(reply)
+
+
+async def _with_body(reply: ProviderReply, chunks: AsyncIterator[bytes]) -> ProviderReply:
+    body = b"".join([chunk async for chunk in chunks])
+    return ProviderReply(reply.status, reply.headers, body, reply.received_at)
+
+
+def _outcome(error: SubmitNotSent | SubmitUnclear) -> str:
+    return "not_sent" if isinstance(error, SubmitNotSent) else "unclear"

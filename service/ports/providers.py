@@ -1,11 +1,14 @@
-"""Providers: pure functions on one side, one thin sender on the other."""
+"""Providers: pure readers on one side, one client that sends for each of them on the other."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from service.core.result import Failure
 from service.core.task import Task, Update
+
+T = TypeVar("T")
+Operation = Literal["submit", "stream", "fetch", "history", "cancel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,15 @@ class ProviderReply:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     received_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[T]):
+    """A request, and how its response is read. `read` is pure and raises nothing."""
+
+    operation: Operation
+    request: ProviderRequest
+    read: Callable[[ProviderReply], T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +104,19 @@ class CallbackRefused(Exception):
 
 
 class Provider(Protocol):
-    """One provider account: task to request, answer to update, callback to update. Pure: no I/O, no clock.
+    """One provider account towards callers and callbacks. Pure: no I/O, no clock.
 
     Everything read from the provider is cut clean before it is returned: no key, no webhook secret in any Update.
+    `routes` names task types that the provider serves apart from the others: a busy route rests alone.
     """
 
     name: str
     max_inflight: int
+    routes: Mapping[str, frozenset[str]]
 
     def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
         """Check what a caller sent. Raises ValidationFailed with every fault and its pointer."""
         ...
-
-    def streams(self, task: Task) -> bool:
-        """True where no callback exists and the service must hold the answer's stream itself."""
-        ...
-
-    def submit_request(self, task: Task, callback: Callback) -> ProviderRequest: ...
-
-    def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer: ...
 
     def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
         """Raise CallbackRefused(401) before the body is read, when a header is what proves the sender.
@@ -123,28 +129,26 @@ class Provider(Protocol):
         """Raise CallbackRefused: 400 `malformed`, 401 `bad_track_id`. The update carries the provider's task id."""
         ...
 
-    def fetch_request(self, task: Task) -> ProviderRequest | None:
-        """How to ask about a task whose provider id is known; None where it cannot be asked."""
+
+class ProviderApi(Protocol):
+    """What the provider can be asked, as requests and readers. Pure too."""
+
+    def submit(self, task: Task, callback: Callback) -> Exchange[Answer]: ...
+
+    def stream_reader(self, task: Task) -> "StreamReader | None":
+        """Where no callback exists and the service must read the response's stream itself; else None."""
         ...
 
-    def read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
-        """None: the answer says nothing about the task (lookup failed, trouble at the provider)."""
+    def fetch(self, task: Task) -> Exchange[Update | None] | None:
+        """None where the task cannot be asked about. An update of None says nothing: trouble at the provider."""
         ...
 
-    def cancel_request(self, task: Task) -> ProviderRequest | None: ...
-
-    def read_cancel(self, task: Task, reply: ProviderReply) -> str | None:
-        """None when the provider canceled; else the sentence in which it refused."""
+    def cancel(self, task: Task) -> Exchange[str | None] | None:
+        """None where tasks cannot be canceled. Read as None when it was canceled, else as the reason why not."""
         ...
 
-    def history_request(self, task: Task, page: int) -> ProviderRequest | None:
-        """How to look for a task whose submit answer was lost; None where the provider keeps no history."""
-        ...
-
-    def find_in_history(self, task: Task, callback: Callback, reply: ProviderReply) -> Update | None: ...
-
-    def stream_reader(self, task: Task) -> "StreamReader":
-        """For tasks where `streams` is true."""
+    def search(self, task: Task, is_ours: Callable[[str], bool], page: int) -> Exchange[Update | None] | None:
+        """Look for a task whose submit answer was lost. `is_ours` knows the task's callback addresses."""
         ...
 
 
@@ -169,14 +173,46 @@ class SubmitNotSent(Exception):
 
 
 class SubmitUnclear(Exception):
-    """The request left, or may have, and no whole answer came. Never sent again by itself."""
+    """The request left, or may have, and no whole response came. Never sent again by itself."""
 
 
-class Sender(Protocol):
-    """The one HTTP client for provider calls. Raises SubmitNotSent or SubmitUnclear."""
+class ProviderBusy(Exception):
+    """A question was refused because of load; `retry_after` in seconds, None when it was not said."""
 
-    async def send(self, request: ProviderRequest) -> ProviderReply: ...
+    def __init__(self, retry_after: float | None) -> None:
+        super().__init__("too many requests")
+        self.retry_after = retry_after
 
-    def stream(self, request: ProviderRequest) -> AsyncIterator[ProviderReply | bytes]:
-        """First a ProviderReply (its body empty when status is 200), then the body in chunks."""
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A stream that the provider has begun to answer with. Reading `chunks` raises SubmitUnclear when it breaks."""
+
+    reader: StreamReader
+    chunks: AsyncGenerator[bytes, None]
+
+
+class ProviderClient(Protocol):
+    """Talks to one provider account. All methods raise SubmitNotSent and SubmitUnclear."""
+
+    provider: Provider
+
+    async def submit(self, task: Task, callback: Callback) -> Answer: ...
+
+    def streams(self, task: Task) -> bool: ...
+
+    async def open(self, task: Task) -> Answer | OpenStream:
+        """For tasks that stream: the stream, or what the provider answered instead."""
+        ...
+
+    async def fetch(self, task: Task) -> Update | None:
+        """None when nothing was learned. Raises ProviderBusy too."""
+        ...
+
+    async def search(self, task: Task, is_ours: Callable[[str], bool]) -> Update | None:
+        """Raises ProviderBusy too."""
+        ...
+
+    async def cancel(self, task: Task) -> str | None:
+        """None when the provider canceled, else why the task may run to its end there."""
         ...

@@ -53,10 +53,23 @@ class LaneStore(Protocol):
     async def release(self, worker: int, groups: Collection[int]) -> None: ...
 
 
+class TaskTypes(NamedTuple):
+    """Only these task types, or with `excluded` all but these."""
+
+    names: frozenset[str]
+    excluded: bool
+
+
+EVERY_TYPE = TaskTypes(frozenset(), excluded=True)
+
+
 class SubmitStore(Protocol):
-    async def claim(self, worker: int, provider: str, capacity: int, now: int) -> list[Task]:
-        """Mark waiting tasks as being sent (`sent_at`, `attempts` + 1, `worker`), one of each owner in turn, until
-        `capacity` tasks are at the provider. No two callers get the same, nor more than that together."""
+    async def claim(
+        self, worker: int, provider: str, capacity: int, now: int, *, limit: int = 1_000, types: TaskTypes = EVERY_TYPE
+    ) -> list[Task]:
+        """Mark waiting tasks as being sent (`sent_at`, `attempts` + 1, `worker`), one of each owner in turn, at most
+        `limit`, until `capacity` tasks are at the provider. No two callers get the same, nor more than that together.
+        With `types` restricted, only the first few thousand of an owner are looked at."""
         ...
 
     async def waiting(self, provider: str) -> bool:

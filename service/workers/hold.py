@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 from service.core.points import Point
 from service.core.result import Failure
@@ -12,12 +13,11 @@ from service.core.transitions import Timing, apply, unconfirmed, under_claim
 from service.flows.inline import InlineKeeper
 from service.ports import (
     Accepted,
+    Answer,
     Busy,
-    Callback,
-    Provider,
-    ProviderReply,
+    OpenStream,
+    ProviderClient,
     Rejected,
-    Sender,
     Store,
     StreamReader,
     SubmitNotSent,
@@ -26,18 +26,17 @@ from service.ports import (
 from service.workers.retry import stubborn
 
 log = logging.getLogger("callbridge.hold")
-NO_CALLBACK = Callback("", "")
 # Subscribers hear of progress at most once a second.
 PROGRESS_GAP = 1.0
 GiveBack = Callable[[Task, float | None, str], Awaitable[None]]
 
 
 class Holder:
-    def __init__(self, store: Store, sender: Sender, timing: Timing, keeper: InlineKeeper) -> None:
+    def __init__(self, store: Store, timing: Timing, keeper: InlineKeeper) -> None:
         self.store = store
-        self.sender = sender
         self.timing = timing
         self.keeper = keeper
+        self._held: dict[str, asyncio.Task[None]] = {}
         self._readers: dict[str, StreamReader] = {}
 
     def text_so_far(self, task_id: str) -> str:
@@ -45,55 +44,71 @@ class Holder:
         reader = self._readers.get(task_id)
         return reader.text_so_far() if reader is not None else ""
 
-    async def hold(self, provider: Provider, task: Task, give_back: GiveBack) -> None:
-        """From the request to the finishing event. Never sent again by itself."""
-        chunks = self.sender.stream(provider.submit_request(task, NO_CALLBACK))
+    async def hold(self, client: ProviderClient, task: Task, give_back: GiveBack) -> None:
+        """From the request to the finishing event. Never sent again by itself. Ends early when `close` is called."""
+        holding = asyncio.ensure_future(self._hold(client, task, give_back))
+        self._held[task.id] = holding
         try:
-            reply = await anext(chunks)
-            assert isinstance(reply, ProviderReply)
+            await asyncio.wait({holding})
+            if not holding.cancelled():
+                holding.result()
+        finally:
+            holding.cancel()
+            self._held.pop(task.id, None)
+
+    def close(self, task_id: str) -> None:
+        """The task was canceled: its stream is not read, and not paid for, any longer."""
+        if task_id in self._held:
+            self._held[task_id].cancel()
+
+    async def _hold(self, client: ProviderClient, task: Task, give_back: GiveBack) -> None:
+        try:
+            opened = await client.open(task)
         except SubmitNotSent as error:
             await give_back(task, None, str(error))
-            return
         except SubmitUnclear as error:
             await self._change(task, Update(S.FAILED, error=interrupted(str(error))))
-            return
-        if reply.status != 200:
-            await self._refused(provider, task, reply, give_back)
-            return
-        await self._change(task, Update(S.SUBMITTED))
-        await self._follow(provider, task, chunks)
+        else:
+            if isinstance(opened, OpenStream):
+                async with aclosing(opened.chunks):
+                    await self._change(task, Update(S.SUBMITTED))
+                    await self._follow(task, opened)
+            else:
+                await self._answered(task, opened, give_back)
 
-    async def _refused(self, provider: Provider, task: Task, reply: ProviderReply, give_back: GiveBack) -> None:
-        match provider.read_answer(task, NO_CALLBACK, reply):
+    async def _answered(self, task: Task, answer: Answer, give_back: GiveBack) -> None:
+        match answer:
             case Busy(retry_after):
                 await give_back(task, retry_after, "busy")
             case Rejected(error):
                 await self._change(task, Update(S.FAILED, error=error))
             case Accepted(update):
                 await self._change(task, update)
-            case answer:
+            case _:
                 decide = under_claim(task, unconfirmed(answer.reason, self.timing))
                 await self.store.tasks.change(Point.HOLD, task.id, decide)
 
-    async def _follow(self, provider: Provider, task: Task, chunks: object) -> None:
-        reader = self._readers[task.id] = provider.stream_reader(task)
+    async def _follow(self, task: Task, stream: OpenStream) -> None:
+        self._readers[task.id] = stream.reader
         loop = asyncio.get_running_loop()
         told_at = 0.0
         complete = True
         try:
             async with asyncio.timeout(self.timing.task_deadline):
-                async for chunk in chunks:  # type: ignore[attr-defined]
-                    progress = reader.feed(chunk)
+                async for chunk in stream.chunks:
+                    progress = stream.reader.feed(chunk)
                     if progress is not None and loop.time() - told_at >= PROGRESS_GAP:
                         told_at = loop.time()
                         await self._change(task, progress)
         except (SubmitUnclear, SubmitNotSent, TimeoutError) as error:
-            log.warning("task %s: its stream broke: %s", task.id, str(error) or "deadline")
+            log.warning("a stream broke: %s", str(error) or "deadline", extra={"task_id": task.id})
             complete = False
         finally:
             self._readers.pop(task.id, None)
+        # From here on there may be a result, which a cancel must not throw away.
+        self._held.pop(task.id, None)
         # Pictures of several megabytes are decoded: not in the loop.
-        await self._change(task, await asyncio.to_thread(reader.finish, complete))
+        await self._change(task, await asyncio.to_thread(stream.reader.finish, complete))
 
     async def _change(self, task: Task, update: Update) -> None:
         update = await stubborn(lambda: self.keeper.keep(update))

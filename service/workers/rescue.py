@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from service.core.errors import CallbridgeError
 from service.core.points import Point
+from service.core.task import Task
 from service.core.transitions import Timing, lost, under_claim
-from service.ports.providers import Provider
 from service.ports.store import Store
 from service.workers.lease import BEAT, Lease
 
@@ -17,9 +17,9 @@ log = logging.getLogger("callbridge.rescue")
 class Rescuer:
     """Every worker looks after all others; two that do it at once do no harm."""
 
-    def __init__(self, store: Store, providers: Mapping[str, Provider], timing: Timing, lease: Lease) -> None:
+    def __init__(self, store: Store, streams: Callable[[Task], bool], timing: Timing, lease: Lease) -> None:
         self._store = store
-        self._providers = providers
+        self._streams = streams
         self._timing = timing
         self._lease = lease
         self._task: asyncio.Task[None] | None = None
@@ -53,7 +53,6 @@ class Rescuer:
 
     async def _take_back_of(self, worker: int) -> None:
         for task in await self._store.submits.held_by(worker):
-            provider = self._providers.get(task.provider)
-            streamed = provider is not None and provider.streams(task)
-            await self._store.tasks.change(Point.RECOVER, task.id, under_claim(task, lost(streamed, self._timing)))
+            decide = lost(self._streams(task), self._timing)
+            await self._store.tasks.change(Point.RECOVER, task.id, under_claim(task, decide))
         await self._store.workers.remove(worker)

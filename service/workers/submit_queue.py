@@ -9,58 +9,48 @@ from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
-from service.core.transitions import Decide, Timing, apply, given_back, rejected, unconfirmed, under_claim
+from service.core.transitions import Decide, apply, given_back, rejected, unconfirmed, under_claim
 from service.flows.callbacks import Callbacks
-from service.flows.receive import LARGE
 from service.ports import (
+    EVERY_TYPE,
     Accepted,
     Answer,
     Busy,
-    Callback,
-    Provider,
-    ProviderReply,
+    ProviderClient,
     Rejected,
-    Sender,
-    Store,
     SubmitNotSent,
     SubmitUnclear,
+    TaskTypes,
     Unclear,
 )
 from service.workers.hold import Holder
 from service.workers.lease import Lease
+from service.workers.rests import RouteRests
 from service.workers.retry import stubborn
 
 log = logging.getLogger("callbridge.submit")
 
 BUSY_PAUSE = 5.0
 LOOK_AGAIN = 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+# Submits without an answer at once: overload slows the queue down instead of spreading.
+MOST_SUBMITTING = 100
 
 
 class ProviderQueue:
     """What waits for one provider account. The rows are the queue; this only takes them in turn."""
 
-    def __init__(
-        self,
-        store: Store,
-        provider: Provider,
-        sender: Sender,
-        callbacks: Callbacks,
-        timing: Timing,
-        holder: Holder,
-        lease: Lease,
-    ) -> None:
-        self.lease = lease
-        self.store = store
-        self.provider = provider
-        self.sender = sender
+    def __init__(self, client: ProviderClient, callbacks: Callbacks, holder: Holder, lease: Lease) -> None:
+        self.client = client
+        self.provider = client.provider
         self.callbacks = callbacks
-        self.timing = timing
         self.holder = holder
+        self.lease = lease
+        self.store = holder.store
+        self.timing = holder.timing
         self._wake = asyncio.Event()
         self._nothing_waits = False
-        self._paused_until = 0.0
-        self._pause = FIRST_PAUSE
+        self._rests = RouteRests(self.provider.routes)
+        self._submitting = 0
         self._sending: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
 
@@ -70,6 +60,10 @@ class ProviderQueue:
     @property
     def alive(self) -> bool:
         return self._loop is not None and not self._loop.done()
+
+    @property
+    def resting(self) -> bool:
+        return self._rests.open(asyncio.get_running_loop().time()) != EVERY_TYPE
 
     def wake(self, fresh: bool) -> None:
         if fresh:
@@ -92,7 +86,6 @@ class ProviderQueue:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), None if self._nothing_waits else LOOK_AGAIN)
             self._wake.clear()
-            await self._sleep_while_paused()
             try:
                 await self._take_turns()
             except CallbridgeError as error:
@@ -100,20 +93,16 @@ class ProviderQueue:
                 await asyncio.sleep(1)
                 self._wake.set()
 
-    async def _sleep_while_paused(self) -> None:
-        loop = asyncio.get_running_loop()
-        while (rest := self._paused_until - loop.time()) > 0:
-            await asyncio.sleep(rest)
-
     async def _take_turns(self) -> None:
         """As many as the provider has room for; the store takes them from each owner in turn."""
         while True:
             self._nothing_waits = True
-            if not self.lease.valid() or self._paused_until > asyncio.get_running_loop().time():
+            routes = self._rests.open(asyncio.get_running_loop().time())
+            if not self.lease.valid() or routes is None or self._submitting >= MOST_SUBMITTING:
                 self._nothing_waits = False
                 return
             with self.lease.progress.step(f"submits to {self.provider.name}"):
-                tasks = await self._claim()
+                tasks = await self._claim(routes)
             if not tasks:
                 self._nothing_waits = self._nothing_waits and not await self.store.submits.waiting(self.provider.name)
                 return
@@ -123,9 +112,12 @@ class ProviderQueue:
                 self._sending.add(sending)
                 sending.add_done_callback(self._sending.discard)
 
-    async def _claim(self) -> list[Task]:
+    async def _claim(self, routes: TaskTypes) -> list[Task]:
         name, most = self.provider.name, self.provider.max_inflight
-        claiming = asyncio.ensure_future(self.store.submits.claim(self.lease.worker, name, most, self.timing.now()))
+        limit = MOST_SUBMITTING - self._submitting
+        claiming = asyncio.ensure_future(
+            self.store.submits.claim(self.lease.worker, name, most, self.timing.now(), limit=limit, types=routes)
+        )
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -137,8 +129,8 @@ class ProviderQueue:
 
     async def _send(self, task: Task) -> None:
         try:
-            if self.provider.streams(task):
-                await self.holder.hold(self.provider, task, self._give_back)
+            if self.client.streams(task):
+                await self.holder.hold(self.client, task, self._give_back)
             else:
                 await self._submit(task)
         except Unavailable as error:
@@ -155,27 +147,23 @@ class ProviderQueue:
         if not self.lease.valid():
             await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
             return
-        callback = self.callbacks.of(task)
         answer: Answer
+        self._submitting += 1
         try:
-            reply = await self.sender.send(self.provider.submit_request(task, callback))
-            answer = await self._read(task, callback, reply)
+            answer = await self.client.submit(task, self.callbacks.of(task))
         except SubmitNotSent as error:
             await self._give_back(task, None, str(error))
             return
         except SubmitUnclear as error:
             answer = Unclear(str(error))
+        finally:
+            self._submitting -= 1
         await self._record(task, answer)
-
-    async def _read(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
-        if len(reply.body) > LARGE:
-            return await asyncio.to_thread(self.provider.read_answer, task, callback, reply)
-        return self.provider.read_answer(task, callback, reply)
 
     async def _record(self, task: Task, answer: Answer) -> None:
         match answer:
             case Accepted(update):
-                self._pause = FIRST_PAUSE
+                self._rests.took(task.task_type)
                 kept = await stubborn(lambda: self.holder.keeper.keep(update))
                 await self._change(task, apply(kept, self.timing), news=kept.status is S.COMPLETED)
             case Busy(retry_after):
@@ -194,15 +182,19 @@ class ProviderQueue:
 
     async def _give_back(self, task: Task, pause: float | None, why: str) -> None:
         """The provider surely does not have it: back to the queue, which pauses. No failure."""
-        if pause is None:
-            pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        loop = asyncio.get_running_loop()
+        pause = self._rests.rest(task.task_type, pause, loop.time())
         log.warning(
-            "the provider takes no tasks (%s): next try in %.1f s", why, pause, extra={"provider": self.provider.name}
+            "%s does not take tasks (%s): next try in %.1f s",
+            self.provider.name,
+            why,
+            pause,
+            extra={"task_id": task.id, "provider": self.provider.name},
         )
-        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + pause)
         await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
         self._nothing_waits = False
         self._wake.set()
+        loop.call_later(pause, self._wake.set)
 
 
 class SubmitQueues:
@@ -219,6 +211,15 @@ class SubmitQueues:
     def wake_all(self, *, fresh: bool = False) -> None:
         for queue in self._queues.values():
             queue.wake(fresh)
+
+    def resting(self, provider: str) -> bool:
+        """Does a route of the provider rest because it was busy?"""
+        return self._queues[provider].resting
+
+    def on_canceled(self, task_id: str) -> None:
+        """Close the stream of a task that was canceled, if one is held here."""
+        for queue in self._queues.values():
+            queue.holder.close(task_id)
 
     @property
     def alive(self) -> bool:

@@ -14,40 +14,65 @@ from service.core.task import Task, Update
 from service.core.transitions import NOTHING, SOON, Decide, Decision, Timing, apply, fail, next_check, tell
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
-from service.ports import Provider, Sender, Store, SubmitNotSent, SubmitUnclear
+from service.ports import ProviderBusy, ProviderClient, Store, SubmitNotSent, SubmitUnclear
 from service.workers.progress import Progress
 
 log = logging.getLogger("callbridge.sweep")
-# Questions to one provider account: five a second leave room for the submits.
-BUDGET_GAP = 0.2
+# Questions a second to one provider account: a few leave room for the submits, many catch up after lost callbacks.
+FEWEST, MOST, LEAST = 5.0, 100.0, 0.5
+ROUND_SECONDS = 10
+# Rests after a refusal, in seconds, where none is named.
+BUSY_REST, LONGEST_REST = 5.0, 300.0
 ROUND = 50
-# Seconds; the questions of one round take less.
+# Seconds; the questions of one round take less, unless the provider is busy.
 CLAIMED_FOR = 60.0
-HISTORY_PAGES = 3
+
+
+class Pace:
+    """Questions a second to one provider account: more while many are due, fewer while it is busy."""
+
+    def __init__(self) -> None:
+        self.rate = FEWEST
+        self.rests_until = 0.0
+
+    def had(self, due: int) -> None:
+        """`due` tasks were waiting for a question: a full round means that more of them do."""
+        self.rate = min(self.rate * 1.5, MOST) if due >= self.round else max(self.rate / 1.5, FEWEST)
+
+    @property
+    def round(self) -> int:
+        """How many tasks to claim at once: those of some seconds."""
+        return int(self.rate * ROUND_SECONDS)
+
+    def rest_left(self, now: float) -> float:
+        return max(0.0, self.rests_until - now)
+
+    def refused(self, retry_after: float | None, now: float) -> None:
+        self.rate = max(self.rate / 2, LEAST)
+        self.rests_until = max(self.rests_until, now + min(retry_after or BUSY_REST, LONGEST_REST))
 
 
 class Sweeper:
     def __init__(
         self,
         store: Store,
-        providers: Mapping[str, Provider],
-        sender: Sender,
+        clients: Mapping[str, ProviderClient],
         callbacks: Callbacks,
         timing: Timing,
         keeper: InlineKeeper,
         progress: Progress,
     ) -> None:
         self.store = store
-        self.providers = providers
-        self.sender = sender
+        self.clients = clients
         self.callbacks = callbacks
         self.timing = timing
         self.keeper = keeper
         self.progress = progress
+        self._paces = {name: Pace() for name in clients}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._sweep(name), name=f"sweep {name}") for name in self.providers]
+        self._tasks = [asyncio.create_task(self._sweep(name), name=f"sweep {name}") for name in self.clients]
         self._tasks.append(asyncio.create_task(self._give_up(), name="deadlines"))
 
     async def stop(self) -> None:
@@ -60,28 +85,34 @@ class Sweeper:
         return not any(task.done() for task in self._tasks)
 
     async def _sweep(self, name: str) -> None:
+        pace = self._paces[name]
         while True:
+            await asyncio.sleep(pace.rest_left(asyncio.get_running_loop().time()))
             try:
-                due = await self._due(name)
-                await self._round(self.providers[name], due)
+                due = await self._due(name, pace.round)
+                pace.had(len(due))
+                await self._round(self.clients[name], pace, due)
             except CallbridgeError as error:
                 log.warning("the sweep waits: %s", error.detail)
                 due = []
             if not due:
                 await self._rest(self.store.checks.next_due(name))
 
-    async def _due(self, name: str) -> list[Task]:
+    async def _due(self, name: str, limit: int) -> list[Task]:
         """Due again after a while, should this worker end before it has asked."""
         now = self.timing.now()
         with self.progress.step("sweep"):
-            return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), ROUND)
+            return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), limit)
 
-    async def _round(self, provider: Provider, due: list[Task]) -> None:
+    async def _round(self, client: ProviderClient, pace: Pace, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
+        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as asking:
             for task in due:
-                asking.create_task(self._ask(provider, task))
-                await asyncio.sleep(BUDGET_GAP)
+                if pace.rest_left(loop.time()):
+                    break  # the others are due again when their claim ends
+                asking.create_task(self._ask(client, pace, task))
+                await asyncio.sleep(1 / pace.rate)
 
     async def _rest(self, moment: Awaitable[int | None]) -> None:
         """Until the next one is due, and never longer than until a task that came meanwhile may be."""
@@ -94,10 +125,10 @@ class Sweeper:
         # A moment that has passed came between the two questions; it can wait as what is new can.
         await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
-    async def _ask(self, provider: Provider, task: Task) -> None:
+    async def _ask(self, client: ProviderClient, pace: Pace, task: Task) -> None:
         asked_at = self.timing.now()
         try:
-            found = await self._news(provider, task)
+            found = await self._news(client, pace, task)
             note = partial(Task.with_question, at=asked_at, outcome=_outcome(found))
             if found is not None:
                 found = await self.keeper.keep(found)
@@ -109,11 +140,16 @@ class Sweeper:
         except Exception:
             log.exception("task %s: asking the provider met an unknown fault", task.id)
 
-    async def _news(self, provider: Provider, task: Task) -> Update | None:
+    async def _news(self, client: ProviderClient, pace: Pace, task: Task) -> Update | None:
         try:
             if task.provider_task_id:
-                return await self._fetch(provider, task)
-            return await self._search_history(provider, task)
+                return await client.fetch(task)
+            # The submit's answer was lost: our callback address in the account's history names the task.
+            addresses = frozenset(callback.url for callback in self.callbacks.all_of(task))
+            return await client.search(task, addresses.__contains__)
+        except ProviderBusy as busy:
+            pace.refused(busy.retry_after, asyncio.get_running_loop().time())
+            return None
         except (SubmitNotSent, SubmitUnclear) as error:
             log.warning(
                 "the provider could not be asked: %s", error, extra={"task_id": task.id, "provider": task.provider}
@@ -128,27 +164,6 @@ class Sweeper:
             # No answer settles nothing either, and must not be asked for every two seconds.
             task = replace(task, doubts=task.doubts + 1)
         return ((replace(task, check_at=next_check(task, self.timing), checks=task.checks + 1), None),)
-
-    async def _fetch(self, provider: Provider, task: Task) -> Update | None:
-        request = provider.fetch_request(task)
-        if request is None:
-            return None
-        return provider.read_fetch(task, await self.sender.send(request))
-
-    async def _search_history(self, provider: Provider, task: Task) -> Update | None:
-        """For a task whose submit answer was lost: our callback address in the account's history names it."""
-        callbacks = self.callbacks.all_of(task)
-        for page in range(1, HISTORY_PAGES + 1):
-            request = provider.history_request(task, page)
-            if request is None:
-                return None
-            history = await self.sender.send(request)
-            for callback in callbacks:
-                found = provider.find_in_history(task, callback, history)
-                if found is not None:
-                    return found
-            await asyncio.sleep(BUDGET_GAP)
-        return None
 
     async def _give_up(self) -> None:
         while True:

@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -12,10 +12,11 @@ import pytest
 from service.core.inline import with_addresses
 from service.core.task import Task, Update
 from service.core.times import now_ms
-from service.ports import Callback, ProviderReply
+from service.ports import Callback, Exchange, ProviderReply, StreamReader
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 
+T = TypeVar("T")
 FOLDER = Path(__file__).parent
 KEY = "provider-key-0123456789"
 TASK_ID = "tsk_000000000001"
@@ -52,6 +53,18 @@ def error_of(update: Update) -> dict[str, Any]:
 
 def provider(name: str) -> PiAPI | ModelsLab:
     return piapi() if name == "piapi" else modelslab()
+
+
+def reader_of(task: Task) -> StreamReader:
+    reader = piapi().stream_reader(task)
+    assert reader is not None
+    return reader
+
+
+def asked(exchange: Exchange[T] | None) -> Exchange[T]:
+    """A question that can be asked."""
+    assert exchange is not None
+    return exchange
 
 
 def make_task(provider: str, **fields: Any) -> Task:

@@ -6,6 +6,7 @@ from service.core.points import Point
 from service.core.task import Status as S
 from service.core.transitions import given_back
 from service.ports.store import Store
+from service.ports.work import TaskTypes
 from tests.store.parts import NOW, added, finished, sent, to
 
 MANY = 1000
@@ -99,3 +100,23 @@ async def test_a_worker_holds_what_it_sends_until_the_claim_ends(store: Store, w
     await store.tasks.change(Point.SUBMIT_ANSWER, mine.id, to(S.SUBMITTED, worker=None))
     await store.tasks.change(Point.HOLD, other.id, to(S.PROCESSING))
     assert [task.id for task in await store.submits.held_by(worker)] == [other.id]
+
+
+async def test_only_so_many_are_claimed_at_once(store: Store, worker: int) -> None:
+    for _ in range(5):
+        await added(store)
+    assert len(await store.submits.claim(worker, "piapi", MANY, NOW, limit=2)) == 2
+    assert len(await store.submits.claim(worker, "piapi", 3, NOW, limit=2)) == 1
+    assert await store.submits.claim(worker, "piapi", 3, NOW, limit=2) == []
+
+
+async def test_task_types_that_rest_are_passed_over(store: Store, worker: int) -> None:
+    chats = [await added(store, task_type="chat-completions") for _ in range(2)]
+    picture = await added(store, task_type="txt2img")
+    of_bob = await added(store, task_type="txt2img", owner="bob")
+    llm = frozenset({"chat-completions", "image-generations"})
+    claimed = await store.submits.claim(worker, "piapi", MANY, NOW, types=TaskTypes(llm, excluded=True))
+    assert {task.id for task in claimed} == {picture.id, of_bob.id}
+    assert await store.submits.claim(worker, "piapi", MANY, NOW, types=TaskTypes(llm, excluded=True)) == []
+    claimed = await store.submits.claim(worker, "piapi", MANY, NOW, types=TaskTypes(llm, excluded=False))
+    assert [task.id for task in claimed] == [task.id for task in chats]

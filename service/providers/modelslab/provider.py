@@ -2,7 +2,7 @@
 and callbacks prove themselves by the token in their address and by `track_id`."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from service.ports import (
     Answer,
     Callback,
     CallbackRefused,
+    Exchange,
     Prepared,
     ProviderReply,
     ProviderRequest,
@@ -38,6 +39,7 @@ class ModelsLab:
 
     def __init__(self, api_key: str, base_url: str, max_inflight: int) -> None:
         self.max_inflight = max_inflight
+        self.routes: Mapping[str, frozenset[str]] = {}
         self._key = api_key
         self._base = base_url.rstrip("/")
         self._cleaner = Cleaner(api_key)
@@ -45,29 +47,15 @@ class ModelsLab:
     def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
         return modelslab_check.prepare(task_type, model, input, config)
 
-    def streams(self, task: Task) -> bool:
-        return False
-
-    def submit_request(self, task: Task, callback: Callback) -> ProviderRequest:
+    def submit(self, task: Task, callback: Callback) -> Exchange[Answer]:
         body = {**task.input, "key": self._key, "webhook": callback.url, "track_id": task.id}
         if family(task.model) == V6 and task.model != V6:
             body["model_id"] = task.model
-        return self._post(SUBMIT[family(task.model)].format(quote(task.task_type, safe="")), body)
+        path = SUBMIT[family(task.model)].format(quote(task.task_type, safe=""))
+        return Exchange("submit", self._post(path, body), self._read_answer)
 
-    def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
-        document = documents.read(reply.body)
-        job = modelslab_tasks.task_of(document)
-        message = replies.message_of(reply, self._cleaner)
-        if job is not None and modelslab_tasks.is_busy(job) and not replies.is_broke(message):
-            return replies.busy(reply)
-        if document is not None and job is not None and reply.status not in (429, 402):
-            answer = self._read_job(reply, job, self._warnings(document), message)
-            if answer is not None:
-                return answer
-        if document is not None and job is None and reply.status < 300 and message:
-            # An error with HTTP 200, and nothing that could be a task.
-            return replies.refused(ACCOUNT, reply, message, modelslab_tasks.code_of(message))
-        return replies.refused(ACCOUNT, reply, message)
+    def stream_reader(self, task: Task) -> StreamReader | None:
+        return None
 
     def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
         """ModelsLab sends nothing that could be checked here; `read_callback` checks `track_id`."""
@@ -83,34 +71,40 @@ class ModelsLab:
             raise CallbackRefused(401, "bad_track_id", "track_id is missing or not the one that was sent")
         return modelslab_tasks.read(job, self._cleaner, self._warnings(document))
 
-    def fetch_request(self, task: Task) -> ProviderRequest | None:
+    def fetch(self, task: Task) -> Exchange[Update | None] | None:
         """At the address of the task's own family: `fetch_result` of an answer may point anywhere."""
         if not task.provider_task_id:
             return None
         path = SUBMIT[family(task.model)].format(f"fetch/{quote(task.provider_task_id, safe='')}")
-        return self._post(path, {"key": self._key})
+        return Exchange("fetch", self._post(path, {"key": self._key}), self._read_fetch)
 
-    def read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
+    def cancel(self, task: Task) -> Exchange[str | None] | None:
+        return None
+
+    def search(self, task: Task, is_ours: Callable[[str], bool], page: int) -> Exchange[Update | None] | None:
+        return None
+
+    def _read_fetch(self, reply: ProviderReply) -> Update | None:
         document = documents.read(reply.body) if reply.status == 200 else None
         job = modelslab_tasks.task_of(document)
         if document is None or job is None or not modelslab_tasks.is_about_task(job):
             return None
         return modelslab_tasks.read(job, self._cleaner, self._warnings(document))
 
-    def cancel_request(self, task: Task) -> ProviderRequest | None:
-        return None
-
-    def read_cancel(self, task: Task, reply: ProviderReply) -> str | None:
-        return "ModelsLab cannot cancel a task"
-
-    def history_request(self, task: Task, page: int) -> ProviderRequest | None:
-        return None
-
-    def find_in_history(self, task: Task, callback: Callback, reply: ProviderReply) -> Update | None:
-        return None
-
-    def stream_reader(self, task: Task) -> StreamReader:
-        raise NotImplementedError("ModelsLab has no streams")
+    def _read_answer(self, reply: ProviderReply) -> Answer:
+        document = documents.read(reply.body)
+        job = modelslab_tasks.task_of(document)
+        message = replies.message_of(reply, self._cleaner)
+        if job is not None and modelslab_tasks.is_busy(job) and not replies.is_broke(message):
+            return replies.busy(reply)
+        if document is not None and job is not None and reply.status not in (429, 402):
+            answer = self._read_job(reply, job, self._warnings(document), message)
+            if answer is not None:
+                return answer
+        if document is not None and job is None and reply.status < 300 and message:
+            # An error with HTTP 200, and nothing that could be a task.
+            return replies.refused(ACCOUNT, reply, message, modelslab_tasks.code_of(message))
+        return replies.refused(ACCOUNT, reply, message)
 
     def _post(self, path: str, body: dict[str, Any]) -> ProviderRequest:
         return ProviderRequest("POST", self._base + path, {"Content-Type": "application/json"}, orjson.dumps(body))

@@ -26,6 +26,10 @@ def makes_media(model: str) -> bool:
     return any(word in model.lower() for word in _MEDIA_WORDS)
 
 
+def is_llm(task: Task) -> bool:
+    return task.task_type in PATHS
+
+
 def request(task: Task, key: str, base: str, llm_base: str) -> ProviderRequest:
     """Completions go to the host without the 120 s limit; everything that is silent for long is streamed."""
     body = {"model": task.model, **task.input}

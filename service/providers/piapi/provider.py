@@ -1,7 +1,7 @@
 """PiAPI: the unified task API. Its LLM routes, which have no callback, are in `piapi_llm`."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +14,7 @@ from service.ports import (
     Answer,
     Callback,
     CallbackRefused,
+    Exchange,
     Prepared,
     ProviderReply,
     ProviderRequest,
@@ -39,6 +40,7 @@ class PiAPI:
 
     def __init__(self, api_key: str, base_url: str, llm_base_url: str, max_inflight: int) -> None:
         self.max_inflight = max_inflight
+        self.routes: Mapping[str, frozenset[str]] = {"llm": frozenset(piapi_llm.PATHS)}
         self._key = api_key
         self._base = base_url.rstrip("/")
         self._llm_base = llm_base_url.rstrip("/")
@@ -47,12 +49,12 @@ class PiAPI:
     def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
         return piapi_check.prepare(task_type, model, input, config)
 
-    def streams(self, task: Task) -> bool:
-        return task.task_type in piapi_llm.PATHS
-
-    def submit_request(self, task: Task, callback: Callback) -> ProviderRequest:
-        if self.streams(task):
-            return piapi_llm.request(task, self._key, self._base, self._llm_base)
+    def submit(self, task: Task, callback: Callback) -> Exchange[Answer]:
+        cleaner = Cleaner(self._key, callback.secret)
+        if piapi_llm.is_llm(task):
+            request = piapi_llm.request(task, self._key, self._base, self._llm_base)
+            reader = piapi_llm.reader(task, cleaner)
+            return Exchange("submit", request, lambda reply: piapi_llm.read_answer(reply, cleaner, reader))
         webhook = {"endpoint": callback.url, "secret": callback.secret}
         body = {
             "model": task.model,
@@ -60,21 +62,11 @@ class PiAPI:
             "input": task.input,
             "config": {**task.config, "webhook_config": webhook},
         }
-        return self._request("POST", "/api/v1/task", orjson.dumps(body))
+        request = self._request("POST", "/api/v1/task", orjson.dumps(body))
+        return Exchange("submit", request, lambda reply: _read_answer(task, callback.url, reply, cleaner))
 
-    def read_answer(self, task: Task, callback: Callback, reply: ProviderReply) -> Answer:
-        cleaner = Cleaner(self._key, callback.secret)
-        if self.streams(task):
-            return piapi_llm.read_answer(reply, cleaner, self.stream_reader(task))
-        document = documents.read(reply.body)
-        data = piapi_tasks.task_of(document and document.value)
-        if document is None or data is None or reply.status == 429:
-            return _refused(reply, document, cleaner)
-        update = piapi_tasks.read(data, cleaner, task.model, _warnings(document, cleaner))
-        if reply.status >= 300 and update.error is not None:
-            return Rejected(update.error)
-        dropped = piapi_tasks.callback_dropped(data, callback.url)
-        return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))
+    def stream_reader(self, task: Task) -> StreamReader | None:
+        return piapi_llm.reader(task, self._cleaner) if piapi_llm.is_llm(task) else None
 
     def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
         given = headers.get(PROOF_HEADER, b"")
@@ -90,10 +82,26 @@ class PiAPI:
             raise CallbackRefused(400, "malformed", "The body is not a JSON object with a task in it")
         return piapi_tasks.read(data, self._cleaner, repairs=_warnings(document, self._cleaner))
 
-    def fetch_request(self, task: Task) -> ProviderRequest | None:
-        return self._about("GET", task)
+    def fetch(self, task: Task) -> Exchange[Update | None] | None:
+        request = self._about("GET", task)
+        return None if request is None else Exchange("fetch", request, lambda reply: self._read_fetch(task, reply))
 
-    def read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
+    def cancel(self, task: Task) -> Exchange[str | None] | None:
+        request = self._about("DELETE", task)
+        return None if request is None else Exchange("cancel", request, self._read_cancel)
+
+    def search(self, task: Task, is_ours: Callable[[str], bool], page: int) -> Exchange[Update | None] | None:
+        if piapi_llm.is_llm(task):
+            return None
+        sent = (task.sent_at or task.created_at) // 1000
+        query: dict[str, str | int] = {"page": page, "page_size": HISTORY_PAGE}
+        if family := known.models(self.name).get(task.model, {}).get("history"):
+            query["model"] = family
+        query |= {"start_time": sent - HISTORY_BEFORE_S, "end_time": sent + HISTORY_AFTER_S}
+        request = self._request("GET", f"/api/open/tasks/histories?{urlencode(query)}")
+        return Exchange("history", request, lambda reply: self._find(task, is_ours, reply))
+
+    def _read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
         document = documents.read(reply.body) if reply.status == 200 else None
         data = piapi_tasks.task_of(document and document.value)
         if document is None or data is None:
@@ -101,40 +109,23 @@ class PiAPI:
         update = piapi_tasks.read(data, self._cleaner, task.model, _warnings(document, self._cleaner))
         return update if update.provider_task_id == task.provider_task_id else None
 
-    def cancel_request(self, task: Task) -> ProviderRequest | None:
-        return self._about("DELETE", task)
-
-    def read_cancel(self, task: Task, reply: ProviderReply) -> str | None:
+    def _read_cancel(self, reply: ProviderReply) -> str | None:
         document = documents.read(reply.body)
         if 200 <= reply.status < 300 and (document is None or document.value.get("code", 200) in (0, 200)):
             return None
         reason = replies.message_of(reply, self._cleaner) or f"status {reply.status}"
         return f"PiAPI did not cancel the task ({reason}); it cancels only tasks that are still pending there"
 
-    def history_request(self, task: Task, page: int) -> ProviderRequest | None:
-        if self.streams(task):
-            return None
-        sent = (task.sent_at or task.created_at) // 1000
-        query: dict[str, str | int] = {"page": page, "page_size": HISTORY_PAGE}
-        if family := known.models(self.name).get(task.model, {}).get("history"):
-            query["model"] = family
-        query |= {"start_time": sent - HISTORY_BEFORE_S, "end_time": sent + HISTORY_AFTER_S}
-        return self._request("GET", f"/api/open/tasks/histories?{urlencode(query)}")
-
-    def find_in_history(self, task: Task, callback: Callback, reply: ProviderReply) -> Update | None:
-        """The one entry whose config echoes our callback address: nothing else proves that it is this task."""
+    def _find(self, task: Task, is_ours: Callable[[str], bool], reply: ProviderReply) -> Update | None:
+        """The one entry whose config echoes the task's callback address: nothing else proves that it is this task."""
         document = documents.read(reply.body) if reply.status == 200 else None
         for data in piapi_tasks.tasks_in(document and document.value):
-            config = data.get("config")
-            if isinstance(config, dict) and not piapi_tasks.callback_dropped(data, callback.url):
+            if (address := piapi_tasks.callback_of(data)) and is_ours(address):
                 return piapi_tasks.read(data, self._cleaner, task.model)
         return None
 
-    def stream_reader(self, task: Task) -> StreamReader:
-        return piapi_llm.reader(task, self._cleaner)
-
     def _about(self, method: str, task: Task) -> ProviderRequest | None:
-        if self.streams(task) or not task.provider_task_id:
+        if piapi_llm.is_llm(task) or not task.provider_task_id:
             return None
         return self._request(method, f"/api/v1/task/{quote(task.provider_task_id, safe='')}")
 
@@ -143,6 +134,18 @@ class PiAPI:
         if body is not None:
             headers["Content-Type"] = "application/json"
         return ProviderRequest(method, self._base + path, headers, body)
+
+
+def _read_answer(task: Task, address: str, reply: ProviderReply, cleaner: Cleaner) -> Answer:
+    document = documents.read(reply.body)
+    data = piapi_tasks.task_of(document and document.value)
+    if document is None or data is None or reply.status == 429:
+        return _refused(reply, document, cleaner)
+    update = piapi_tasks.read(data, cleaner, task.model, _warnings(document, cleaner))
+    if reply.status >= 300 and update.error is not None:
+        return Rejected(update.error)
+    dropped = piapi_tasks.callback_dropped(data, address)
+    return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))
 
 
 def _warnings(document: Document, cleaner: Cleaner) -> tuple[str, ...]:

@@ -88,6 +88,14 @@ def callback_dropped(data: dict[str, Any], url: str) -> bool:
     return not isinstance(webhook, dict) or webhook.get("endpoint") != url
 
 
+def callback_of(data: dict[str, Any]) -> str | None:
+    """The callback address that the task's config echoes."""
+    config = data.get("config")
+    webhook = config.get("webhook_config") if isinstance(config, dict) else None
+    endpoint = webhook.get("endpoint") if isinstance(webhook, dict) else None
+    return endpoint if isinstance(endpoint, str) else None
+
+
 def tasks_in(node: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     """Every task object in a page of the history, however it is wrapped."""
     if depth > MAX_LIST_DEPTH:

@@ -3,6 +3,7 @@
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import claimed
+from service.ports.work import EVERY_TYPE, TaskTypes
 from service.store.postgres.batch import CHANGE_TASKS
 from service.store.postgres.database import Database
 from service.store.postgres.rows import changed_task, columns, decode_task
@@ -24,9 +25,23 @@ CLAIM = (
     " SELECT t.id, t.owner, t.state FROM owners CROSS JOIN LATERAL"
     " (SELECT id, owner, state, row_number() OVER (ORDER BY id) AS turn FROM tasks"
     f" WHERE {WAITING} AND provider = $1 AND owner = owners.owner ORDER BY id"
-    " LIMIT (SELECT greatest(0, $2 - many) FROM there)) t"
-    " ORDER BY t.turn, owners.owner <= $4, owners.owner LIMIT (SELECT greatest(0, $2 - many) FROM there)"
+    " LIMIT (SELECT greatest(0, least($2 - many, $5)) FROM there)) t"
+    " ORDER BY t.turn, owners.owner <= $4, owners.owner LIMIT (SELECT greatest(0, least($2 - many, $5)) FROM there)"
 )
+# While some task types rest: the type is read in each row, so only so many of an owner's waiting tasks are looked at.
+LOOKED_AT = 5_000
+TYPED = (
+    f" FROM (SELECT id, owner, state FROM tasks WHERE {WAITING} AND provider = $1 AND owner = owners.owner"
+    f" ORDER BY id LIMIT {LOOKED_AT}) first WHERE convert_from(state, 'UTF8')::json ->> 'task_type' "
+)
+
+
+def claim_of(types: TaskTypes) -> str:
+    if types == EVERY_TYPE:
+        return CLAIM
+    every = f" FROM tasks WHERE {WAITING} AND provider = $1 AND owner = owners.owner"
+    head, tail = CLAIM.split(every)
+    return f"{head}{TYPED}{'<> ALL' if types.excluded else '= ANY'}($6){tail}"
 
 
 class PostgresSubmits:
@@ -35,7 +50,9 @@ class PostgresSubmits:
         # Whose turn was the last, for each provider.
         self._last_owner: dict[str, str] = {}
 
-    async def claim(self, worker: int, provider: str, capacity: int, now: int) -> list[Task]:
+    async def claim(
+        self, worker: int, provider: str, capacity: int, now: int, *, limit: int = 1_000, types: TaskTypes = EVERY_TYPE
+    ) -> list[Task]:
         async with self.database.transaction(Point.CLAIM_TASK) as unit:
             connection = unit.connection
             # What another process claims at this moment is counted by the next statement, which sees it committed.
@@ -43,7 +60,8 @@ class PostgresSubmits:
             if not await hold_lease(unit, worker):
                 return []
             last = self._last_owner.get(provider, "")
-            found = await connection.fetch(CLAIM, provider, capacity, now, last)
+            names = [] if types == EVERY_TYPE else [sorted(types.names)]
+            found = await connection.fetch(claim_of(types), provider, capacity, now, last, limit, *names)
             # A task may have been canceled since: its row is locked, and looked at again.
             rows = await connection.fetch(
                 f"SELECT id, state FROM tasks WHERE id = ANY($1) AND {WAITING} ORDER BY id FOR UPDATE",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import claimed
+from service.ports.work import EVERY_TYPE, TaskTypes
 from service.store.sqlite.database import Database
 from service.store.sqlite.rows import task_from_row
 from service.store.sqlite.search import OPEN
@@ -32,6 +33,10 @@ AT_PROVIDER = (
 )
 
 
+# Waiting tasks of one owner, while some task types rest.
+LOOKED_AT = 5_000
+
+
 class SqliteSubmits:
     def __init__(self, database: Database, workers: SqliteWorkers) -> None:
         self.database = database
@@ -39,7 +44,9 @@ class SqliteSubmits:
         # Whose turn was the last, for each provider.
         self._last_owner: dict[str, str] = {}
 
-    async def claim(self, worker: int, provider: str, capacity: int, now: int) -> list[Task]:
+    async def claim(
+        self, worker: int, provider: str, capacity: int, now: int, *, limit: int = 1_000, types: TaskTypes = EVERY_TYPE
+    ) -> list[Task]:
         def work() -> list[Task]:
             if not self.workers.has_lease(worker):
                 return []
@@ -47,12 +54,12 @@ class SqliteSubmits:
             [there] = db.execute(AT_PROVIDER, (provider, capacity, now)).fetchone()
             return [
                 write_steps(self.database, n, task, [(claimed(task, worker, now), None)])
-                for n, task in list(self._in_turn(provider, capacity - there))
+                for n, task in list(self._in_turn(provider, min(capacity - there, limit), types))
             ]
 
         return await self.database.write(Point.CLAIM_TASK, work)
 
-    def _in_turn(self, provider: str, room: int) -> Iterator[tuple[int, Task]]:
+    def _in_turn(self, provider: str, room: int, types: TaskTypes) -> Iterator[tuple[int, Task]]:
         """Of each owner the same share, so that a large batch of one delays nobody else."""
         if room <= 0:
             return
@@ -66,9 +73,8 @@ class SqliteSubmits:
             share = max(1, room // len(owners))
             for owner in owners[:room]:
                 rows = db.execute(
-                    f"SELECT n, id, state FROM tasks WHERE {WAITING} AND provider = ? AND owner = ? AND id > ?"
-                    " ORDER BY id LIMIT ?",
-                    (provider, owner, taken_up_to[owner], min(share, room)),
+                    _waiting_of(types),
+                    (provider, owner, taken_up_to[owner], *types.names, min(share, room)),
                 ).fetchall()
                 if rows:
                     taken_up_to[owner] = rows[-1][1]
@@ -93,3 +99,14 @@ class SqliteSubmits:
             (worker,),
         )
         return list(readable(rows, task_from_row))
+
+
+def _waiting_of(types: TaskTypes) -> str:
+    """One owner's waiting tasks in order. Their type would be read in each row, so only the first are looked at."""
+    waiting = f"SELECT n, id, state FROM tasks WHERE {WAITING} AND provider = ? AND owner = ? AND id > ? ORDER BY id"
+    if types == EVERY_TYPE:
+        return f"{waiting} LIMIT ?"
+    marks = ", ".join("?" * len(types.names))
+    task_type = "CASE WHEN json_valid(CAST(state AS TEXT)) THEN json_extract(CAST(state AS TEXT), '$.task_type') END"
+    condition = f"{task_type} {'NOT ' if types.excluded else ''}IN ({marks})"
+    return f"SELECT n, id, state FROM ({waiting} LIMIT {LOOKED_AT}) WHERE {condition} LIMIT ?"

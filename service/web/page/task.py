@@ -86,7 +86,7 @@ class TaskPage:
         return SeeOther(f"/tasks/{task.id}", Notice("Queued to be sent again."))
 
     def _resubmittable(self, task: Task) -> bool:
-        return task.status in (Status.UNCONFIRMED, Status.FAILED) and task.provider in self.flows.canceler.providers
+        return task.status in (Status.UNCONFIRMED, Status.FAILED) and task.provider in self.flows.canceler.clients
 
     async def _moves(self, caller: Caller, task: Task) -> list[Event]:
         """Reports of progress may be many and large: of these only the first page."""
