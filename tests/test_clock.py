@@ -44,6 +44,7 @@ def test_a_clock_follows_a_step_ahead_and_goes_on_after_a_step_back() -> None:
     began = clock.now_ms()
     machine.wall += 3600 * SECOND
     assert clock.now_ms() == began + 3_600_000
+    assert clock.ahead_ms() == 0
     machine.wall -= 600 * SECOND
     machine.passes(3)
     assert clock.now_ms() == began + 3_603_000

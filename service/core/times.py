@@ -17,22 +17,33 @@ class Clock:
         self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
     ) -> None:
         self.wall, self._monotonic = wall, monotonic
-        self._offset = wall() - monotonic()
+        self._last = 0
+        self.follow()
 
     def now_ms(self) -> int:
-        # In this order: a pause between the two makes the offset smaller, and a smaller one is ignored.
-        wall, monotonic = self.wall(), self._monotonic()
-        if wall - monotonic > self._offset:
-            self._offset = wall - monotonic
-        return (monotonic + self._offset) // 1_000_000
+        wall = self.wall()
+        if wall < self._last:
+            wall = max(self._last, self._steady())
+        self._last = wall
+        return wall // 1_000_000
 
     def ahead_ms(self) -> int:
-        """By how much the machine's clock was set back, at least."""
-        monotonic, wall = self._monotonic(), self.wall()
-        return (monotonic + self._offset - wall) // 1_000_000
+        """By how much the machine's clock was set back, at least. To be asked every second or so."""
+        ahead = self._steady() - self.wall()
+        if ahead <= 0:
+            self._anchor()
+        return max(ahead, 0) // 1_000_000
 
     def follow(self) -> None:
+        self._last = 0
+        self._anchor()
+
+    def _anchor(self) -> None:
         self._offset = self.wall() - self._monotonic()
+
+    def _steady(self) -> int:
+        """The time by the monotonic clock, from the last moment at which both agreed."""
+        return self._monotonic() + self._offset
 
 
 clock = Clock()
