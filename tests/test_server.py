@@ -13,10 +13,10 @@ import orjson
 import pytest
 from uvicorn.protocols.http import httptools_impl
 
+from service.core.tally import Tally
 from service.server import KEEP_ALIVE_SECONDS
 from service.serving import protocol, slow_peers
 from service.serving.admission import Access, Admission
-from service.serving.tally import Tally
 from tests.conftest import TXT2IMG, Service, txt2img
 
 PATIENCE = 20

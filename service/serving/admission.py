@@ -4,7 +4,7 @@ import logging
 import resource
 from enum import Enum
 
-from service.serving.tally import Tally
+from service.core.tally import Tally
 
 log = logging.getLogger("callbridge.server")
 # More are never needed, and some systems say "unlimited".

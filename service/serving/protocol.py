@@ -10,8 +10,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.core.errors import InvalidRequest
+from service.core.tally import Tally
 from service.serving.admission import Access, Admission
-from service.serving.tally import Tally
 
 log = logging.getLogger("callbridge.server")
 # A request's head must be complete after this time, and its body after this (the API itself responds 408 before).

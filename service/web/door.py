@@ -18,6 +18,7 @@ from service.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from service.core.tally import Tally
 from service.flows.receive import Receiver
 from service.ports import Call, CallbackRefused
 from service.web.auth import Bucket
@@ -26,6 +27,7 @@ from service.web.responses import PROBLEM, problem_headers, send_raw
 from service.wire.tokens import CallbackToken
 
 log = logging.getLogger("callbridge.door")
+UNWRITTEN = Tally(log, "%d refused callbacks were not written down: they come too fast")
 
 PREFIX = "/webhooks/"
 KEPT_BODY = 4096
@@ -95,7 +97,7 @@ class Door:
         result = error.result if isinstance(error, CallbackRefused) else error.code
         self.count(provider, result)
         if self._audit.take():
-            log.warning("callbacks are refused faster than each can be written down")
+            UNWRITTEN.add()
             return
         known = {"provider": provider} if provider in self.receiver.providers else {}
         task_id = token.task_id if token else getattr(error, "task_id", None)
