@@ -16,7 +16,7 @@ from service.ports import DeliveryQuery, EventQuery, Store, TaskQuery
 
 T = TypeVar("T")
 # Stored bytes in one page: with large tasks a page has fewer rows than asked for, and a cursor as always.
-PAGE_BYTES = 2 * 1024 * 1024
+PAGE_BYTES = 1024 * 1024
 HIGHEST_ID = 2**53
 
 

@@ -120,14 +120,18 @@ class Database:
             self.reader() as connection,
             connection.execute(sql, values) as cursor,
         ):
-            # A few at a time: rows that the page has no room for must not be read into memory.
-            while rows := list(await cursor.fetchmany(limit + 1 if max_bytes is None else READ_AHEAD)):
+            # Rows that the page has no room for must not be read into memory: one of a megabyte after the other.
+            ahead = limit + 1 if max_bytes is None else 1
+            while rows := list(await cursor.fetchmany(ahead)):
                 for row in rows:
                     if len(found) == limit or (max_bytes is not None and size > max_bytes):
                         found.more = True
                         return found
                     found.append(tuple(row))
                     size += sum(len(value) for value in row if isinstance(value, bytes))
+                if max_bytes is not None:
+                    room = max(0, max_bytes - size) * len(found) // max(1, size)
+                    ahead = min(READ_AHEAD, max(1, room))
         return found
 
     # --- inside a transaction ---
