@@ -154,6 +154,10 @@ def _by_type(said: str) -> Kind | None:
     return _KIND_OF_SUFFIX.get(family) if not rest else None
 
 
+def _type_beside(fields: dict[str, Any]) -> str:
+    return next((value for name in _TYPE_FIELDS if isinstance(value := fields.get(name), str)), "")
+
+
 def _by_path(path: str) -> Kind | None:
     """The field's own name tells before that of what it stands in."""
     for name in reversed(path.lower().split(".")):
@@ -197,7 +201,8 @@ def _collect_string(
     every: list[Found], text: str, path: str, beside: dict[str, Any], otherwise: Kind, depth: int
 ) -> None:
     if found := [text] if is_placeholder(text) else addresses_in(text):
-        said = next((value for name in _TYPE_FIELDS if isinstance(value := beside.get(name), str)), "")
+        # Most addresses tell their type themselves.
+        said = "" if _by_suffix(found[0]) else _type_beside(beside)
         every.extend([Found(url, path, otherwise, said) for url in found])
     elif (inner := documents.parsed(text)) is not None:
         _collect(every, inner, path, {}, otherwise, depth + 1)

@@ -17,7 +17,7 @@ from service.core.times import now_ms
 from service.ports.copies import CopyWork, DownloadFailed, StoreTrouble
 from service.ports.files import InlineFiles
 from service.workers.copier import Copier
-from service.workers.retry import stubborn
+from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.archive")
 AT_ONCE = 4
@@ -164,7 +164,7 @@ class Archiver:
             log.warning("copies are stored again")
         url = self._address(copy, file)
         ended = Copy("stored", url, file.bytes, file.media_type, file.sha256)
-        if await stubborn(lambda: self._work.finish(copy, ended, file, now_ms())):
+        if await retry_until_stored(lambda: self._work.finish(copy, ended, file, now_ms())):
             for observer in self.observers:
                 observer.copied(file.bytes)
             if file.inline_name is not None:
@@ -190,7 +190,7 @@ class Archiver:
             await self._put_back(copy, wait)
             return
         log.warning("task %s: a file is not copied: %s", copy.task_id, failed)
-        await stubborn(lambda: self._work.finish(copy, Copy("failed", error=str(failed)), None, now_ms()))
+        await retry_until_stored(lambda: self._work.finish(copy, Copy("failed", error=str(failed)), None, now_ms()))
 
     async def _put_back(self, copy: FileCopy, seconds: float) -> None:
-        await stubborn(lambda: self._work.put_back(copy, now_ms() + int(seconds * 1000)))
+        await retry_until_stored(lambda: self._work.put_back(copy, now_ms() + int(seconds * 1000)))

@@ -19,7 +19,7 @@ from service.workers.lane import Lane, LaneParts
 from service.workers.lease import Lease
 from service.workers.memory import Memory
 from service.workers.outcomes import Outcomes
-from service.workers.retry import stubborn as retry_until_stored
+from service.workers.retry import retry_until_stored as retry_until_stored
 
 log = logging.getLogger("callbridge.deliver")
 

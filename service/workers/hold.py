@@ -23,7 +23,7 @@ from service.ports import (
     SubmitNotSent,
     SubmitUnclear,
 )
-from service.workers.retry import stubborn
+from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.hold")
 # Subscribers hear of progress at most once a second.
@@ -111,11 +111,11 @@ class Holder:
         await self._change(task, await asyncio.to_thread(stream.reader.finish, complete))
 
     async def _change(self, task: Task, update: Update) -> None:
-        update = await stubborn(lambda: self.keeper.keep(update))
+        update = await retry_until_stored(lambda: self.keeper.keep(update))
         decide = apply(update, self.timing)
         if update.status is not S.COMPLETED:  # a result was paid for, whoever brings it
             decide = under_claim(task, decide)
-        await stubborn(lambda: self.store.tasks.change(Point.HOLD, task.id, decide))
+        await retry_until_stored(lambda: self.store.tasks.change(Point.HOLD, task.id, decide))
 
 
 def interrupted(reason: str) -> Failure:

@@ -17,7 +17,7 @@ from service.workers.claims import Claims
 from service.workers.delivery_limiter import DeliveryLimiter, Group
 from service.workers.memory import Memory
 from service.workers.outcomes import Outcomes
-from service.workers.retry import stubborn as retry_until_stored
+from service.workers.retry import retry_until_stored as retry_until_stored
 from service.workers.task_order import TaskOrder
 
 log = logging.getLogger("callbridge.deliver")

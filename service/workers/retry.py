@@ -1,4 +1,4 @@
-"""What a provider said must not be lost because the disk was full for a while."""
+"""Retry writes until they are stored: what a provider said must not be lost because the disk was full for a while."""
 
 import asyncio
 import logging
@@ -14,8 +14,8 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LAST_PAUSE = 60.0
 
 
-async def stubborn(write: Callable[[], Awaitable[T]]) -> T:
-    """Tried again until it succeeds; the end of the process ends it too."""
+async def retry_until_stored(write: Callable[[], Awaitable[T]]) -> T:
+    """Retry until it succeeds; ends only with the process."""
     for pause in chain(PAUSES, repeat(LAST_PAUSE)):
         try:
             return await write()

@@ -26,7 +26,7 @@ from service.ports import (
 from service.workers.hold import Holder
 from service.workers.lease import Lease
 from service.workers.rests import RouteRests
-from service.workers.retry import stubborn
+from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.submit")
 
@@ -145,7 +145,7 @@ class ProviderQueue:
 
     async def _submit(self, task: Task) -> None:
         if not self.lease.valid():
-            await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
+            await retry_until_stored(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
             return
         answer: Answer
         self._submitting += 1
@@ -164,7 +164,7 @@ class ProviderQueue:
         match answer:
             case Accepted(update):
                 self._rests.took(task.task_type)
-                kept = await stubborn(lambda: self.holder.keeper.keep(update))
+                kept = await retry_until_stored(lambda: self.holder.keeper.keep(update))
                 await self._change(task, apply(kept, self.timing), news=kept.status is S.COMPLETED)
             case Busy(retry_after):
                 await self._give_back(task, retry_after if retry_after is not None else BUSY_PAUSE, "busy")
@@ -178,7 +178,7 @@ class ProviderQueue:
         """`news`: a result, which was paid for and counts whoever brings it."""
         if not news:
             decide = under_claim(task, decide, end=True)
-        await stubborn(lambda: self.store.tasks.change(Point.SUBMIT_ANSWER, task.id, decide))
+        await retry_until_stored(lambda: self.store.tasks.change(Point.SUBMIT_ANSWER, task.id, decide))
 
     async def _give_back(self, task: Task, pause: float | None, why: str) -> None:
         """The provider surely does not have it: back to the queue, which pauses. No failure."""
@@ -191,7 +191,7 @@ class ProviderQueue:
             pause,
             extra={"task_id": task.id, "provider": self.provider.name},
         )
-        await stubborn(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
+        await retry_until_stored(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
         self._nothing_waits = False
         self._wake.set()
         loop.call_later(pause, self._wake.set)

@@ -1,4 +1,4 @@
-"""PiAPI: the unified task API. Its LLM routes, which have no callback, are in `piapi_llm`."""
+"""PiAPI: the unified task API. Its LLM routes, which have no callback, are in `llm`."""
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence

@@ -13,7 +13,7 @@ from service.providers.redact import Cleaner
 from service.providers.replies import provider_id
 
 NAME = "PiAPI"
-# Whom a lost answer is looked for in the history: not deeper than any list page is nested.
+# List pages of the history are not nested deeper.
 MAX_LIST_DEPTH = 6
 _WRAPPERS = ("data", "task", "result", "payload", "body", "event")
 _STATUS_NAMES = ("status", "task_status", "state")
