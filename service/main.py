@@ -172,7 +172,7 @@ class Bridge:
         bodies = Bodies(settings.max_body_bytes, Budget(*API_BODIES))
         callback_bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
         readiness = self._readiness()
-        scrape = Scrape(store.metrics, self.tally, self._present, __version__, now_ms)
+        self.scrape = Scrape(store.metrics, self.tally, self._present, __version__, now_ms)
         feed = Feed(store, self.hub, Budget(*REPLAYS))
         self.site = Site(
             gate_of(secret_keys, settings.api_keys, bodies),
@@ -191,7 +191,7 @@ class Bridge:
                 *SubscriptionRoutes(browser, subscriber, tokens, bodies).endpoints(),
                 *DeliveryRoutes(browser, redeliverer).endpoints(),
                 *PublicRoutes(catalog(), __version__).endpoints(),
-                *OperatorRoutes(__version__, readiness.troubles, scrape).endpoints(),
+                *OperatorRoutes(__version__, readiness.troubles, self.scrape).endpoints(),
                 *FileRoutes(files, file_links.media, store.copies, file_links.copies, self.kept).endpoints(),
             ],
             self.site.routes,
@@ -237,6 +237,7 @@ class Bridge:
         if self.copying is not None:
             self.copying.start(self.lease)
         self._replays = asyncio.create_task(self.replayer.run(), name="replays")
+        self._publishing = asyncio.create_task(self.scrape.keep_publishing(), name="publish counts")
         self._heart = asyncio.create_task(keep_alive(self.hub), name="heartbeat")
 
     def _readiness(self) -> Readiness:
@@ -260,6 +261,9 @@ class Bridge:
 
     async def stop(self) -> None:
         self._heart.cancel()
+        self._publishing.cancel()
+        with suppress(CallbridgeError):
+            await self.scrape.publish()
         self._replays.cancel()
         await self.clock_watch.stop()
         if self.copying is not None:

@@ -66,6 +66,8 @@ async def test_tasks_callbacks_and_deliveries_are_counted(service: Service, subs
     assert sample(found, "callbacks_total", provider="unknown", result="unknown_provider") == 1
     assert sample(found, "callbacks_total", provider="piapi", result="repeated") >= 1
     assert sample(found, "delivery_lag_seconds_count") == 2
+    asked = {"provider": "piapi", "operation": "submit", "outcome": "2xx"}
+    assert sample(found, "provider_request_seconds_count", **asked) == 2
     assert sample(found, "commit_seconds_count") > 5
     listed = (await service.admin.get("/v1/callbacks?limit=200")).json()["data"]
     for result in {call["result"] for call in listed}:

@@ -28,6 +28,7 @@ class Observers:
     def __init__(self, tally: Tally, providers: Iterable[str]) -> None:
         self._tally = tally
         self._providers = frozenset(providers)
+        self._callbacks = tally.counts[CALLBACKS]
         # So that a rate is right from the first event on.
         for result in RESULTS.values():
             tally.count(DELIVERIES, result, by=0)
@@ -48,7 +49,11 @@ class Observers:
 
     def on_callback(self, provider: str, result: str) -> None:
         """`provider` as the caller wrote it: of unknown ones there is no end."""
-        self._tally.count(CALLBACKS, provider if provider in self._providers else UNKNOWN, result)
+        try:
+            # With every callback: the short way to what was counted before.
+            self._callbacks[provider, result] += 1
+        except KeyError:
+            self._tally.count(CALLBACKS, provider if provider in self._providers else UNKNOWN, result)
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
         self._tally.count(DELIVERIES, RESULTS[delivery.status])

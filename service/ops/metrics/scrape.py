@@ -1,7 +1,9 @@
 """GET /metrics: the counts of all processes, one query for what is open now, in the text format of Prometheus."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -10,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.core.errors import CallbridgeError
 from service.core.task import FINISHED, Status
 from service.ops.metrics import observers as names
 from service.ops.metrics.tally import Tally
@@ -17,6 +20,8 @@ from service.ports.metrics import MetricsStore, OpenWork
 
 # The query walks everything that is open: after it a rest of so many times what it took, and at least a second.
 REST, SHORTEST_REST = 20, 1.0
+# Other processes see what this one counted so much later.
+PUBLISH_SECONDS = 0.5
 COUNTERS = {
     names.TASKS_FINISHED: ("Tasks that finished.", ("provider", "status")),
     names.CALLBACKS: ("Calls at the provider doors.", ("provider", "result")),
@@ -69,6 +74,17 @@ class Scrape:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Families(total, await self._open_work(), self._gauges(streams + own_streams)))
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    async def keep_publishing(self) -> None:
+        last = b""
+        while True:
+            await asyncio.sleep(PUBLISH_SECONDS)
+            worker, streams = self._present()
+            present = self._tally.encoded() + b" %d %d" % (worker, streams)
+            if present != last:
+                with suppress(CallbridgeError):
+                    await self.publish()
+                    last = present
 
     async def publish(self) -> None:
         """For the scrapes that other processes answer. Raises Unavailable."""

@@ -29,11 +29,12 @@ class Snapshot(msgspec.Struct):
 
 class Tally:
     def __init__(self) -> None:
-        self.counts: dict[str, dict[Labels, float]] = defaultdict(lambda: defaultdict(float))
+        self.counts: dict[str, dict[Labels, float]] = defaultdict(dict)
         self.distributions: dict[str, dict[Labels, Distribution]] = defaultdict(dict)
 
     def count(self, metric: str, *labels: str, by: float = 1) -> None:
-        self.counts[metric][labels] += by
+        counts = self.counts[metric]
+        counts[labels] = counts.get(labels, 0) + by
 
     def observe(self, metric: str, bounds: Sequence[float], value: float, *labels: str) -> None:
         """A value that equals a bound belongs to that bucket."""
@@ -56,7 +57,7 @@ class Tally:
         other = msgspec.json.decode(encoded, type=Snapshot)
         for name, values in other.counts.items():
             for labels, value in values:
-                self.counts[name][labels] += value
+                self.count(name, *labels, by=value)
         for name, distributions in other.distributions.items():
             for labels, distribution in distributions:
                 own = self.distributions[name].setdefault(labels, Distribution([0] * len(distribution.counts)))
