@@ -1,5 +1,6 @@
 """What a file is, by its first bytes."""
 
+import time
 from base64 import b64encode
 
 import pytest
@@ -96,3 +97,13 @@ def test_a_file_is_named_by_what_it_is(kind: str, head: bytes, path: str, expect
 )
 def test_a_browser_may_show_pictures_films_and_sound(media_type: str, playable: bool) -> None:
     assert is_playable(media_type) is playable
+
+
+@pytest.mark.parametrize(
+    "head", [b"<!-- -->" * 8_000, b"<!--" * 16_000, b" " * 64_000, b"<?xml " * 10_000, b"<?xml>" * 10_000], ids=range(5)
+)
+def test_hostile_markup_is_judged_in_linear_time(head: bytes) -> None:
+    started = time.process_time()
+    assert recognise(head) is None
+    assert recognise(b"<!-- a --> <?xml version='1.0'?> <!-- b --> <svg/>") is not None
+    assert time.process_time() - started < 1

@@ -54,8 +54,9 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%PDF-", "application/pdf", "pdf"),
 )
 _EBML = b"\x1aE\xdf\xa3"
-_MARKUP = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|script|title)\b", re.I | re.S)
-_SVG = re.compile(rb"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!doctype\s+svg[^>]*>|\s)*<svg\b", re.I | re.S)
+_MARKUP = re.compile(rb"<(?:!doctype\s{1,10}html|html|head|body|script|title)\b", re.I)
+_SVG = re.compile(rb"<svg\b", re.I)
+_PROLOGUE = re.compile(rb"<\?xml|<!doctype\s{1,10}svg", re.I)
 _EXTENSION = re.compile(r"[a-z0-9]{1,8}")
 # Containers that hold sound alone as well as a film.
 _SOUND_TOO = frozenset(("video/mp4", "video/webm", "video/quicktime"))
@@ -73,11 +74,25 @@ def recognise(head: bytes) -> Content | None:
     # MPEG audio without tags: eleven set bits, then version, layer and bit rate. ADTS (AAC) has layer 0.
     if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08:
         return Content("audio/mpeg", "mp3") if head[1] & 0x06 else Content("audio/aac", "aac")
-    if _SVG.match(head):
+    element = _first_element(head.removeprefix(b"\xef\xbb\xbf"))
+    if _SVG.match(element):
         return Content("image/svg+xml", "svg")
-    if _MARKUP.match(head.removeprefix(b"\xef\xbb\xbf")):
+    if _MARKUP.match(element):
         return Content("text/html", "html")
     return None
+
+
+def _first_element(head: bytes) -> bytes:
+    """What stands behind blanks, comments and an XML prologue. By hand: as one regular expression, comments that can be
+    told apart in several ways take exponential time."""
+    while True:
+        head = head.lstrip()
+        if head.startswith(b"<!--"):
+            head = head.partition(b"-->")[2]
+        elif _PROLOGUE.match(head):
+            head = head.partition(b">")[2]
+        else:
+            return head
 
 
 def judge(kind: str, head: bytes, path: str) -> Content:
