@@ -8,6 +8,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,12 @@ class World:
         """The two callbacks of the n-th task."""
         assert self._filled is not None
         return next(callbacks(self._filled.file, number, 1))
+
+    def address(self, number: int) -> list[str]:
+        """Of the n-th of the prepared tasks: the path of its callbacks, their secret, its id at the provider."""
+        assert self._filled is not None
+        with self._filled.file.open() as lines:
+            return next(islice(lines, number, None)).split()
 
     def open_streams(self, paths: Sequence[str]) -> Child:
         """Readers of server-sent events, all of them connected."""
