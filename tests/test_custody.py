@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from service.ports.copies import StoreTrouble
 from tests.buckets import S3, s3_server
-from tests.conftest import Service, Subscriber, environment, free_port, running
+from tests.conftest import Service, Subscriber, environment, free_port, running, txt2img
 from tests.file_provider import PNG, FileProvider, file_provider
 
 ROOT = Path(__file__).parent.parent
@@ -429,3 +429,23 @@ async def test_archive_says_what_it_needs(
     assert code != 0
     assert sentence in written
     assert "Traceback" not in written
+
+
+# --- pictures that came inline ---
+
+
+async def test_a_picture_that_came_inline_is_copied_and_not_kept_twice(
+    env: dict[str, str], sandbox: str, tmp_path: Path
+) -> None:
+    async with running(env | {"PIAPI_BASE_URL": sandbox}) as service:
+        first, second = [await service.submit(txt2img("output=base64")) for _ in range(2)]
+        for task in (first, second):
+            event = await service.event(task["id"], "task.stored")
+            (file,) = event["data"]["output"]["files"]
+            assert file["copy"]["status"] == "stored"
+            for url in (file["url"], file["copy"]["url"]):
+                picture = await service.anybody.get(url)
+                assert hashlib.sha256(picture.content).hexdigest() == file["copy"]["sha256"]
+                assert picture.headers["content-type"] == "image/png"
+    assert list((tmp_path / "media").iterdir()) == []
+    assert len(kept(tmp_path)) == 2

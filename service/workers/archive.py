@@ -150,10 +150,10 @@ class Archiver:
             await self._attempt_failed(copy, failed)
         except CallbridgeError as error:
             # The database, which is asked for what came inline.
-            log.warning("task %s: a file is not copied yet: %s", copy.task_id, error.detail)
+            log.warning("a file is not copied yet: %s", error.detail, extra=_about(copy))
             await self._put_back(copy, TRY_STORE_AGAIN)
         except Exception:
-            log.exception("task %s: copying a file met an unknown fault", copy.task_id)
+            log.exception("copying a file met an unknown fault", extra=_about(copy))
             await self._attempt_failed(copy, DownloadFailed("Copying it met an unknown fault; it is in the log."))
         else:
             await self._stored(copy, stored)
@@ -186,11 +186,15 @@ class Archiver:
         for observer in self.observers:
             observer.failed_attempt(wait is None)
         if wait is not None:
-            log.info("task %s: a file is not copied yet: %s", copy.task_id, failed)
+            log.debug("a file is not copied yet: %s", failed, extra=_about(copy))
             await self._put_back(copy, wait)
             return
-        log.warning("task %s: a file is not copied: %s", copy.task_id, failed)
+        log.warning("a file is not copied: %s", failed, extra=_about(copy))
         await retry_until_stored(lambda: self._work.finish(copy, Copy("failed", error=str(failed)), None, now_ms()))
 
     async def _put_back(self, copy: FileCopy, seconds: float) -> None:
         await retry_until_stored(lambda: self._work.put_back(copy, now_ms() + int(seconds * 1000)))
+
+
+def _about(copy: FileCopy) -> dict[str, str]:
+    return {"task_id": copy.task_id}

@@ -7,9 +7,11 @@ from msgspec.structs import replace
 from service.core.copies import CopyCounts, FileCopy, StoredFile, copies_of, ended, to_be_copied
 from service.core.points import Point
 from service.core.result import Copy
+from service.core.task import Task
 from service.store.sqlite.copy_rows import add_copies
 from service.store.sqlite.database import Database
 from service.store.sqlite.tasks import write_steps
+from service.store.sqlite.unreadable import UnreadableRow
 from service.store.sqlite.workers import SqliteWorkers
 
 CLAIMED = "task_id, position, url, kind, expires_at, created_at, attempts"
@@ -59,7 +61,7 @@ class SqliteCopies:
                 f" name = ?, content_type = ?, bytes = ?, sha256 = ?, inline_name = ? WHERE {IN_HAND}",
                 (how.status, copy.attempts, *kept, *_key(copy)),
             )
-            found = self.database.batch.task(copy.task_id)
+            found = self._task(copy.task_id)
             if not done.rowcount or found is None:
                 return False
             n, task = found
@@ -89,7 +91,7 @@ class SqliteCopies:
 
     async def start(self, task_id: str, now: int) -> int:
         def work() -> int:
-            found = self.database.batch.task(task_id)
+            found = self._task(task_id)
             if found is None:
                 return 0
             n, task = found
@@ -100,6 +102,13 @@ class SqliteCopies:
             return add_copies(self.database.batch.written(), copies_of(marked))
 
         return await self.database.write(Point.CHANGE_COPIES, work)
+
+    def _task(self, task_id: str) -> tuple[int, Task] | None:
+        """None too for a task whose row is damaged."""
+        try:
+            return self.database.batch.task(task_id)
+        except UnreadableRow:
+            return None
 
     # --- removal ---
 
