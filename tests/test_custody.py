@@ -449,3 +449,18 @@ async def test_a_picture_that_came_inline_is_copied_and_not_kept_twice(
                 assert picture.headers["content-type"] == "image/png"
     assert list((tmp_path / "media").iterdir()) == []
     assert len(kept(tmp_path)) == 2
+
+
+async def test_a_picture_that_is_only_left_in_another_copy_is_copied_from_there(
+    env: dict[str, str], sandbox: str, tmp_path: Path
+) -> None:
+    env |= {"PIAPI_BASE_URL": sandbox}
+    async with running(env) as service:
+        first = await service.submit(txt2img("output=base64"))
+        await service.event(first["id"], "task.stored")
+    async with running(env | {"RESULTS_URL": ""}) as service:
+        await service.finished(txt2img("output=base64"))
+    for picture in (tmp_path / "media").iterdir():
+        picture.unlink()
+    code, written = await archive(env, "--since", "2026-01-01")
+    assert (code, written.splitlines()[-1]) == (0, "1 stored, 0 failed")
