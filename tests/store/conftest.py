@@ -14,8 +14,6 @@ from tests.store.parts import LEASE, NOW, AfterACrash
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres" and request.module.__name__.endswith("test_copies"):
-        pytest.skip("copies are not on PostgreSQL yet")
     return fresh_database() if request.param == "postgres" else f"sqlite:///{tmp_path / 'test.db'}"
 
 

@@ -150,8 +150,8 @@ async def test_a_crash_uses_up_nothing(store: Store, worker: int, after_a_crash:
     first, _ = await store.copies.claim(worker, NOW, 9)
     await finish(store, first)
     crashed = await after_a_crash()
-    joined = (await crashed.workers.join(NOW + LEASE)).worker
-    for dead in await crashed.workers.end_expired(NOW):
+    joined = (await crashed.workers.join(NOW, NOW + 2 * LEASE)).worker
+    for dead in await crashed.workers.end_expired(NOW + LEASE):
         await crashed.workers.remove(dead)
     [left] = await crashed.copies.claim(joined, NOW, 9)
     assert (left.position, left.attempts) == (1, 0)

@@ -6,8 +6,10 @@ Locks are taken in one order by everybody: tasks by id, idempotency keys by name
 from collections.abc import Sequence
 from typing import Any
 
+from service.core.copies import FileCopy, StoredFile
 from service.core.errors import IdempotencyMismatch
 from service.core.outbox import Announcement
+from service.core.result import Copy
 from service.core.task import Task
 from service.ports.store import Idempotency
 from service.store.postgres.database import Connection
@@ -44,6 +46,24 @@ RECORD = (
     " FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::integer[], $5::bytea[], $6::bigint[])"
     " AS o(n, worker, status, tries, attempts, next_attempt_at) WHERE d.n = o.n AND d.worker = o.worker"
 )
+ADD_COPIES = (
+    "INSERT INTO copies (task_id, position, url, kind, expires_at, created_at, next_attempt_at) SELECT * FROM"
+    " unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])"
+)
+LOCK_COPIES = (
+    "SELECT c.task_id, c.position FROM copies c"
+    " JOIN unnest($1::text[], $2::integer[], $3::bigint[]) AS w(task_id, position, worker)"
+    " ON c.task_id = w.task_id AND c.position = w.position AND c.worker = w.worker"
+    " WHERE c.status = 'pending' ORDER BY c.task_id, c.position FOR UPDATE OF c"
+)
+END_COPIES = (
+    "UPDATE copies c SET worker = 0, url = '', status = e.status, attempts = e.attempts, name = e.name,"
+    " content_type = e.content_type, bytes = e.bytes, sha256 = e.sha256, inline_name = e.inline_name"
+    " FROM unnest($1::text[], $2::integer[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[],"
+    " $8::text[], $9::text[])"
+    " AS e(task_id, position, status, attempts, name, content_type, bytes, sha256, inline_name)"
+    " WHERE c.task_id = e.task_id AND c.position = e.position"
+)
 TAKE_KEYS = (
     "INSERT INTO idempotency (owner, key, fingerprint, task_id, created_at)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::bigint[]) ON CONFLICT DO NOTHING"
@@ -65,11 +85,19 @@ class Batch:
         self._added: dict[str, Task] = {}
         self._calls: list[tuple[Any, ...]] = []
         self._outcomes: list[tuple[Any, ...]] = []
+        self._in_hand: set[tuple[str, int]] = set()
+        self._copies: list[tuple[Any, ...]] = []
+        self._ended_copies: list[tuple[Any, ...]] = []
         self.announcements: list[Announcement] = []
 
     # --- reading ---
 
-    async def lock(self, task_ids: Sequence[str], keys: Sequence[tuple[str, Idempotency, str, int]]) -> None:
+    async def lock(
+        self,
+        task_ids: Sequence[str],
+        keys: Sequence[tuple[str, Idempotency, str, int]],
+        copies: Sequence[FileCopy] = (),
+    ) -> None:
         if task_ids:
             rows = await self._connection.fetch(
                 "SELECT id, state FROM tasks WHERE id = ANY($1) ORDER BY id FOR UPDATE", list(set(task_ids))
@@ -77,6 +105,9 @@ class Batch:
             self._tasks = {row["id"]: decode_task(row["state"]) for row in rows}
         if keys:
             await self._take_keys(keys)
+        if copies:
+            wanted = [(copy.task_id, copy.position, copy.worker) for copy in copies]
+            self._in_hand = {tuple(row) for row in await self._connection.fetch(LOCK_COPIES, *columns(wanted))}
 
     async def _take_keys(self, keys: Sequence[tuple[str, Idempotency, str, int]]) -> None:
         """Whoever comes first with a key takes it; who comes at the same moment waits here for that one's commit."""
@@ -99,6 +130,14 @@ class Batch:
     def task(self, task_id: str) -> Task | None:
         """As this transaction leaves it so far."""
         return self._tasks.get(task_id)
+
+    def has_in_hand(self, copy: FileCopy) -> bool:
+        """Once: another worker may have taken it over, or it ended in this very batch."""
+        key = copy.task_id, copy.position
+        if key not in self._in_hand:
+            return False
+        self._in_hand.discard(key)
+        return True
 
     def first_with(self, task: Task, idempotency: Idempotency) -> Task | None:
         """The task that has the key already. Raises IdempotencyMismatch."""
@@ -127,6 +166,12 @@ class Batch:
         self._outcomes += outcomes
         self.announcements += announcements
 
+    def put_copies(self, copies: Sequence[FileCopy], ended: Sequence[tuple[Any, ...]]) -> None:
+        self._copies += [
+            (c.task_id, c.position, c.url, c.kind, c.expires_at, c.created_at, c.created_at) for c in copies
+        ]
+        self._ended_copies += ended
+
     # --- writing ---
 
     async def write(self) -> None:
@@ -136,7 +181,20 @@ class Batch:
             (ADD_METADATA, metadata),
             (CHANGE_TASKS, [changed_task(task) for task in self._changed.values()]),
             (ADD_CALLS, self._calls),
+            (ADD_COPIES, self._copies),
+            (END_COPIES, self._ended_copies),
             (RECORD, sorted(self._outcomes)),
         ):
             if rows:
                 await self._connection.execute(statement, *columns(rows))
+
+
+def new_row(copy: FileCopy) -> tuple[Any, ...]:
+    """Due at once."""
+    due = copy.created_at
+    return copy.task_id, copy.position, copy.url, copy.kind, copy.expires_at, copy.created_at, due
+
+
+def ended_row(copy: FileCopy, how: Copy, file: StoredFile | None) -> tuple[Any, ...]:
+    kept = (file.name, file.media_type, file.bytes, file.sha256, file.inline_name) if file else (None,) * 5
+    return copy.task_id, copy.position, how.status, copy.attempts, *kept

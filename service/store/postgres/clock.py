@@ -46,6 +46,12 @@ class PostgresClock:
                 before - after,
                 after,
             )
+            await connection.execute(
+                "UPDATE copies SET next_attempt_at = greatest(next_attempt_at - $1::bigint, $2)"
+                " WHERE status = 'pending' AND next_attempt_at > $2",
+                before - after,
+                after,
+            )
             seq = await connection.fetchval("SELECT coalesce(max(seq), 0) FROM events")
             steps = [*steps, [seq, before, after]][-MOST_STEPS:]
             await connection.execute(PUT, STEPS, orjson.dumps(steps).decode())

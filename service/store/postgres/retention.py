@@ -3,12 +3,16 @@
 from service.core.points import Point
 from service.core.times import now_ms
 from service.store.postgres.calls import remove_calls
+from service.store.postgres.copies import remove_copies
 from service.store.postgres.database import Database, Unit
 
 # What is still tried keeps its task; what a disabled subscription left lying does not.
 NOTHING_WAITS = (
     "NOT EXISTS (SELECT 1 FROM deliveries d LEFT JOIN subscriptions s ON s.id = d.subscription_id"
     " WHERE d.task_id = tasks.id AND d.status = 'pending' AND (d.subscription_id IS NULL OR s.enabled))"
+    # A copy that is still tried; where RESULTS_URL is not set any more, none is.
+    " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.task_id = tasks.id AND c.status = 'pending'"
+    " AND (c.worker > 0 OR c.next_attempt_at >= $1))"
 )
 SIGNALS_KEPT_MS = 3_600_000
 
@@ -31,6 +35,7 @@ class PostgresRetention:
             )
             old = [row["id"] for row in seen if row["may_go"]]
             if old:
+                await remove_copies(unit.connection, old)
                 for table, column in (
                     ("deliveries", "task_id"),
                     ("events", "task_id"),

@@ -1,7 +1,6 @@
 """The Store on PostgreSQL: its parts around one database, which any number of processes share."""
 
 from collections.abc import Callable
-from typing import cast
 
 from service.core.points import Point
 from service.ports.clock import ClockStore
@@ -21,6 +20,7 @@ from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneSto
 from service.store.postgres.calls import PostgresCalls
 from service.store.postgres.checks import PostgresChecks
 from service.store.postgres.clock import PostgresClock
+from service.store.postgres.copies import PostgresCopies
 from service.store.postgres.database import Database, KillPoint
 from service.store.postgres.deliveries import PostgresDeliveries
 from service.store.postgres.events import PostgresEvents
@@ -51,8 +51,7 @@ class PostgresStore:
         self.deliveries: DeliveryStore = PostgresDeliveries(database, publisher)
         self.replays: ReplayStore = PostgresReplays(database, publisher)
         self.calls: CallStore = PostgresCalls(database, writer)
-        # Not written yet; nobody asks without RESULTS_URL.
-        self.copies = cast(Copies, None)
+        self.copies: Copies = PostgresCopies(database, writer)
         self.clock: ClockStore = PostgresClock(database)
         self.insight: InsightStore = PostgresInsight(database)
         self.metrics: MetricsStore = PostgresMetrics(database)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from asyncpg import Record
 from msgspec.structs import replace
 
+from service.core.copies import new_copies
 from service.core.errors import IdempotencyMismatch
 from service.core.event import FINISHING_EVENTS
 from service.core.outbox import announcements
@@ -51,7 +52,14 @@ class PostgresTasks:
                 return Change(task, call=noted)
             after = steps[-1][0]
             finished = [one for one, event_type in steps if event_type in FINISHING_EVENTS]
-            return Change(after, moved=after, announcements=announcements(steps), finished=finished, call=noted)
+            return Change(
+                after,
+                moved=after,
+                announcements=announcements(steps),
+                finished=finished,
+                call=noted,
+                copies=new_copies(steps),
+            )
 
         return self.writer.do(Job(name, work, task_id=task_id))
 

@@ -60,6 +60,9 @@ class PostgresWorkers:
             await connection.execute(
                 "UPDATE deliveries SET worker = 0 WHERE status = 'pending' AND worker > 0 AND worker = $1", worker
             )
+            await connection.execute(
+                "UPDATE copies SET worker = 0 WHERE status = 'pending' AND worker > 0 AND worker = $1", worker
+            )
             await connection.execute("DELETE FROM workers WHERE id = $1 AND ended", worker)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
+from service.core.copies import FileCopy
 from service.core.errors import Unavailable
 from service.core.outbox import Announcement
 from service.core.points import Point
@@ -49,6 +50,9 @@ class Change(Generic[T]):
     finished: Sequence[Task] = ()
     call: tuple[Any, ...] | None = None
     outcomes: Sequence[tuple[Any, ...]] = ()
+    # Files that are to be copied from now on, and rows of `batch.ended_row`.
+    copies: Sequence[FileCopy] = ()
+    ended_copies: Sequence[tuple[Any, ...]] = ()
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class Job(Generic[T]):
     task_id: str | None = None
     # Of a task that is added: its owner, and the key with the task that takes it if it is free.
     key: tuple[str, Idempotency, str, int] | None = None
+    # One that must still be in the hand of the worker which it names.
+    copy: FileCopy | None = None
     done: "asyncio.Future[T]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -141,7 +147,11 @@ class Writer:
         await begin(unit.connection)
         try:
             batch = Batch(unit.connection)
-            await batch.lock([job.task_id for job in jobs if job.task_id], [job.key for job in jobs if job.key])
+            await batch.lock(
+                [job.task_id for job in jobs if job.task_id],
+                [job.key for job in jobs if job.key],
+                [job.copy for job in jobs if job.copy],
+            )
             outcomes = [self._decide(job, batch) for job in jobs]
             await batch.write()
             names = [job.name for job in jobs]
@@ -175,6 +185,8 @@ class Writer:
         except Exception as error:
             return error
         batch.put(change.moved, change.added, change.call, change.outcomes, change.announcements)
+        if change.copies or change.ended_copies:
+            batch.put_copies(change.copies, change.ended_copies)
         return change
 
     async def _connected(self) -> OwnConnection:
