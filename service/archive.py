@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,12 +19,13 @@ from service.net.lookups import Lookups
 from service.ports.copies import CopyStore, StoreTrouble
 from service.ports.store import Store, TaskQuery
 from service.settings import Settings
+from service.store.errors import CannotOpen
+from service.store.open import open_store
 from service.store.sqlite.lock import DatabaseInUse
-from service.store.sqlite.store import open_store
 
 PAGE = 100
-# Seconds: the lease of this worker, how often it is renewed, and how often the bar is drawn.
-LEASE, BEAT, DRAW = 18.0, 3.0, 0.2
+# The lease of this worker; in seconds how often it is renewed, and how often the bar is drawn.
+LEASE_MS, BEAT, DRAW = 18_000, 3.0, 0.2
 
 
 @click.command(help="Copy the result files of tasks that were made since TIME and completed without copies.")
@@ -37,10 +37,10 @@ def command(since: str) -> None:
         raise click.BadParameter("must be a time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
     try:
         uvloop.run(_archive(settings_or_exit(), moment))
-    except (SettingsError, StoreTrouble, CallbridgeError, sqlite3.Error) as error:
-        raise click.ClickException(str(error)) from None
     except DatabaseInUse as error:
         raise click.ClickException(f"{error}; while the service runs, it copies what completes by itself") from None
+    except (SettingsError, StoreTrouble, CallbridgeError, CannotOpen) as error:
+        raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Stopped. What is left is copied when the service runs.", err=True)
 
@@ -63,10 +63,8 @@ async def _archive(settings: Settings, since: int) -> None:
     kept = results_of(settings)
     if kept is None:
         raise SettingsError([WrongSetting("RESULTS_URL", "is not set: it says where copies go")])
-    if settings.sqlite_path is None:
-        raise SettingsError([WrongSetting("DATABASE_URL", "PostgreSQL is not part of this version yet")])
     await kept.probe()
-    store = await open_store(settings.sqlite_path)
+    store = await open_store(settings.database_url, settings.database_direct_url)
     try:
         await _copy(settings, store, kept, since)
     finally:
@@ -79,7 +77,8 @@ async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -
     copying = Copying(settings, store.copies, kept, MediaFolder(settings.media_dir), addresses, Lookups())
     tally = Tally()
     copying.archiver.observers.append(tally)
-    worker = Lease((await store.workers.join(now_ms(), _until())).worker)
+    now = await store.workers.now()
+    worker = Lease((await store.workers.join(now, now + LEASE_MS)).worker)
     beating = asyncio.create_task(_beat(store, worker))
     try:
         total = await _mark(store, since)
@@ -91,7 +90,8 @@ async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -
         beating.cancel()
         with contextlib.suppress(CallbridgeError):
             await store.workers.renew(worker.worker, 0)
-    click.echo(f"{tally.stored} stored, {tally.failed} failed")
+    elsewhere = total - tally.stored - tally.failed
+    click.echo(f"{tally.stored} stored, {tally.failed} failed" + (f", {elsewhere} by the service" if elsewhere else ""))
 
 
 async def _mark(store: Store, since: int) -> int:
@@ -125,12 +125,8 @@ class Lease:
     worker: int
 
 
-def _until() -> int:
-    return now_ms() + int(LEASE * 1000)
-
-
 async def _beat(store: Store, lease: Lease) -> None:
     while True:
         await asyncio.sleep(BEAT)
         with contextlib.suppress(CallbridgeError):
-            await store.workers.renew(lease.worker, await store.workers.now() + int(LEASE * 1000))
+            await store.workers.renew(lease.worker, await store.workers.now() + LEASE_MS)

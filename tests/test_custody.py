@@ -16,6 +16,7 @@ from service.ports.copies import StoreTrouble
 from tests.buckets import S3, s3_server
 from tests.conftest import Service, Subscriber, environment, free_port, running, txt2img
 from tests.file_provider import PNG, FileProvider, file_provider
+from tests.servers import fresh_database
 
 ROOT = Path(__file__).parent.parent
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -29,12 +30,17 @@ async def provider() -> AsyncIterator[FileProvider]:
 
 
 @pytest.fixture
-def env(provider: FileProvider, tmp_path: Path) -> dict[str, str]:
-    return environment(provider.url, tmp_path, free_port()) | {
-        "RESULTS_URL": f"file://{tmp_path / 'results'}",
-        "COPY_RETRY_SCHEDULE": "0.05,0.05",
-        "MAX_RESULT_BYTES": "200000",
-    }
+def env(provider: FileProvider, tmp_path: Path, engine: str) -> dict[str, str]:
+    database = {"DATABASE_URL": fresh_database()} if engine == "postgres" else {}
+    return (
+        environment(provider.url, tmp_path, free_port())
+        | database
+        | {
+            "RESULTS_URL": f"file://{tmp_path / 'results'}",
+            "COPY_RETRY_SCHEDULE": "0.05,0.05",
+            "MAX_RESULT_BYTES": "200000",
+        }
+    )
 
 
 async def stored(service: Service, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -382,6 +388,7 @@ async def archive(env: dict[str, str], *options: str) -> tuple[int | None, str]:
     return process.returncode, written.decode()
 
 
+@pytest.mark.sqlite
 async def test_archive_copies_what_completed_before(env: dict[str, str], provider: FileProvider) -> None:
     results_url = env.pop("RESULTS_URL")
     provider.pages["bad.png"] = lambda request: Response(status_code=404)
@@ -406,6 +413,15 @@ IN_USE = (
 )
 
 
+async def test_archive_runs_beside_the_service_on_postgresql(provider: FileProvider, tmp_path: Path) -> None:
+    env = environment(provider.url, tmp_path, free_port()) | {"DATABASE_URL": fresh_database()}
+    async with running(env) as service:
+        task = await service.finished(provider.task("0.png", "1.png"))
+        code, written = await archive(env | {"RESULTS_URL": f"file://{tmp_path / 'results'}"}, "--since", "2026-01-01")
+        assert (code, written.splitlines()[-1]) == (0, "2 stored, 0 failed")
+        await service.event(task["id"], "task.stored")
+
+
 async def test_archive_leaves_what_is_older(env: dict[str, str], provider: FileProvider) -> None:
     results_url = env.pop("RESULTS_URL")
     async with running(env) as service:
@@ -414,6 +430,7 @@ async def test_archive_leaves_what_is_older(env: dict[str, str], provider: FileP
     assert (code, written.splitlines()[-1]) == (0, "0 stored, 0 failed")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("changes", "since", "sentence"),
     [
