@@ -61,7 +61,8 @@ class SqliteInsight:
         # The index alone finds their numbers: without the hint SQLite walks all deliveries from the newest on.
         of_owner = "" if owner is None else " AND owner = ?"
         rows = await self.database.rows(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN (SELECT n FROM deliveries INDEXED BY deliveries_dead"
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN"
+            " (SELECT n FROM deliveries INDEXED BY deliveries_dead"
             f" WHERE status = 'dead'{of_owner} AND n < ? ORDER BY n DESC LIMIT ?) ORDER BY d.n DESC",
             [*([] if owner is None else [owner]), NO_BOUND if before is None else before, limit],
         )
