@@ -115,7 +115,8 @@ class Bridge:
         self.unconfigured = sorted(readers.keys() - usable)
         self.sender = HttpSender()
         self.clients = {name: HttpProviderClient(provider, self.sender) for name, provider in usable_readers.items()}
-        lookups = Lookups()
+        self.lookups = lookups = Lookups()
+        places = places_for_deliveries()
         self.copying: Copying | None = None
         if self.kept is not None:
             self.copying = Copying(settings, store.copies, self.kept, files, file_links, lookups)
@@ -123,7 +124,8 @@ class Bridge:
             private=settings.private_targets,
             connect_timeout=CONNECT_SECONDS,
             # Lanes of many subscriptions may share a host: their connections are kept too.
-            max_idle_per_origin=512,
+            max_idle_per_origin=places,
+            max_idle=places,
             resolver=lookups,
         )
         outlet = WebhookOutlet(
@@ -144,7 +146,7 @@ class Bridge:
         health = SubscriptionHealth(store.subscriptions, settings.disable_after, now_ms, background)
         attempts = Attempts(store.subscriptions, outlet, tokens, health, Retries(settings.retry_schedule, now_ms))
         attempts.observers += [FailedAttempts(store.tasks), self.counters]
-        limiter = DeliveryLimiter(places_for_deliveries())
+        limiter = DeliveryLimiter(places)
         self.dispatcher = Dispatcher(store, attempts, limiter, background, self.lease)
         callbacks = Callbacks(settings.public_url, tokens)
         holder = Holder(store, timing, keeper)
@@ -276,6 +278,7 @@ class Bridge:
             await self.lease.stop()
         await self.sender.close()
         await self.client.aclose()
+        await self.lookups.close()
         await self.store.close()
         self.finished_tasks.flush()
 

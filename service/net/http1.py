@@ -53,12 +53,16 @@ class Client:
         private: PrivateTargets,
         connect_timeout: float,
         max_idle_per_origin: int = 16,
+        max_idle: int = 512,
         resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._private = private
         self._connect_timeout = connect_timeout
-        self._max_idle = max_idle_per_origin
+        self._max_idle_per_origin = max_idle_per_origin
+        # Over all: every kept connection is an open file.
+        self._max_idle = max_idle
+        self._idle_count = 0
         self._resolver = resolver
         self._ssl = ssl_context or ssl.create_default_context()
         self._idle: dict[Origin, list[Connection]] = {}
@@ -117,6 +121,7 @@ class Client:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
+            self._idle_count -= 1
             if connection.reusable and now - connection.idle_since < IDLE_SECONDS:
                 return connection
             connection.abort()
@@ -127,10 +132,12 @@ class Client:
         idle = self._idle.setdefault(connection.origin, [])
         now = connection.idle_since = loop.time()
         young = now - connection.opened_at < LIFE_SECONDS
-        if self._closed or not connection.reusable or not young or len(idle) >= self._max_idle:
+        full = len(idle) >= self._max_idle_per_origin or self._idle_count >= self._max_idle
+        if self._closed or not connection.reusable or not young or full:
             connection.abort()
             return
         idle.append(connection)
+        self._idle_count += 1
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
@@ -139,6 +146,7 @@ class Client:
         oldest = loop.time() - IDLE_SECONDS
         for origin, idle in list(self._idle.items()):
             while idle and idle[0].idle_since <= oldest:
+                self._idle_count -= 1
                 idle.pop(0).abort()
             if not idle:
                 del self._idle[origin]
@@ -149,6 +157,7 @@ class Client:
         idle = self._idle.get(connection.origin, [])
         if connection in idle:
             idle.remove(connection)
+            self._idle_count -= 1
 
     # --- new connections ---
 

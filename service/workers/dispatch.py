@@ -146,11 +146,12 @@ class Dispatcher:
         found = self._lanes.pop(lane, None)
         if found is not None:
             found.close()
-            found.take_all()
-        self._background.spawn(self._bury(lane))
+        self._background.spawn(self._bury(lane, found.take_all() if found else []))
 
-    async def _bury(self, lane: str) -> None:
+    async def _bury(self, lane: str, in_hand: list[Delivery]) -> None:
         """In steps: a million waiting deliveries must not hold the writer."""
+        if in_hand:
+            await retry_until_stored(partial(self._store.queue.give_back, in_hand))
         while await self._store.queue.bury(lane, BURY_STEP) and not self._background.stopping:
             await asyncio.sleep(0)
         # What came meanwhile is for a callback address that may answer again.

@@ -33,6 +33,8 @@ SLOW_GAP = 0.25
 # How often a lane that is given to another worker is looked at until it rests.
 REST_LOOK = 0.05
 UNTIL_DISABLED = 60.0
+# Seconds after which a delivery that was sent to the store can be seen there.
+COMMIT = 1.0
 
 
 class Keeper(Protocol):
@@ -74,6 +76,9 @@ class Lane:
         self._in_store = False
         self._missed_while_claiming = False
         self._claiming = False
+        # Moments of the loop's clock: when a delivery was sent to the store, and before which looking there is no use.
+        self._refused_at = -COMMIT
+        self._look_after = 0.0
         self._failures = 0
         # Moments of the loop's clock: nothing is sent before them. The receiver asked for a rest, or fails always.
         self._rest_until = self._slow_until = 0.0
@@ -99,6 +104,7 @@ class Lane:
         if self._in_store or self._resting or waiting >= room or self.parts.memory.full:
             # Once something waits in the store all that is newer must go there too, or it would overtake.
             self._missed_while_claiming = True
+            self._refused_at = asyncio.get_running_loop().time()
             # When memory is short this lane may be idle, and then nobody else would look there.
             self.look_in_store()
             return False
@@ -111,6 +117,7 @@ class Lane:
 
     def look_in_store(self) -> None:
         self._in_store = True
+        self._look_after = 0.0
         self.pump()
 
     def end_rest(self) -> None:
@@ -266,7 +273,8 @@ class Lane:
     # --- from the store ---
 
     def _claim_soon(self) -> None:
-        if self._claiming or not self._allowed or self._must_pause():
+        waits = self._look_after > asyncio.get_running_loop().time()
+        if waits or self._claiming or not self._allowed or self._must_pause():
             return
         group = self.group
         if not self.parts.limiter.allows(group):
@@ -285,7 +293,14 @@ class Lane:
             # Before anything else is waited for: what comes meanwhile must stand behind them.
             self._ready.extend(claimed)
             self.parts.memory.add(claimed)
-            if len(claimed) < wanted and not self._missed_while_claiming:
+            committed_at = self._refused_at + COMMIT
+            if len(claimed) == wanted or self._missed_while_claiming:
+                pass
+            elif committed_at > asyncio.get_running_loop().time():
+                # What was sent there may not be committed yet, and nothing newer must overtake it.
+                self._look_after = committed_at
+                self._wake_at(committed_at)
+            else:
                 self._in_store = False
                 due = await self.parts.claims.next_due(self.name)
                 if due is not None:

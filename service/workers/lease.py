@@ -18,6 +18,8 @@ LEASE = 18.0
 BEAT = 3.0
 # It stops believing in its own lease a little before the others do.
 MARGIN = 2.0
+# How long a start waits for the look at what its lanes hold.
+FIRST_LOOK = 1.0
 
 
 def uptime() -> float:
@@ -78,7 +80,8 @@ class Lease:
         self._holder = holder
         alone = await self._join()
         await self._share_lanes(1 if alone else 2)
-        await asyncio.gather(*self._tasks)
+        # A long backlog is looked at beside the requests; until then no fresh delivery overtakes it.
+        await asyncio.wait(self._tasks, timeout=FIRST_LOOK)
         self._spawn(self._run())
         return alone
 

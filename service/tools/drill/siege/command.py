@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from service.tools.drill.siege import callbacks, owners, strangers
+from service.tools.drill.siege import callbacks, owners, receivers, strangers
 from service.tools.drill.siege.scene import MAX_MB, MAX_WAIT, Result, Scene, play
 
-SCENES: tuple[Scene, ...] = (*strangers.SCENES, *owners.SCENES, *callbacks.SCENES)
+SCENES: tuple[Scene, ...] = (*strangers.SCENES, *owners.SCENES, *callbacks.SCENES, *receivers.SCENES)
 
 
 def run_siege(only: str) -> bool:
