@@ -7,10 +7,13 @@ import httpx
 import pytest
 
 from service.ports import EVERY_TYPE, TaskTypes
+from service.workers import sweep
 from service.workers.rests import FIRST_PAUSE, LONGEST_PAUSE, RouteRests
 from service.workers.sweep import FEWEST, LEAST, MOST, Pace
 from tests.conftest import PATIENCE, Service, running, txt2img
+from tests.samples import asked, piapi, reply
 
+NOW = 1_770_000_000_000
 LLM = frozenset({"chat-completions", "image-generations"})
 
 
@@ -99,3 +102,36 @@ async def running_there(provider: httpx.AsyncClient) -> int:
     """Tasks that the pretend provider has not finished."""
     in_flight: dict[str, int] = (await provider.get("/sandbox/ledger")).json()["in_flight"]
     return in_flight.get("piapi", 0)
+
+
+async def test_callbacks_lost_during_a_restart_are_made_up_for_from_a_list(
+    env: dict[str, str], sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "WORTH_A_LIST", 5)
+    async with httpx.AsyncClient(base_url=sandbox) as provider:
+        async with running(env) as service:
+            tasks = [await service.submit(txt2img("hold=gate callback=none delay=0.01")) for _ in range(12)]
+            for task in tasks:
+                await service.event(task["id"], "task.submitted")
+        await provider.post("/sandbox/release/gate")
+        async with running(env) as service:
+            for task in tasks:
+                await service.event(task["id"], "task.completed")
+            counted = (await service.admin.get("/metrics")).text
+    assert 'operation="history"' in counted
+    assert 'operation="fetch"' not in counted
+
+
+def test_a_thin_list_settles_nothing() -> None:
+    exchange = asked(piapi().list_tasks(NOW, NOW, 1))
+    entries = [
+        {"task_id": "full", "status": "completed", "output": {"image_url": "https://x.example/a.png"}},
+        {"task_id": "thin", "status": "completed"},
+        {"task_id": "runs", "status": "processing"},
+        {"task_id": "failed", "status": "failed", "error": {"message": "too dark"}},
+        {"task_id": "thin failure", "status": "failed"},
+        {"task_id": "odd", "status": "finalizing"},
+    ]
+    listed = exchange.read(reply({"code": 200, "data": {"tasks": entries}}))
+    assert [update.provider_task_id for update in listed] == ["full", "runs", "failed"]
+    assert exchange.read(reply("", 500)) == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from service.core.task import Task, Update
@@ -26,6 +26,8 @@ NO_CALLBACK = Callback("", "")
 # Larger responses hold inline pictures or megabytes of JSON: they are not read in the event loop.
 LARGE = 64 * 1024
 HISTORY_PAGES = 3
+# Of a list that is read instead of asking for each task alone.
+LIST_PAGES = 10
 # Told after each request: provider, operation, outcome (2xx, 4xx, …, not_sent, unclear) and seconds.
 RequestObserver = Callable[[str, Operation, str, float], None]
 
@@ -77,6 +79,18 @@ class HttpProviderClient:
             if found := await self._ask(exchange):
                 return found
         return None
+
+    async def list_tasks(self, tasks: Sequence[Task]) -> dict[str, Update]:
+        wanted = {task.provider_task_id for task in tasks}
+        sent = [task.sent_at or task.created_at for task in tasks]
+        found: dict[str, Update] = {}
+        for page in range(1, LIST_PAGES + 1):
+            exchange = self._api.list_tasks(min(sent), max(sent), page)
+            listed = await self._ask(exchange) if exchange is not None else []
+            found |= {name: one for one in listed if (name := one.provider_task_id) and name in wanted}
+            if not listed or len(found) == len(wanted):
+                break
+        return found
 
     async def cancel(self, task: Task) -> str | None:
         exchange = self._api.cancel(task)

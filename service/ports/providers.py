@@ -151,6 +151,10 @@ class ProviderApi(Protocol):
         """Look for a task whose submit answer was lost. `is_ours` knows the task's callback addresses."""
         ...
 
+    def list_tasks(self, since: int, until: int, page: int) -> Exchange[list[Update]] | None:
+        """Tasks sent between two moments (ms), a page at a time, as far as the list tells how they stand."""
+        ...
+
 
 class StreamReader(Protocol):
     """Collects one held stream. Bytes in, progress out; the end is read once, from everything that came."""
@@ -211,6 +215,10 @@ class ProviderClient(Protocol):
 
     async def search(self, task: Task, is_ours: Callable[[str], bool]) -> Update | None:
         """Raises ProviderBusy too."""
+        ...
+
+    async def list_tasks(self, tasks: Sequence[Task]) -> dict[str, Update]:
+        """How many tasks stand, with a few requests; by provider id, those that were found. Raises ProviderBusy too."""
         ...
 
     async def cancel(self, task: Task) -> str | None:

@@ -24,6 +24,8 @@ ROUND_SECONDS = 10
 # Rests after a refusal, in seconds, where none is named.
 BUSY_REST, LONGEST_REST = 5.0, 300.0
 ROUND = 50
+# With so many due at once a list is read instead.
+WORTH_A_LIST = 20
 # Seconds; the questions of one round take less, unless the provider is busy.
 CLAIMED_FOR = 60.0
 
@@ -107,8 +109,12 @@ class Sweeper:
     async def _round(self, client: ProviderClient, pace: Pace, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
         loop = asyncio.get_running_loop()
+        listed = await self._listed(client, pace, due)
         async with asyncio.TaskGroup() as asking:
             for task in due:
+                if update := listed.get(task.provider_task_id or ""):
+                    await self._told(task, update, self.timing.now())
+                    continue
                 if pace.rest_left(loop.time()):
                     break  # the others are due again when their claim ends
                 asking.create_task(self._ask(client, pace, task))
@@ -125,10 +131,30 @@ class Sweeper:
         # A moment that has passed came between the two questions; it can wait as what is new can.
         await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
+    async def _listed(self, client: ProviderClient, pace: Pace, due: list[Task]) -> dict[str, Update]:
+        """Many at once, where the provider has a list."""
+        known = [task for task in due if task.provider_task_id]
+        if len(known) < WORTH_A_LIST:
+            return {}
+        try:
+            return await client.list_tasks(known)
+        except ProviderBusy as busy:
+            pace.refused(busy.retry_after, asyncio.get_running_loop().time())
+        except (SubmitNotSent, SubmitUnclear) as error:
+            log.warning("the provider could not be asked: %s", error, extra={"provider": client.provider.name})
+        return {}
+
     async def _ask(self, client: ProviderClient, pace: Pace, task: Task) -> None:
         asked_at = self.timing.now()
         try:
             found = await self._news(client, pace, task)
+        except Exception:
+            log.exception("task %s: asking the provider met an unknown fault", task.id)
+            found = None
+        await self._told(task, found, asked_at)
+
+    async def _told(self, task: Task, found: Update | None, asked_at: int) -> None:
+        try:
             note = partial(Task.with_question, at=asked_at, outcome=_outcome(found))
             if found is not None:
                 found = await self.keeper.keep(found)
@@ -138,7 +164,7 @@ class Sweeper:
         except Unavailable as error:
             log.warning("task %s: its sweep could not be recorded: %s", task.id, error.detail)
         except Exception:
-            log.exception("task %s: asking the provider met an unknown fault", task.id)
+            log.exception("task %s: what the provider said could not be recorded", task.id)
 
     async def _news(self, client: ProviderClient, pace: Pace, task: Task) -> Update | None:
         try:

@@ -84,6 +84,9 @@ class ModelsLab:
     def search(self, task: Task, is_ours: Callable[[str], bool], page: int) -> Exchange[Update | None] | None:
         return None
 
+    def list_tasks(self, since: int, until: int, page: int) -> Exchange[list[Update]] | None:
+        return None
+
     def _read_fetch(self, reply: ProviderReply) -> Update | None:
         document = documents.read(reply.body) if reply.status == 200 else None
         job = modelslab_tasks.task_of(document)

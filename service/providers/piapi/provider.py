@@ -94,12 +94,23 @@ class PiAPI:
         if piapi_llm.is_llm(task):
             return None
         sent = (task.sent_at or task.created_at) // 1000
-        query: dict[str, str | int] = {"page": page, "page_size": HISTORY_PAGE}
-        if family := known.models(self.name).get(task.model, {}).get("history"):
-            query["model"] = family
-        query |= {"start_time": sent - HISTORY_BEFORE_S, "end_time": sent + HISTORY_AFTER_S}
-        request = self._request("GET", f"/api/open/tasks/histories?{urlencode(query)}")
+        family = known.models(self.name).get(task.model, {}).get("history")
+        request = self._history(sent, sent, page, {"model": family} if family else {})
         return Exchange("history", request, lambda reply: self._find(task, is_ours, reply))
+
+    def list_tasks(self, since: int, until: int, page: int) -> Exchange[list[Update]] | None:
+        return Exchange("history", self._history(since // 1000, until // 1000, page, {}), self._read_list)
+
+    def _history(self, since: int, until: int, page: int, more: dict[str, str]) -> ProviderRequest:
+        window = {"start_time": since - HISTORY_BEFORE_S, "end_time": until + HISTORY_AFTER_S}
+        query = {"page": page, "page_size": HISTORY_PAGE, **more, **window}
+        return self._request("GET", f"/api/open/tasks/histories?{urlencode(query)}")
+
+    def _read_list(self, reply: ProviderReply) -> list[Update]:
+        """Lists may be thin: an end counts only with its result or its reason."""
+        document = documents.read(reply.body) if reply.status == 200 else None
+        every = [piapi_tasks.read(data, self._cleaner) for data in piapi_tasks.tasks_in(document and document.value)]
+        return [update for update in every if update.status is not None and not update.doubtful and _has_cause(update)]
 
     def _read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
         document = documents.read(reply.body) if reply.status == 200 else None
@@ -146,6 +157,10 @@ def _read_answer(task: Task, address: str, reply: ProviderReply, cleaner: Cleane
         return Rejected(update.error)
     dropped = piapi_tasks.callback_dropped(data, address)
     return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))
+
+
+def _has_cause(update: Update) -> bool:
+    return update.error is None or update.error.provider_message is not None
 
 
 def _warnings(document: Document, cleaner: Cleaner) -> tuple[str, ...]:
