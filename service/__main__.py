@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import socket
 import sys
 
 import click
@@ -12,9 +13,12 @@ from service import __version__
 from service.command import load_dotenv_file, log_to_stderr, wrong_settings
 from service.environment import SettingsError
 from service.main import serve
+from service.migrate import migrate
 from service.preflight import unusable, warnings
-from service.settings import read_settings
+from service.server import bind
+from service.settings import Settings, read_settings
 from service.store.errors import CannotOpen
+from service.supervisor import Supervisor
 
 # Where the click command of each verb is; imported only when it is called.
 VERBS = {
@@ -25,6 +29,7 @@ VERBS = {
     "trigger": "service.client.commands:trigger",
     "demo": "service.tools.commands:demo",
     "drill": "service.tools.commands:drill",
+    "migrate": "service.migrate:command",
     "sandbox": "service.tools.commands:sandbox",
 }
 
@@ -65,11 +70,28 @@ def run_server() -> None:
     if settings.made_key:
         _show_made_key(settings.made_key)
     try:
+        if settings.web_concurrency > 1 and settings.sqlite_path is None:
+            sys.exit(_serve_with_many(settings))
         uvloop.run(serve(settings, show_link=_show_link))
     except (SettingsError, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+
+
+def _serve_with_many(settings: Settings) -> int:
+    """A database that cannot be used ends the start here, once; later each process waits for it by itself."""
+    uvloop.run(migrate(settings))
+
+    def work(sockets: list[socket.socket]) -> int:
+        try:
+            uvloop.run(serve(settings, sockets=sockets))
+        except CannotOpen as error:
+            logging.getLogger("callbridge").error("%s", error)
+            return 1
+        return 0
+
+    return Supervisor(settings.web_concurrency, bind(settings.host, settings.port), work).run()
 
 
 def _show_made_key(key: str) -> None:

@@ -74,7 +74,9 @@ async def _archive(settings: Settings, since: int) -> None:
 async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -> None:
     secret = await store.secret_key(lambda: secrets.token_urlsafe(48))
     addresses = links(settings.public_url, (secret, *settings.secret_keys))
-    copying = Copying(settings, store.copies, kept, MediaFolder(settings.media_dir), addresses, Lookups())
+    copying = Copying(
+        settings, store.copies, kept, store.inline_files or MediaFolder(settings.media_dir), addresses, Lookups()
+    )
     tally = Tally()
     copying.archiver.observers.append(tally)
     now = await store.workers.now()

@@ -105,7 +105,7 @@ class Bridge:
         tokens = Tokens(secret_keys)
         self.kept = results_of(settings)
         timing = Timing(settings.sweep_after, settings.task_deadline, now_ms, copies=self.kept is not None)
-        files = MediaFolder(settings.media_dir)
+        files = store.inline_files or MediaFolder(settings.media_dir)
         file_links = links(settings.public_url, (local_secret, *settings.secret_keys))
         keeper = InlineKeeper(files, file_links.media.of)
         self.readers = readers = {provider.name: provider for provider in build_providers(settings)}
@@ -310,12 +310,14 @@ async def serve(
     settings: Settings,
     kill_point: Callable[[str], None] | None = None,
     show_link: Callable[[str], None] = lambda link: None,
+    sockets: list[socket.socket] | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT; `show_link` is given the link that signs in, in a run without API_KEYS.
+    """Run until SIGTERM or SIGINT; `show_link` is given the link that signs in, in a run without API_KEYS. `sockets`
+    are those that several processes share.
 
     Raises OSError, CannotOpen.
     """
-    sockets = bind(settings.host, settings.port)
+    sockets = sockets or bind(settings.host, settings.port)
     store = await open_store(settings.database_url, settings.database_direct_url, kill_point)
     try:
         bridge = await assemble(settings, store)

@@ -32,6 +32,9 @@ MAY_SEE = {
     "web": {"flows", "settings"} | INNER,
     # The parts that copy result files, put together.
     "copying": {"files", "workers", "net", "settings", "environment"} | INNER,
+    "migrate": {"command", "store"} | INNER | SETTINGS,
+    "transfer": {"command", "store"} | INNER | SETTINGS,
+    "supervisor": set(),
     "archive": {"copying", "command", "files", "net", "store"} | INNER | SETTINGS,
     "main": {
         "copying",

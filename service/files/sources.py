@@ -43,7 +43,7 @@ class Sources:
     async def _open_inline(self, name: str) -> AsyncIterator[bytes]:
         found = await self._inline.find(name)
         if found is not None:
-            return _chunks(found)
+            return _chunks(found) if isinstance(found, Path) else found.read()
         # The same picture came inline before, was copied for another task and then removed here.
         copy = await self._work.stored_inline(name)
         if copy is not None:
@@ -54,7 +54,7 @@ class Sources:
         raise DownloadFailed("The file that came inline is not kept any more.", final=True)
 
 
-async def _chunks(found: Path | bytes) -> AsyncIterator[bytes]:
-    data = found if isinstance(found, bytes) else await asyncio.to_thread(found.read_bytes)
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    data = await asyncio.to_thread(path.read_bytes)
     for start in range(0, len(data), READ_BYTES):
         yield data[start : start + READ_BYTES]

@@ -1,7 +1,15 @@
 """Where files that came inline are kept: a folder, or what all processes of a service share."""
 
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Pieces(NamedTuple):
+    """A file that is read piece by piece, from its beginning at each `read`."""
+
+    size: int
+    read: Callable[[], AsyncIterator[bytes]]
 
 
 class InlineFiles(Protocol):
@@ -11,7 +19,7 @@ class InlineFiles(Protocol):
         """Return the file's name once it is durable. Raises Unavailable when it cannot be written now."""
         ...
 
-    async def find(self, name: str) -> Path | bytes | None: ...
+    async def find(self, name: str) -> Path | Pieces | None: ...
 
     async def remove(self, name: str) -> None: ...
 

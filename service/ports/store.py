@@ -14,6 +14,7 @@ from service.core.task import Task
 from service.core.transitions import Decide
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
+from service.ports.files import InlineFiles
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
 from service.ports.replays import ReplayStore
@@ -216,6 +217,8 @@ class Store(Protocol):
     metrics: MetricsStore
     clock: ClockStore
     observers: Observers
+    # Where files that come inline are kept with everything else; None: not here.
+    inline_files: InlineFiles | None
 
     def hand_over(self, taker: DeliveryTaker) -> None:
         """From now on fresh deliveries are offered to `taker` in memory."""

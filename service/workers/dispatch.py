@@ -140,6 +140,11 @@ class Dispatcher:
 
     def bury_if_removed(self, lane: str) -> None:
         if not lane.startswith(LANE_OF_URL) and self._store.subscriptions.known(lane) is None:
+            self._background.spawn(self._bury_if_removed(lane))
+
+    async def _bury_if_removed(self, lane: str) -> None:
+        """Memory does not know a subscription that another process made a moment ago: the store does."""
+        if await retry_until_stored(partial(self._store.subscriptions.get, lane)) is None:
             self.bury(lane)
 
     def bury(self, lane: str) -> None:

@@ -161,8 +161,8 @@ class Database:
                 yield row
 
     @asynccontextmanager
-    async def transaction(self, name: Point, *, durable: bool = True) -> AsyncIterator[Unit]:
-        """`name` is the commit point's.
+    async def transaction(self, *names: Point, durable: bool = True) -> AsyncIterator[Unit]:
+        """`names` are the commit points'.
 
         Not `durable`: a crash of the server may undo it, which must do no harm. Raises Unavailable, and then nothing
         was stored, except where the caller is canceled before that is found out.
@@ -175,7 +175,7 @@ class Database:
             except BaseException:
                 await roll_back(connection)
                 raise
-            await self.commit(unit, name)
+            await self.commit(unit, *names)
 
     async def commit(self, unit: Unit, *names: Point) -> None:
         self._pass("before", names)

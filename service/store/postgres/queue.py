@@ -79,7 +79,8 @@ class PostgresQueue:
         rows = await self.database.write(
             Point.BURY,
             "UPDATE deliveries SET status = 'dead', next_attempt_at = NULL WHERE n IN (SELECT n FROM deliveries"
-            " WHERE lane = $1 AND status = 'pending' AND worker = 0 LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING n",
+            " WHERE lane = $1 AND status = 'pending' AND worker = 0 UNION ALL SELECT n FROM deliveries"
+            " WHERE lane = $1 AND status = 'pending' AND worker > 0 LIMIT $2) RETURNING n",
             lane,
             limit,
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from service.core.points import Point
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
+from service.ports.files import InlineFiles
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
 from service.ports.replays import ReplayStore
@@ -25,6 +26,7 @@ from service.store.postgres.database import Database, KillPoint
 from service.store.postgres.deliveries import PostgresDeliveries
 from service.store.postgres.events import PostgresEvents
 from service.store.postgres.feed import Feed
+from service.store.postgres.files import PostgresFiles
 from service.store.postgres.insight import PostgresInsight
 from service.store.postgres.metrics import PostgresMetrics
 from service.store.postgres.publish import Publisher
@@ -45,6 +47,7 @@ class PostgresStore:
         self.writer = writer
         publisher = writer.publisher
         self.observers = feed.observers
+        self.inline_files: InlineFiles | None = PostgresFiles(database)
         self.tasks: TaskStore = PostgresTasks(database, writer)
         self.events: EventStore = PostgresEvents(database, feed)
         self.subscriptions: SubscriptionStore = PostgresSubscriptions(database, publisher)

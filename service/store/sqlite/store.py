@@ -5,6 +5,7 @@ from collections.abc import Callable
 from service.core.points import Point
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
+from service.ports.files import InlineFiles
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
 from service.ports.replays import ReplayStore
@@ -39,6 +40,7 @@ class SqliteStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.observers = database.observers
+        self.inline_files: InlineFiles | None = None
         self.tasks: TaskStore = SqliteTasks(database)
         self.events: EventStore = SqliteEvents(database)
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(database)

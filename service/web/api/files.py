@@ -11,7 +11,7 @@ from service.core.content import is_playable
 from service.core.copies import StoredFile
 from service.core.errors import NotFound, Unavailable
 from service.ports.copies import CopyMissing, CopyStore, CopyWork, StoreTrouble
-from service.ports.files import InlineFiles
+from service.ports.files import InlineFiles, Pieces
 from service.web.operations import public as operations
 from service.web.operations.operation import Endpoint
 from service.web.ranges import Unsatisfiable, byte_range
@@ -98,9 +98,11 @@ class FileRoutes:
         return StreamingResponse(chunks, status_code=status, headers=headers)
 
 
-def _whole(found: Path | bytes, media_type: str) -> Response:
+def _whole(found: Path | Pieces, media_type: str) -> Response:
     headers = _headers(media_type, "")
-    return Response(found, headers=headers) if isinstance(found, bytes) else FileResponse(found, headers=headers)
+    if isinstance(found, Path):
+        return FileResponse(found, headers=headers)
+    return StreamingResponse(found.read(), headers={**headers, "content-length": str(found.size)})
 
 
 def _headers(media_type: str, name: str) -> dict[str, str]:
