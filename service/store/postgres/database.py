@@ -135,8 +135,7 @@ class Database:
             yield connection
         except BaseException as error:
             if is_trouble(error):
-                # It may hang: no farewell.
-                connection.terminate()
+                cut(connection)
                 raise self.unavailable(error) from error
             raise
         else:
@@ -193,7 +192,7 @@ class Database:
         except Exception as error:
             if not is_trouble(error):
                 raise
-            unit.connection.terminate()
+            cut(unit.connection)
             if unit.xid is None or not await self.was_committed(unit.xid):
                 raise
 
@@ -230,6 +229,12 @@ async def roll_back(connection: Connection) -> None:
     with suppress(Exception):
         if not connection.is_closed():
             await connection.execute("ROLLBACK", timeout=1)
+
+
+def cut(connection: Connection) -> None:
+    """Without a farewell, to which it might not answer."""
+    with suppress(asyncpg.InterfaceError):  # the pool has noticed that it is gone
+        connection.terminate()
 
 
 def is_trouble(error: BaseException) -> bool:

@@ -18,13 +18,15 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     refuse_newer(version, len(files))
     if version == len(files):
         return
+    # Before the transaction begins: one that waits in it would not see the tables that another process made meanwhile.
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=None)
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=None)
         version = await _version(connection)
         refuse_newer(version, len(files))
         for file in files[version:]:
             await connection.execute(file.read_text(), timeout=None)
         await connection.execute("UPDATE schema_version SET version = $1", len(files))
+    await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
 
 
 async def _version(connection: "asyncpg.Connection[asyncpg.Record]") -> int:

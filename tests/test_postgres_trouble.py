@@ -1,0 +1,267 @@
+"""What PostgreSQL may do to the service: commit late, restart, hang, only read, be newer or a pooler."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.core.errors import Unavailable
+from service.core.points import Point
+from service.core.task import Status as S
+from service.ports.store import EventQuery, TaskQuery
+from service.store.errors import CannotOpen
+from service.store.postgres import database, writer
+from service.store.postgres.store import PostgresStore, open_store
+from service.store.schema import SchemaFromTheFuture
+from service.tools.postgres import PostgresServer
+from tests.conftest import PATIENCE, Subscriber, environment, free_port, running, txt2img
+from tests.servers import fresh_database
+from tests.store.parts import a_subscription, a_task, added, to
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    # Not in tmp_path, which pytest closes to everybody else again and again.
+    with tempfile.TemporaryDirectory(prefix="callbridge-postgres-") as folder:
+        server = PostgresServer(Path(folder) / "server")
+        server.create()
+        server.start()
+        yield server
+        server.stop(signal.SIGQUIT)
+
+
+@pytest.fixture
+async def stores() -> AsyncIterator[list[PostgresStore]]:
+    """Two processes, as far as the database can tell."""
+    url = fresh_database()
+    both = [await open_store(url) for _ in range(2)]
+    yield both
+    for one in both:
+        await one.close()
+
+
+# --- the order of commits ---
+
+
+async def test_no_event_is_passed_over_whose_transaction_commits_late(stores: list[PostgresStore]) -> None:
+    """Of three writers the first is held open: neither a read nor an observer sees a later seq before its own."""
+    slow, fast = stores
+    reader = await open_store(slow.database.url)
+    told: list[int] = []
+    reader.observers.event.append(lambda event: told.append(event.seq))
+    held, let_go = asyncio.Event(), asyncio.Event()
+    commit = slow.database.commit
+
+    async def commit_late(*args: object) -> None:
+        held.set()
+        await let_go.wait()
+        await commit(*args)  # type: ignore[arg-type]
+
+    slow.database.commit = commit_late  # type: ignore[assignment]
+    first = asyncio.create_task(slow.tasks.add(a_task(), None))
+    await held.wait()
+    second = asyncio.create_task(fast.tasks.add(a_task(), None))
+    done, _ = await asyncio.wait([second], timeout=0.5)
+    assert not done
+    assert [event.seq for event in await reader.events.after(EventQuery(None))] == []
+    let_go.set()
+    await asyncio.gather(first, second)
+    async with asyncio.timeout(PATIENCE):
+        while len(told) < 2:
+            await asyncio.sleep(0.01)
+    assert told == [event.seq for event in await reader.events.after(EventQuery(None))] == [1, 2]
+    await reader.close()
+
+
+async def test_two_processes_tell_all_events_in_one_order_without_gap_or_repeat(stores: list[PostgresStore]) -> None:
+    told: list[list[int]] = [[], []]
+    for store, heard in zip(stores, told, strict=True):
+        store.observers.event.append(lambda event, heard=heard: heard.append(event.seq))  # type: ignore[misc]
+    await asyncio.gather(*(added(stores[n % 2]) for n in range(120)))
+    async with asyncio.timeout(PATIENCE):
+        while min(map(len, told)) < 120:
+            await asyncio.sleep(0.01)
+    assert told == [list(range(1, 121))] * 2
+
+
+async def test_an_event_reaches_the_other_process_without_waiting_for_the_poll(stores: list[PostgresStore]) -> None:
+    one, other = stores
+    await one.events.last_seq()
+    await asyncio.sleep(0)
+    for _ in range(5):
+        arrived = asyncio.Event()
+        other.observers.event[:] = [lambda event, arrived=arrived: arrived.set()]  # type: ignore[misc]
+        await added(one)
+        async with asyncio.timeout(PATIENCE):
+            await arrived.wait()
+
+
+async def test_a_subscription_made_by_one_process_is_told_of_the_very_next_event_of_another(
+    stores: list[PostgresStore],
+) -> None:
+    one, other = stores
+    subscription = a_subscription(events=("task.queued",))
+    await one.subscriptions.add(subscription)
+    await added(other)
+    assert len(await one.queue.lanes("", 10)) == 1
+
+
+# --- trouble ---
+
+
+async def test_a_start_waits_for_the_server_and_then_ends_naming_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database.Database.open, "__defaults__", (0.5,))
+    with pytest.raises(CannotOpen, match="DATABASE_URL"):
+        await open_store(f"postgresql://me:secret-word@127.0.0.1:{free_port()}/x")
+    with pytest.raises(CannotOpen, match="DATABASE_URL") as refused:
+        await open_store(fresh_database().replace("/test_", "/no_such_"))
+    assert "secret-word" not in str(refused.value)
+
+
+async def test_a_newer_schema_is_refused_with_both_versions() -> None:
+    url = fresh_database()
+    await (await open_store(url)).close()
+    connection = await asyncpg.connect(url)
+    known = await connection.fetchval("SELECT version FROM schema_version")
+    await connection.execute("UPDATE schema_version SET version = 99")
+    await connection.close()
+    with pytest.raises(SchemaFromTheFuture, match=f"99.*{known}"):
+        await open_store(url)
+
+
+async def test_many_processes_may_start_at_once_on_an_empty_database(own_server: PostgresServer) -> None:
+    opened = await asyncio.gather(*(open_store(own_server.url()) for _ in range(5)))
+    await asyncio.gather(*(added(store) for store in opened))
+    assert len(await opened[0].tasks.find(TaskQuery(None))) == 5
+    await asyncio.gather(*(store.close() for store in opened))
+
+
+async def test_intake_says_503_while_the_server_is_gone_and_goes_on_when_it_is_back(
+    own_server: PostgresServer, sandbox: str, subscriber: Subscriber, tmp_path: Path
+) -> None:
+    env = environment(sandbox, tmp_path, free_port()) | {"DATABASE_URL": own_server.url()}
+    async with running(env) as service:
+        await service.client.post("/v1/subscriptions", json={"url": subscriber.url})
+        before = await service.submit(txt2img("hold=gate"))
+        own_server.stop(signal.SIGQUIT)
+        async with asyncio.timeout(15):
+            refused = await service.client.post("/v1/tasks", json=txt2img())
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert refused.headers["retry-after"]
+        assert (await service.anybody.get("/readyz")).status_code == 503
+        own_server.start()
+        async with asyncio.timeout(2 * PATIENCE):
+            while (await service.anybody.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.05)
+        after = await service.submit(txt2img())
+        await subscriber.until(lambda: any(event["data"]["id"] == after["id"] for event in subscriber.events))
+        assert (await service.client.get(f"/v1/tasks/{before['id']}")).status_code == 200
+
+
+async def test_intake_says_503_while_the_server_hangs(
+    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 1.0)
+    store = await open_store(own_server.url())
+    task = await added(store)
+    own_server.freeze()
+    try:
+        async with asyncio.timeout(15):
+            with pytest.raises(Unavailable):
+                await store.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED))
+            with pytest.raises(Unavailable):
+                await store.tasks.get(task.id)
+        assert store.trouble() is not None
+    finally:
+        own_server.thaw()
+    async with asyncio.timeout(2 * PATIENCE):
+        while True:
+            try:
+                moved = await store.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED))
+                break
+            except Unavailable:
+                await asyncio.sleep(0.1)
+    assert moved is not None
+    await store.close()
+
+
+async def test_a_server_that_only_reads_is_unavailable(own_server: PostgresServer) -> None:
+    store = await open_store(own_server.url())
+    own_server.sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    own_server.restart()
+    # The first finds a line of before the restart.
+    for _ in range(database.POOL + 1):
+        with pytest.raises(Unavailable):
+            await store.ping()
+    await store.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_out(own_server: PostgresServer) -> None:
+    """The line breaks between the commit and its answer: the change counts, and its caller hears of it."""
+    store = await open_store(own_server.url())
+    task = await added(store)
+    store.writer._connection = Breaking(store.writer._connection)  # type: ignore[assignment]
+    moved = await store.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED))
+    assert moved is not None
+    assert await store.tasks.get(task.id) == moved
+    await store.close()
+
+
+class Breaking:
+    """A connection whose line breaks after COMMIT."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, query: str, *args: Any, **more: Any) -> str:
+        answer = await self._connection.execute(query, *args, **more)
+        if query == "COMMIT":
+            raise ConnectionResetError("the line broke")
+        return str(answer)
+
+
+async def test_a_pooler_without_a_direct_address_is_refused_by_name(own_server: PostgresServer) -> None:
+    """It gives its own number in place of the server's, as pgbouncer does."""
+    async with pooler(own_server.port) as port:
+        with pytest.raises(CannotOpen, match="DATABASE_DIRECT_URL"):
+            await open_store(own_server.url().replace(str(own_server.port), str(port)))
+
+
+class pooler:
+    """Passes everything on, but for the number of the server process."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+
+    async def __aenter__(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", self._to)
+        await asyncio.gather(self._pass(reader, there[1], b""), self._pass(there[0], writer, b"K\x00\x00\x00\x0c"))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: bytes) -> None:
+        while data := await reader.read(65536):
+            at = data.find(key) if key else -1
+            if at >= 0:
+                data = data[: at + 5] + b"\x00\x00\x00\x07" + data[at + 9 :]
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+def test_no_more_than_eight_connections_are_used_by_one_process() -> None:
+    # The writer's and the listener's stand beside the pool.
+    assert database.POOL + 2 <= 8
