@@ -146,6 +146,8 @@ class Bridge:
         health = SubscriptionHealth(store.subscriptions, settings.disable_after, now_ms, background)
         attempts = Attempts(store.subscriptions, outlet, tokens, health, Retries(settings.retry_schedule, now_ms))
         attempts.observers += [FailedAttempts(store.tasks), self.counters]
+        if self.copying is not None:
+            self.copying.archiver.observers.append(self.counters)
         limiter = DeliveryLimiter(places)
         self.dispatcher = Dispatcher(store, attempts, limiter, background, self.lease)
         callbacks = Callbacks(settings.public_url, tokens)

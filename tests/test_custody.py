@@ -181,6 +181,22 @@ async def test_a_stream_until_stored_ends_there_and_the_plain_one_before(
     assert (await service.client.get(f"{address}?until=yesterday")).status_code == 422
 
 
+async def test_metrics_count_files_bytes_and_failures(service: Service, provider: FileProvider) -> None:
+    answers = iter([Response(status_code=500), Response(PNG)])
+    provider.pages |= {"late.png": lambda request: next(answers), "bad.png": lambda request: Response(status_code=404)}
+    await stored(service, provider.task("0.png", "late.png", "bad.png"))
+    written = (await service.admin.get("/metrics")).text.splitlines()
+    for line in (
+        'callbridge_copies_total{result="stored"} 2.0',
+        'callbridge_copies_total{result="retried"} 1.0',
+        'callbridge_copies_total{result="failed"} 1.0',
+        f"callbridge_copied_bytes_total {2.0 * len(PNG)}",
+        "callbridge_copies_pending 0.0",
+        "callbridge_copy_oldest_pending_seconds 0.0",
+    ):
+        assert line in written, line
+
+
 # --- serving ---
 
 

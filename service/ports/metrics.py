@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from service.core.copies import CopyCounts
+
 
 class OpenWork(NamedTuple):
     """`tasks`: open ones by provider and status. `oldest_due_at`: of pending deliveries to enabled receivers that are
-    due, when the oldest became so (ms); None: there is none."""
+    due, when the oldest became so (ms); None: there is none. `copies`: files that are not copied yet."""
 
     tasks: Mapping[tuple[str, str], int]
     deliveries_pending: int
     oldest_due_at: int | None
+    copies: CopyCounts
 
 
 class MetricsStore(Protocol):

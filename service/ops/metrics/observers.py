@@ -15,6 +15,8 @@ PROVIDER_SECONDS = "callbridge_provider_request_seconds"
 DELIVERIES = "callbridge_deliveries"
 DELIVERY_LAG = "callbridge_delivery_lag_seconds"
 COMMIT_SECONDS = "callbridge_commit_seconds"
+COPIES = "callbridge_copies"
+COPIED_BYTES = "callbridge_copied_bytes"
 # Upper bounds of the buckets, in seconds.
 TASK_BOUNDS = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600)
@@ -32,6 +34,9 @@ class Observers:
         # So that a rate is right from the first event on.
         for result in RESULTS.values():
             tally.count(DELIVERIES, result, by=0)
+        for result in ("stored", "failed", "retried"):
+            tally.count(COPIES, result, by=0)
+        tally.count(COPIED_BYTES, by=0)
         for provider in self._providers:
             tally.count(CALLBACKS, provider, "accepted", by=0)
             for status in sorted(FINISHED):
@@ -63,3 +68,10 @@ class Observers:
 
     def on_provider_request(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         self._tally.observe(PROVIDER_SECONDS, REQUEST_BOUNDS, seconds, provider, operation, outcome)
+
+    def copied(self, size: int) -> None:
+        self._tally.count(COPIES, "stored")
+        self._tally.count(COPIED_BYTES, by=size)
+
+    def failed_attempt(self, final: bool) -> None:
+        self._tally.count(COPIES, "failed" if final else "retried")

@@ -25,6 +25,8 @@ PUBLISH_SECONDS = 0.5
 COUNTERS = {
     names.TASKS_FINISHED: ("Tasks that finished.", ("provider", "status")),
     names.CALLBACKS: ("Calls at the provider doors.", ("provider", "result")),
+    names.COPIES: ("Attempts to copy a result file; retried: will be tried again, failed: was the last.", ("result",)),
+    names.COPIED_BYTES: ("Bytes of result files that were copied.", ()),
     names.DELIVERIES: ("Attempts to deliver; failed: will be tried again, dead: was the last.", ("result",)),
 }
 HISTOGRAMS = {
@@ -110,6 +112,10 @@ class Scrape:
             yield _gauge(
                 "callbridge_delivery_oldest_due_seconds", "For how long the oldest due delivery has been due.", late
             )
+            copies = self._open.copies
+            yield _gauge("callbridge_copies_pending", "Result files that are not copied yet.", copies.waiting)
+            waits = 0.0 if copies.oldest_at is None else max(0, self._now() - copies.oldest_at) / 1000
+            yield _gauge("callbridge_copy_oldest_pending_seconds", "For how long the oldest of them waits.", waits)
 
 
 class _Families(Collector):

@@ -72,12 +72,7 @@ class PostgresCopies:
         return StoredFile(*rows[0]) if rows else None
 
     async def counts(self) -> CopyCounts:
-        rows = await self.database.rows(
-            "SELECT count(*), min(created_at) FROM"
-            " (SELECT created_at FROM copies WHERE status = 'pending' AND worker = 0"
-            " UNION ALL SELECT created_at FROM copies WHERE status = 'pending' AND worker > 0) AS waiting"
-        )
-        return CopyCounts(*rows[0])
+        return await counts_of(self.database)
 
     async def start(self, task_id: str, now: int) -> int:
         def work(batch: Batch) -> Change[int]:
@@ -107,3 +102,12 @@ async def remove_copies(connection: Connection, task_ids: Sequence[str]) -> None
         " INSERT INTO copy_removals (task_id) SELECT DISTINCT task_id FROM gone",
         list(task_ids),
     )
+
+
+async def counts_of(database: Database) -> CopyCounts:
+    rows = await database.rows(
+        "SELECT count(*), min(created_at) FROM"
+        " (SELECT created_at FROM copies WHERE status = 'pending' AND worker = 0"
+        " UNION ALL SELECT created_at FROM copies WHERE status = 'pending' AND worker > 0) AS waiting"
+    )
+    return CopyCounts(*rows[0])

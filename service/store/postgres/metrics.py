@@ -2,6 +2,7 @@
 
 from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
+from service.store.postgres.copies import counts_of
 from service.store.postgres.database import Database
 from service.store.postgres.search import OPEN
 
@@ -26,7 +27,7 @@ class PostgresMetrics:
             tasks[provider, status] = tasks.get((provider, status), 0) + many
         lanes = await self._database.rows(LANES, LANE_OF_URL)
         due = [oldest for _, oldest in lanes if oldest is not None and oldest <= now]
-        return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None))
+        return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None), await counts_of(self._database))
 
     async def lanes_due(self, before: int, limit: int) -> list[str]:
         rows = await self._database.rows(

@@ -86,8 +86,7 @@ class SqliteCopies:
         return StoredFile(*rows[0]) if rows else None
 
     async def counts(self) -> CopyCounts:
-        rows = await self.database.rows("SELECT count(*), min(created_at) FROM copies WHERE status = 'pending'")
-        return CopyCounts(*rows[0])
+        return await counts_of(self.database)
 
     async def start(self, task_id: str, now: int) -> int:
         def work() -> int:
@@ -127,3 +126,8 @@ class SqliteCopies:
 
 def _key(copy: FileCopy) -> tuple[str, int, int]:
     return copy.task_id, copy.position, copy.worker
+
+
+async def counts_of(database: Database) -> CopyCounts:
+    rows = await database.rows("SELECT count(*), min(created_at) FROM copies WHERE status = 'pending'")
+    return CopyCounts(*rows[0])

@@ -4,6 +4,7 @@ from collections import Counter
 
 from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
+from service.store.sqlite.copies import counts_of
 from service.store.sqlite.database import Database
 
 # Down the partial indexes of what is open: a long history costs nothing. Of those that wait, however many, no row is
@@ -37,7 +38,7 @@ class SqliteMetrics:
             tasks[provider, status] += many
         lanes = await self._database.rows(LANES, (len(LANE_OF_URL), LANE_OF_URL))
         due = [oldest for _, oldest in lanes if oldest is not None and oldest <= now]
-        return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None))
+        return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None), await counts_of(self._database))
 
     async def lanes_due(self, before: int, limit: int) -> list[str]:
         return [lane for (lane,) in await self._database.rows(DUE, (before, limit))]
