@@ -112,7 +112,7 @@ class Lane:
 
     def offer(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
-        self.parts.memory.add((delivery,))
+        self.parts.memory.add_one(delivery)
         self.pump()
 
     def look_in_store(self) -> None:
@@ -183,7 +183,7 @@ class Lane:
                 continue
             if self._failures >= SLOW_AFTER:
                 self._slow_until = asyncio.get_running_loop().time() + SLOW_GAP
-            self.parts.memory.remove((delivery,))
+            self.parts.memory.remove_one(delivery)
             self.parts.limiter.take(group, size)
             return delivery, group
         return None
