@@ -20,6 +20,7 @@ from starlette.routing import Route
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from tests.conftest import CERTIFICATES, PATIENCE, Service, Subscriber, environment, free_port, running
+from tests.servers import fresh_database
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 ARGUMENTS = [
@@ -53,8 +54,9 @@ async def sandbox() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def env(sandbox: str, tmp_path: Path) -> dict[str, str]:
-    return environment(sandbox, tmp_path, free_port())
+def env(sandbox: str, tmp_path: Path, engine: str) -> dict[str, str]:
+    made = environment(sandbox, tmp_path, free_port())
+    return made if engine == "sqlite" else made | {"DATABASE_URL": fresh_database()}
 
 
 @page_fixture

@@ -1,6 +1,7 @@
 """What is on each page by its accessible name, and what its buttons do."""
 
 import re
+import secrets
 
 import httpx
 import pytest
@@ -109,7 +110,8 @@ async def test_a_long_list_goes_on_with_next(tab: Tab, service: Service) -> None
 async def test_a_task_moves_from_queued_to_its_picture_without_a_reload(
     tab: Tab, service: Service, sandbox: str
 ) -> None:
-    task = await service.submit(txt2img("hold=moves", metadata={"order": "A-17"}))
+    hold = secrets.token_hex(4)
+    task = await service.submit(txt2img(f"hold={hold}", metadata={"order": "A-17"}))
     page = await tab.open(f"/tasks/{task['id']}")
     assert await heading(page) == task["id"]
     status = page.get_by_role("status")
@@ -118,7 +120,7 @@ async def test_a_task_moves_from_queued_to_its_picture_without_a_reload(
     await expect(button(page, "Cancel")).to_be_visible()
     await page.evaluate("window.untouched = true")
     async with httpx.AsyncClient() as client:
-        await client.post(f"{sandbox}/sandbox/release/moves")
+        await client.post(f"{sandbox}/sandbox/release/{hold}")
     await expect(status).to_have_text("completed")
     await expect(region(page, "Result").get_by_role("img")).to_be_visible()
     await expect(page.get_by_role("progressbar")).to_have_count(0)
@@ -165,7 +167,7 @@ async def test_a_task_is_canceled_and_a_failed_one_sent_again(tab: Tab, service:
     page = await tab.open(f"/tasks/{running_task['id']}")
     await button(page, "Cancel").click()
     await expect(page.get_by_role("status")).to_have_text("canceled")
-    failed = await service.finished(txt2img("submit=400 times=1"))
+    failed = await service.finished(txt2img(f"submit=400 times=1 text={secrets.token_hex(4)}"))
     await page.goto(f"{tab.url}/tasks/{failed['id']}")
     await expect(page.get_by_role("status")).to_have_text("failed")
     await button(page, "Send again").click()
