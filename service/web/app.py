@@ -72,7 +72,7 @@ def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Seq
 
 
 class RouteTable(Router):
-    """405 lists the methods of every route on the path, and nothing under /v1 is answered without a key."""
+    """405 lists the methods of every route on the path, and nothing under /v1 is told without a key."""
 
     def __init__(self, routes: Sequence[BaseRoute], keys: Keys) -> None:
         # A trailing slash is another address, not a redirect that drops the body.

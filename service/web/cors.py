@@ -1,6 +1,6 @@
 """Cross-origin use of signed links: a page of any origin may read them, and their refusals too.
 
-The token in the link is all the authority there is, so no origin is told from another.
+The token in the link is all the authority there is, so every origin is treated alike.
 """
 
 from starlette.requests import Request

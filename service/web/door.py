@@ -1,4 +1,4 @@
-"""The callback doors: plain ASGI in front of the framework, since a provider's call is the path that must be fast.
+"""The callback doors: plain ASGI in front of the framework, since callbacks are the path that must be fast.
 
 Order matters: token and secret are checked before one byte of the body is read.
 """
@@ -31,9 +31,9 @@ UNWRITTEN = Tally(log, "%d refused callbacks were not written down: they come to
 
 PREFIX = "/webhooks/"
 KEPT_BODY = 4096
-# Refused calls that are written down a second: a stranger must not fill the disk.
+# Refused callbacks written down per second: a stranger must not fill the disk.
 AUDIT_RATE = 20.0
-# Without a body the answer is one write to the socket; providers read only the status.
+# No body, so the response is one write to the socket; providers read only the status.
 TAKEN = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
 NO_BODY = {"type": "http.response.body", "body": b""}
 REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict}

@@ -121,7 +121,7 @@ def parse(body: bytes) -> Any:
         raise InvalidRequest(f"The body is not valid JSON: {error.msg}.") from None
     if len(body) > MAX_VALUES and _has_too_many_values(body, document):
         raise ValidationFailed(BAD_BODY, faults=(Fault("", f"holds more than {MAX_VALUES} values"),))
-    found = _odd_values(document, "", 0)
+    found = _unusable_values(document, "", 0)
     if found:
         raise ValidationFailed(BAD_BODY, faults=tuple(found[: schemas.MAX_FAULTS]))
     return document
@@ -140,7 +140,7 @@ def _has_too_many_values(body: bytes, document: Any) -> bool:
     return count > MAX_VALUES
 
 
-def _odd_values(value: Any, pointer: str, depth: int) -> list[Fault]:
+def _unusable_values(value: Any, pointer: str, depth: int) -> list[Fault]:
     """What JSON allows and the way through the store and the providers does not keep."""
     if isinstance(value, str):
         return [Fault(pointer, "holds a NUL character")] if "\x00" in value else []
@@ -156,7 +156,7 @@ def _odd_values(value: Any, pointer: str, depth: int) -> list[Fault]:
         if isinstance(key, str) and "\x00" in key:
             found.append(Fault(pointer, "has a field name with a NUL character"))
         elif isinstance(item, str | float | dict | list):
-            found += _odd_values(item, pointer + schemas.pointer(key), depth + 1)
+            found += _unusable_values(item, pointer + schemas.pointer(key), depth + 1)
     return found
 
 

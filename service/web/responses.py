@@ -1,4 +1,4 @@
-"""Writing answers: JSON, problems, and raw ones for the doors that go without the framework."""
+"""Writing responses: JSON, problems, and raw ones for the callback doors, which go without the framework."""
 
 import logging
 import math
