@@ -18,9 +18,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from service.ops.doctor import machine, network
-from service.store.sqlite.examine import Examination
+from service.store.examination import Examination
 from service.tools.harness.serving import serving
 from tests.conftest import CERTIFICATES, free_port, running
+from tests.servers import fresh_database
 from tests.test_stop import ROOT
 
 
@@ -63,6 +64,20 @@ async def test_beside_a_running_service_all_is_well_and_nothing_is_left(env: dic
     wanted = {"database", "rows", "disk", "public_url", "raw_body", "streams", "piapi", "results"}
     assert {name for name, (status, _) in found.items() if status == "ok"} >= wanted
     assert "ms" in found["database"][1]
+
+
+async def test_on_postgresql_all_is_well_too(env: dict[str, str]) -> None:
+    env |= {"DATABASE_URL": fresh_database()}
+    assert (await checks(env))["database"][0] == "ok"
+    async with running(env):
+        found = await checks(env)
+    wanted = {"database", "rows", "public_url", "raw_body", "streams"}
+    assert {name for name, (status, _) in found.items() if status == "ok"} >= wanted
+
+
+async def test_a_postgresql_that_is_away_is_said_without_its_password(env: dict[str, str]) -> None:
+    code, text = await doctor(env | {"DATABASE_URL": f"postgres://u:hidden-word@127.0.0.1:{free_port()}/x"}, "--json")
+    assert (code, "DATABASE_URL" in text, "hidden-word" in text) == (1, True, False)
 
 
 async def test_for_people_it_is_a_list(env: dict[str, str]) -> None:
@@ -142,7 +157,7 @@ def test_a_slow_disk_is_said(seconds: float, status: str, monkeypatch: pytest.Mo
     path = tmp_path / "one.db"
     path.touch()
     monkeypatch.setattr(machine, "examine", lambda _: Examination("secret", seconds, ["tsk_1"]))
-    (database, damage), _ = machine.database(str(path))
+    (database, damage), _ = machine.sqlite(str(path))
     assert (database.status, damage.status) == (status, "warn")
     assert "tsk_1" in damage.detail
 

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from service.core.errors import Unavailable
 from service.ops.metrics.tally import Tally
 from service.workers.progress import Progress
-from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, img2img, txt2img
+from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, free_port, img2img, running, txt2img
+from tests.servers import fresh_database
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -103,6 +104,24 @@ async def test_what_a_client_chose_is_no_label(service: Service) -> None:
     await service.finished(body)
     await service.client.post("/webhooks/chosen-by-a-client/x", json={})
     assert "chosen-by-a-client" not in (await service.admin.get("/metrics")).text
+
+
+async def test_any_process_tells_the_counts_of_all(env: dict[str, str]) -> None:
+    env |= {"DATABASE_URL": fresh_database()}
+    async with running(env) as one, running(env | {"PORT": str(free_port())}) as other:
+        for service in (one, other, other):
+            await service.finished(txt2img())
+        headers = {"Accept": "text/event-stream"}
+        async with other.client.stream("GET", "/v1/events", headers=headers) as stream:
+            pieces = stream.aiter_raw()
+            await anext(pieces)
+            for service in (one, other):
+                found = await until(service, 3, "tasks_finished_total", provider="piapi", status="completed")
+                await until(service, 1, "streams_open")
+                assert sample(found, "task_seconds_count", provider="piapi") == 3
+    # What ended processes counted stays.
+    async with running(env | {"PORT": str(free_port())}) as third:
+        await until(third, 3, "tasks_finished_total", provider="piapi", status="completed")
 
 
 def test_the_counts_of_processes_add_up() -> None:

@@ -56,14 +56,16 @@ async def _checks() -> AsyncIterator[Check]:
 
 
 async def _of_the_deployment(settings: Settings) -> AsyncIterator[Check]:
-    diagnosis = None
     if settings.sqlite_path is not None:
-        checks, examination = await asyncio.to_thread(machine.database, settings.sqlite_path)
-        for check in checks:
-            yield check
-        if examination is not None and examination.secret is not None:
-            diagnosis = Diagnosis(examination.secret)
-        yield machine.disk("disk", Path(settings.sqlite_path))
+        checks, examination = await asyncio.to_thread(machine.sqlite, settings.sqlite_path)
+        checks.append(machine.disk("disk", Path(settings.sqlite_path)))
+    else:
+        checks, examination = await machine.postgres(settings.database_url)
+    for check in checks:
+        yield check
+    diagnosis = None
+    if examination is not None and examination.secret is not None:
+        diagnosis = Diagnosis(examination.secret)
     async with network.client() as http:
         for check in await network.public_url(http, settings.public_url, diagnosis):
             yield check

@@ -14,8 +14,11 @@ from service.environment import SettingsError
 from service.ops.doctor.check import Check, fail, ok, warn
 from service.ports.copies import StoreTrouble
 from service.settings import Settings
+from service.store.errors import CannotOpen
+from service.store.examination import Examination
+from service.store.postgres.examine import examine as examine_postgres
 from service.store.schema import SchemaFromTheFuture
-from service.store.sqlite.examine import Examination, examine
+from service.store.sqlite.examine import examine
 
 # Seconds of a commit: beyond these callbacks wait noticeably, or too long.
 SLOW, TOO_SLOW = 0.05, 1.0
@@ -24,7 +27,7 @@ LITTLE, TOO_LITTLE = 1 << 30, 100 << 20
 SECONDS = 20.0
 
 
-def database(path: str) -> tuple[list[Check], Examination | None]:
+def sqlite(path: str) -> tuple[list[Check], Examination | None]:
     if not Path(path).is_file():
         detail = f"there is no database at {path} yet; the first start of the service makes it"
         return [warn("database", detail)], None
@@ -37,10 +40,22 @@ def database(path: str) -> tuple[list[Check], Examination | None]:
     return [_commits(path, found.commit_seconds), *_damage(found.unreadable)], found
 
 
-def _commits(path: str, seconds: float) -> Check:
-    detail = f"{path} is reachable and writable; a commit takes {seconds * 1000:.1f} ms"
+async def postgres(url: str) -> tuple[list[Check], Examination | None]:
+    try:
+        found = await examine_postgres(url)
+    except SchemaFromTheFuture as error:
+        return [fail("database", str(error))], None
+    except CannotOpen as error:
+        return [fail("database", f"PostgreSQL: {error}")], None
+    if found is None:
+        return [warn("database", "the database is empty; `migrate` or the first start brings its schema")], None
+    return [_commits("PostgreSQL", found.commit_seconds), *_damage(found.unreadable)], found
+
+
+def _commits(name: str, seconds: float) -> Check:
+    detail = f"{name} is reachable and writable; a commit takes {seconds * 1000:.1f} ms"
     if seconds >= TOO_SLOW:
-        return fail("database", f"{detail}: providers give up on calls that wait so long; use another disk")
+        return fail("database", f"{detail}: providers give up on calls that wait so long; use a faster disk")
     if seconds >= SLOW:
         return warn("database", f"{detail}: every callback waits for one; a faster disk helps")
     return ok("database", detail)

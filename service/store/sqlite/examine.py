@@ -5,22 +5,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
+from service.store.examination import Examination
 from service.store.schema import numbered_files, refuse_newer
 from service.store.sqlite.migrate import SQL
 
 COMMITS = 5
 # The service holds the write lock for milliseconds at a time.
 PATIENCE = 10.0
-
-
-class Examination(NamedTuple):
-    """`secret` is that of this database alone, None before the first start. `commit_seconds`: one on this disk."""
-
-    secret: str | None
-    commit_seconds: float
-    unreadable: list[str]
 
 
 def examine(path: str) -> Examination:
