@@ -25,6 +25,7 @@ VERBS = {
     "archive": "service.archive:command",
     "backup": "service.ops.backup:command",
     "doctor": "service.ops.doctor.command:command",
+    "copy": "service.transfer:command",
     "listen": "service.client.commands:listen",
     "trigger": "service.client.commands:trigger",
     "demo": "service.tools.commands:demo",
