@@ -245,7 +245,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 ON_BOTH_ENGINES = (
     "test_story", "test_tasks_api", "test_events_api", "test_stream_api", "test_subscriptions_api",
-    "test_deliveries_api", "test_submitting", "test_llm", "test_custody", "test_pages", "test_insight",
+    "test_deliveries_api", "test_submitting", "test_llm", "test_custody", "test_insight",
 )  # fmt: skip
 
 

@@ -121,3 +121,15 @@ async def test_questions_to_the_provider_are_in_the_timeline(browser: Browser, s
         await expect(questions.last).to_contain_text("completed")
         await tab.context.close()
     assert not tab.wrong
+
+
+async def test_a_page_of_somebody_signed_out_leads_to_the_login(browser: Browser, sandbox: str, tmp_path: Path) -> None:
+    env = environment(sandbox, tmp_path, free_port())
+    async with running(env) as service:
+        tab = await new_tab(browser, service.url, {service.url, sandbox})
+        page = await tab.open("/")
+        await expect(page.get_by_text("Nothing is running.")).to_be_visible()
+    async with running(env | {"API_KEYS": "bob:bob-key"}):
+        await page.wait_for_url("**/login?next=/")
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await tab.context.close()

@@ -34,7 +34,8 @@ export function keepLive(afterwards) {
     source.onerror = () => {
       // A browser gives up for good after an answer that is no stream, such as a router's 502 during a restart.
       if (source.readyState !== EventSource.CLOSED) return;
-      setTimeout(connect, wait);
+      // Who was signed out meanwhile is led to the login by asking for the page.
+      setTimeout(() => (refresh(), connect()), wait);
       wait = Math.min(wait * 2, LONGEST_WAIT);
     };
     addEventListener("pagehide", () => source.close(), { once: true });
