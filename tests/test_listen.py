@@ -143,6 +143,23 @@ async def test_what_cannot_work_ends_with_a_sentence(
         assert await listener.process.wait() != 0
 
 
+@pytest.mark.parametrize(("status", "code"), [(204, 0), (500, 1)])
+async def test_trigger_sends_the_example_of_an_event(
+    service: Service, subscriber: Subscriber, status: int, code: int
+) -> None:
+    subscriber.answer = lambda request, body: Response(status_code=status)
+    made = (await service.client.post("/v1/subscriptions", json={"url": subscriber.url})).json()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "trigger", "task.completed", "--subscription", made["id"]),
+        *("--url", service.url, "--key", "alice-key"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told = (await process.communicate())[0].decode()
+    assert (process.returncode, str(status) in told) == (code, True)
+    event = subscriber.events[0]
+    assert (event["type"], event["test"]) == ("task.completed", True)
+
+
 async def test_a_key_can_come_from_the_environment_and_is_never_printed(service: Service) -> None:
     async with listening("http://127.0.0.1:1", "--print", "--url", service.url) as listener:
         await connected(service)
