@@ -1,11 +1,14 @@
 """Files by their signed addresses: copies of results, and what a provider sent inline."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from service.core.content import is_playable
 from service.core.copies import StoredFile
@@ -20,6 +23,7 @@ from service.wire.media import MediaAddresses, content_type_of
 
 # How long the address at the object store works to which a reader is sent.
 LINK_SECONDS = 900
+READ_BYTES = 256 * 1024
 HEADERS = {
     "cache-control": "private, max-age=86400",
     "x-content-type-options": "nosniff",
@@ -51,9 +55,14 @@ class FileRoutes:
         if name is None:
             raise NotFound(GONE)
         found = await self.inline.find(name)
-        if found is None:
+        try:
+            # Opened before anything is promised: once it is copied, it is removed here.
+            file = await asyncio.to_thread(found.open, "rb") if isinstance(found, Path) else found
+        except FileNotFoundError:
+            file = None
+        if file is None:
             return await self._serve(request, await self.work.stored_inline(name))
-        return _whole(found, content_type_of(name))
+        return _whole(file, content_type_of(name))
 
     async def copy(self, request: Request) -> Response:
         named = self.copies.read(request.path_params["token"])
@@ -98,11 +107,18 @@ class FileRoutes:
         return StreamingResponse(chunks, status_code=status, headers=headers)
 
 
-def _whole(found: Path | Pieces, media_type: str) -> Response:
-    headers = _headers(media_type, "")
-    if isinstance(found, Path):
-        return FileResponse(found, headers=headers)
-    return StreamingResponse(found.read(), headers={**headers, "content-length": str(found.size)})
+def _whole(file: BinaryIO | Pieces, media_type: str) -> Response:
+    if isinstance(file, Pieces):
+        size, chunks = file.size, file.read()
+    else:
+        size, chunks = os.fstat(file.fileno()).st_size, _chunks(file)
+    return StreamingResponse(chunks, headers={**_headers(media_type, ""), "content-length": str(size)})
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
+        while chunk := await asyncio.to_thread(file.read, READ_BYTES):
+            yield chunk
 
 
 def _headers(media_type: str, name: str) -> dict[str, str]:
