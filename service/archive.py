@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import click
 import uvloop
 
+from service.assembly.copying import Copying, links, results_of
 from service.command import settings_or_exit
-from service.copying import Copying, links, results_of
 from service.core.errors import CallbridgeError
 from service.core.times import from_iso, now_ms
 from service.environment import SettingsError, WrongSetting

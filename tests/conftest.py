@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.main import Bridge, assemble
+from service.assembly.bridge import Bridge, assemble
 from service.server import Server, create_server
 from service.settings import load_settings
 from service.store.open import open_store
@@ -208,12 +208,12 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
     bridge = await assemble(settings, store)
     await bridge.start()
     server = create_server(
-        bridge.app,
+        bridge.web.app,
         settings.host,
         settings.port,
         bridge.hub.close,
         stop_seconds=3,
-        essential_app=EssentialOnly(bridge.app),
+        essential_app=EssentialOnly(bridge.web.app),
     )
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)

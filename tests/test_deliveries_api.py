@@ -308,13 +308,13 @@ async def test_what_waited_for_a_removed_subscription_leaves_the_memory(
     for _ in range(12):
         await service.submit(TXT2IMG)
     await subscriber.count(8)
-    assert service.bridge.dispatcher.memory.used > 4 * 600
+    assert service.bridge.delivering.dispatcher.memory.used > 4 * 600
     await service.client.delete(f"/v1/subscriptions/{one['id']}")
     # Those under way may still be delivered.
     await settled(service, "dead", 4)
     ends.set()
     async with asyncio.timeout(20):
-        while service.bridge.dispatcher.memory.used:
+        while service.bridge.delivering.dispatcher.memory.used:
             await service.client.get("/healthz")
 
 

@@ -57,7 +57,7 @@ def spoiled(draw: st.DrawFn, bodies: list[Any]) -> bytes:
 async def being_sent(service: Service, provider: str) -> Task:
     """A task whose request is on its way, as far as the store knows; in one transaction, so that nobody sends it."""
     tasks = service.bridge.store.tasks
-    now = service.bridge.timing.now()
+    now = service.bridge.base.timing.now()
     fresh = a_task(provider=provider, created_at=now, updated_at=now, deadline_at=now + 10**6)
     sending = claimed(fresh, service.bridge.lease.worker, now)
     await asyncio.gather(tasks.add(fresh, None), tasks.change(Point.CLAIM_TASK, fresh.id, lambda _: ((sending, None),)))
@@ -71,7 +71,7 @@ async def test_no_body_at_a_callback_door_is_answered_5xx_or_spoils_the_task(
     service: Service, provider: str, data: st.DataObject
 ) -> None:
     task = await being_sent(service, provider)
-    callback = service.bridge.submitter.callbacks.of(task)
+    callback = service.bridge.submitting.submitter.callbacks.of(task)
     raw = data.draw(spoiled(BODIES[provider])).replace(TASK_ID.encode(), task.id.encode())
     answer = await service.anybody.post(callback.url, headers={"x-webhook-secret": callback.secret}, content=raw)
     assert answer.status_code in (200, 400, 401, 409), (answer.status_code, answer.text)

@@ -15,7 +15,7 @@ MAY_SEE = {
     "environment": {"core"},
     "settings": {"environment", "core"},
     "command": {"ops"} | SETTINGS,
-    "ops": {"command", "copying", "net", "preflight", "store"} | INNER | SETTINGS,
+    "ops": {"command", "assembly", "net", "preflight", "store"} | INNER | SETTINGS,
     "serving": {"core"},
     "server": {"serving"},
     "client": {"command", "wire"},
@@ -30,28 +30,13 @@ MAY_SEE = {
     "providers": INNER,
     "outlets": {"net"} | INNER,
     "web": {"flows", "settings"} | INNER,
-    # The parts that copy result files, put together.
-    "copying": {"files", "workers", "net", "settings", "environment"} | INNER,
     "migrate": {"command", "store"} | INNER | SETTINGS,
     "transfer": {"command", "store"} | INNER | SETTINGS,
     "supervisor": set(),
-    "archive": {"copying", "command", "files", "net", "store"} | INNER | SETTINGS,
-    "main": {
-        "copying",
-        "web",
-        "flows",
-        "workers",
-        "store",
-        "files",
-        "providers",
-        "outlets",
-        "net",
-        "ops",
-        "environment",
-        "settings",
-        "server",
-    }
-    | INNER,
+    "archive": {"assembly", "command", "files", "net", "store"} | INNER | SETTINGS,
+    # Builds every part from the settings and joins them.
+    "assembly": {"web", "flows", "workers", "store", "files", "providers", "outlets", "net", "ops"} | INNER | SETTINGS,
+    "main": {"assembly", "server", "settings", "store", "web"},
 }
 # `tools` are applications of their own; nothing in the service imports them (test below).
 ANYTHING = {"__main__", "__init__", "tools"}

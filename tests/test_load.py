@@ -57,7 +57,7 @@ def test_the_pace_of_questions_follows_what_is_due_and_what_the_provider_takes()
 async def test_a_429_of_the_llm_host_holds_up_no_other_task(service: Service) -> None:
     waiting = await service.submit(chat("submit=429 retry_after=60"))
     async with asyncio.timeout(PATIENCE):
-        while not service.bridge.submit_queues.resting("piapi"):
+        while not service.bridge.submitting.queues.resting("piapi"):
             await asyncio.sleep(0.01)
     assert (await service.finished(txt2img()))["status"] == "completed"
     assert (await service.client.get(f"/v1/tasks/{waiting['id']}")).json()["status"] == "queued"
@@ -66,7 +66,7 @@ async def test_a_429_of_the_llm_host_holds_up_no_other_task(service: Service) ->
 async def test_a_429_of_the_tasks_holds_up_no_chat(service: Service) -> None:
     await service.submit(txt2img("submit=429 retry_after=60"))
     async with asyncio.timeout(PATIENCE):
-        while not service.bridge.submit_queues.resting("piapi"):
+        while not service.bridge.submitting.queues.resting("piapi"):
             await asyncio.sleep(0.01)
     assert (await service.finished(chat("delay=0.05")))["status"] == "completed"
 

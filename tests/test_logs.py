@@ -138,7 +138,7 @@ async def test_a_stream_carries_the_request_id(service: Service) -> None:
 async def test_a_fault_nobody_expected_is_logged_with_its_request(
     service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.bridge.submitter, "checker", None)
+    monkeypatch.setattr(service.bridge.submitting.submitter, "checker", None)
     response = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"X-Request-ID": "r-1"})
     assert (response.status_code, response.json()["code"]) == (500, "internal_error")
     assert response.headers["x-request-id"] == "r-1"

@@ -162,8 +162,8 @@ async def test_readyz_names_a_delivery_that_nobody_works_on(
 ) -> None:
     monkeypatch.setattr("service.ops.readiness.PATIENCE", 0.2)
     monkeypatch.setattr("service.ops.readiness.SHORTEST_REST", 0.05)
-    monkeypatch.setattr(type(service.bridge.dispatcher), "on_waiting", lambda *_: None)
-    monkeypatch.setattr(type(service.bridge.dispatcher), "accepts", lambda *_: 0)
+    monkeypatch.setattr(type(service.bridge.delivering.dispatcher), "on_waiting", lambda *_: None)
+    monkeypatch.setattr(type(service.bridge.delivering.dispatcher), "accepts", lambda *_: 0)
     await service.client.post("/v1/subscriptions", json={"url": subscriber.url})
     await service.finished(TXT2IMG)
     async with asyncio.timeout(PATIENCE):

@@ -49,19 +49,19 @@ def test_the_description_is_valid_openapi_3_1() -> None:
 
 
 async def test_it_describes_every_route_of_the_running_service_and_no_other(service: Service) -> None:
-    site: Any = service.bridge.app.site
+    site: Any = service.bridge.web.app.site
     while not hasattr(site, "router"):
         site = site.app
     described = {(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations}
     doors = {one for one in described if one[1].startswith("/webhooks/")}
-    pages = {page.path for page in service.bridge.site.routes if isinstance(page, Route)}
+    pages = {page.path for page in service.bridge.web.site.routes if isinstance(page, Route)}
     assert described - doors == {
         (method.lower(), re.sub(r":\w+}", "}", route.path))
         for route in site.router.routes
         if isinstance(route, Route) and route.path not in pages
         for method in (route.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert doors == {("post", f"/webhooks/{name}/{{token}}") for name in service.bridge.providers}
+    assert doors == {("post", f"/webhooks/{name}/{{token}}") for name in service.bridge.submitting.providers}
 
 
 # Only a bucket with TLS sends readers to itself; tests of copies see it.

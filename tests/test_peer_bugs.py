@@ -165,7 +165,7 @@ async def test_bug_24_a_callback_whose_body_does_not_come_is_cut(
     task = await service.submit(txt2img("delay=60"))
     stored = await service.bridge.store.tasks.get(task["id"])
     assert stored is not None
-    callback = service.bridge.submitter.callbacks.of(stored)
+    callback = service.bridge.submitting.submitter.callbacks.of(stored)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
     path = callback.url.removeprefix(service.url)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Webhook-Secret: {callback.secret}\r\nContent-Length: 9\r\n\r\n"

@@ -72,7 +72,7 @@ async def test_an_offered_upgrade_is_declined_at_the_callback_doors(service: Ser
     task = await service.submit(txt2img("hold=gate"))
     stored = await service.bridge.store.tasks.get(task["id"])
     assert stored is not None
-    callback = service.bridge.submitter.callbacks.of(stored)
+    callback = service.bridge.submitting.submitter.callbacks.of(stored)
     body = orjson.dumps({"data": {"task_id": "x-1", "status": "processing"}})
     async with connected(service) as (reader, writer):
         writer.write(

@@ -229,7 +229,9 @@ async def test_off_loopback_without_a_public_address_the_start_warns(env: dict[s
 async def test_a_crash_before_it_listens_ends_the_process(env: dict[str, str]) -> None:
     # The store is open by then, and its threads would keep the process.
     code = (
-        "import os, uvloop; from service.main import Bridge, serve; from service.settings import load_settings\n"
+        "import os, uvloop\n"
+        "from service.assembly.bridge import Bridge; from service.main import serve\n"
+        "from service.settings import load_settings\n"
         "async def crash(self): raise RuntimeError('on purpose')\n"
         "Bridge.start = crash; uvloop.run(serve(load_settings(os.environ)))"
     )

@@ -183,7 +183,7 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
     """It was paid for: it is kept in memory and written as soon as that works again."""
     task = await service.submit(txt2img("delay=0.05 answer_delay=0.2 callback=none"))
     await service.event(task["id"], "task.queued")
-    await until(lambda: service.bridge.submit_queues._queues["piapi"]._sending)
+    await until(lambda: service.bridge.submitting.queues._queues["piapi"]._sending)
     with read_only(service):
         await until(lambda: not service.database.writer.healthy)
     event = await service.event(task["id"], "task.submitted")

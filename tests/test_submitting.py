@@ -106,7 +106,7 @@ async def test_a_person_may_send_an_unconfirmed_task_again(service: Service, san
 async def test_a_fault_of_ours_in_a_submit_makes_it_unconfirmed_and_frees_its_place(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.bridge.clients["piapi"], "submit", lambda *_: 1 / 0)
+    monkeypatch.setattr(service.bridge.submitting.clients["piapi"], "submit", lambda *_: 1 / 0)
     task = await service.submit(txt2img("hold=x"))
     await service.event(task["id"], "task.unconfirmed")
 
@@ -116,7 +116,7 @@ async def test_what_is_taken_at_the_moment_of_a_stop_goes_back_to_the_queue(env:
 
     def stop_there(point: str) -> None:
         if point == "before:claim_task" and not stops:
-            stops.append(asyncio.create_task(service.bridge.submit_queues.stop(1)))
+            stops.append(asyncio.create_task(service.bridge.submitting.queues.stop(1)))
 
     async with running(env, stop_there) as service:
         task = await service.submit(txt2img("delay=0.05"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.core.task import Status
 
-log = logging.getLogger("callbridge.providers")
+log = logging.getLogger("callbridge.submitting.providers")
 
 # What the providers document, or were seen to send; with these the provider itself has said it.
 _DOCUMENTED = {

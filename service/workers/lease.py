@@ -81,7 +81,8 @@ class Lease:
         alone = await self._join()
         await self._share_lanes(1 if alone else 2)
         # A long backlog is looked at beside the requests; until then no fresh delivery overtakes it.
-        await asyncio.wait(self._tasks, timeout=FIRST_LOOK)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=FIRST_LOOK)
         self._spawn(self._run())
         return alone
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def link(service: Service) -> str:
-    return f"{service.url}/login/link/{service.bridge.site.gate.sessions.link_token()}"
+    return f"{service.url}/login/link/{service.bridge.web.site.gate.sessions.link_token()}"
 
 
 async def test_the_link_signs_in_once(service: Service) -> None:

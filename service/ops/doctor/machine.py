@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from service.copying import results_of
+from service.assembly.copying import results_of
 from service.environment import SettingsError
 from service.ops.doctor.check import Check, fail, ok, warn
 from service.ports.copies import StoreTrouble

@@ -1,0 +1,55 @@
+"""How events leave: the client, the lanes of deliveries, and replays."""
+
+import asyncio
+
+from service.assembly.foundation import Foundation
+from service.core.times import now_ms
+from service.net.http1 import Client
+from service.outlets.webhook import WebhookOutlet
+from service.workers.attempts import Attempts, Retries
+from service.workers.background import Background
+from service.workers.delivery_limiter import DeliveryLimiter, places_for_deliveries
+from service.workers.dispatch import Dispatcher
+from service.workers.health import SubscriptionHealth
+from service.workers.replay import Replayer
+
+CONNECT_SECONDS = 10.0
+
+
+class Delivering:
+    def __init__(self, base: Foundation) -> None:
+        settings, store = base.settings, base.store
+        places = places_for_deliveries()
+        background = Background()
+        self.client = Client(
+            private=settings.private_targets,
+            connect_timeout=CONNECT_SECONDS,
+            # Lanes of many subscriptions may share a host: their connections are kept too.
+            max_idle_per_origin=places,
+            max_idle=places,
+            resolver=base.lookups,
+        )
+        self.outlet = WebhookOutlet(
+            self.client,
+            source=settings.public_url,
+            private=settings.private_targets,
+            timeout=settings.delivery_timeout,
+        )
+        health = SubscriptionHealth(store.subscriptions, settings.disable_after, now_ms, background)
+        retries = Retries(settings.retry_schedule, now_ms)
+        self.attempts = Attempts(store.subscriptions, self.outlet, base.tokens, health, retries)
+        self.dispatcher = Dispatcher(store, self.attempts, DeliveryLimiter(places), background, base.lease)
+        self.replayer = Replayer(store, self.dispatcher, base.lease, background)
+
+    def start_replays(self) -> None:
+        self._replays = asyncio.create_task(self.replayer.run(), name="replays")
+
+    def stop_replays(self) -> None:
+        self._replays.cancel()
+
+    async def stop(self, patience: float) -> None:
+        """Attempts in hand get `patience` seconds to end."""
+        await self.dispatcher.stop(patience)
+
+    async def close(self) -> None:
+        await self.client.aclose()

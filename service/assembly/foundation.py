@@ -1,0 +1,34 @@
+"""What the groups of parts share: the store, secrets and addresses, time, and the identity of this process."""
+
+from service.assembly.copying import links, results_of
+from service.core.times import now_ms
+from service.core.transitions import Timing
+from service.files.folder import MediaFolder
+from service.flows.callbacks import Callbacks
+from service.flows.hub import Hub
+from service.flows.inline import InlineKeeper
+from service.net.lookups import Lookups
+from service.ports import Store
+from service.settings import Settings
+from service.wire.tokens import Tokens
+from service.workers.lease import Lease
+
+
+class Foundation:
+    """`local_secret` is kept in the database: it signs what must outlive a rotation of SECRET_KEY."""
+
+    def __init__(self, settings: Settings, store: Store, local_secret: str) -> None:
+        self.settings = settings
+        self.store = store
+        self.local_secret = local_secret
+        self.secret_keys = settings.secret_keys or (local_secret,)
+        self.tokens = Tokens(self.secret_keys)
+        self.callbacks = Callbacks(settings.public_url, self.tokens)
+        self.results = results_of(settings)
+        self.timing = Timing(settings.sweep_after, settings.task_deadline, now_ms, copies=self.results is not None)
+        self.files = store.inline_files or MediaFolder(settings.media_dir)
+        self.links = links(settings.public_url, (local_secret, *settings.secret_keys))
+        self.keeper = InlineKeeper(self.files, self.links.media.of)
+        self.lookups = Lookups()
+        self.lease = Lease(store)
+        self.hub = Hub()
