@@ -375,7 +375,7 @@ async def test_a_refused_connection_says_so_without_the_path(client: Clients) ->
         unused.bind(("127.0.0.1", 0))
         target = check_url(f"http://127.0.0.1:{unused.getsockname()[1]}/secret?token=secret", ALL_PRIVATE_TARGETS)
         error = await failure(client(), target)
-    assert (error.reason, str(error)) == ("connect", "No connection: Connection refused.")
+    assert (error.reason, str(error)) == ("connect", "Connection refused.")
 
 
 # --- connections kept ---

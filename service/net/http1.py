@@ -223,8 +223,7 @@ async def _dial(addresses: list[Address], until: float) -> socket.socket:
             failure = error
     if isinstance(failure, TimeoutError):
         raise failure
-    cause = os.strerror(failure.errno) if failure.errno else "failed"
-    raise Unreachable("connect", f"No connection: {cause}.")
+    raise Unreachable("connect", f"{os.strerror(failure.errno)}." if failure.errno else "No connection.")
 
 
 async def _connected(family: socket.AddressFamily, sockaddr: tuple[object, ...]) -> socket.socket:

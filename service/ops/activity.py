@@ -85,7 +85,7 @@ def _log_failure(delivery: Delivery, outcome: Outcome, task: Task | None) -> Non
     attempt = outcome.attempt
     after = "dead after this attempt" if delivery.status is DeliveryStatus.DEAD else "will be tried again"
     # With a status code the code says it all; other errors are our own words.
-    reason = f"{attempt.error}; " if attempt.status_code is None and attempt.error else ""
+    reason = f"{attempt.error.rstrip('.')}; " if attempt.status_code is None and attempt.error else ""
     log.info(
         "delivery failed: %s%s",
         reason,

@@ -74,6 +74,16 @@ async def test_now_shows_what_needs_attention_runs_and_came_out(
     assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
+async def test_trouble_that_is_cut_off_leads_to_all_of_it(tab: Tab, service: Service) -> None:
+    for _ in range(4):
+        await service.finished(txt2img('fail="not today"'))
+    page = await tab.open("/")
+    every = region(page, "Needs attention").get_by_role("link", name="All failed tasks", exact=True)
+    await expect(every).to_have_count(0)
+    await service.finished(txt2img('fail="not today"'))
+    await expect(every).to_have_attribute("href", "/tasks?status=failed")
+
+
 async def test_tasks_are_found_by_each_field(tab: Tab, service: Service) -> None:
     wanted = await service.finished(img2img(metadata={"order": "A-17"}))
     other = await service.finished(txt2img('fail="no"'))

@@ -1,9 +1,10 @@
 """The form made of a schema: its fields, its faults, and the request as code."""
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from service.web.page.forms import Form
 from service.web.page.schema import shape_of
@@ -177,3 +178,24 @@ def test_a_value_comes_back_as_it_was(name: str, value: dict[str, object]) -> No
     shape = shape_of(name)
     typed = pruned(value_of(shape, Form(pairs_of(fields_of(shape, value)))))
     assert {field: typed[field] for field in value} == value
+
+
+@browsing
+async def test_what_is_typed_before_the_chosen_fields_arrive_stays(tab: Tab) -> None:
+    page = await tab.open("/try?provider=piapi&model=Qubico/flux1-schnell&task_type=txt2img")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.route(re.compile(r"/try\?"), hold)
+    await page.get_by_label("Model", exact=True).select_option("Qubico/flux1-dev")
+    await asked.wait()
+    await page.get_by_label("prompt", exact=True).fill("a heron at dawn")
+    async with page.expect_response(re.compile(r"/try/code")):
+        answered.set()
+    await expect(page.get_by_label("prompt", exact=True)).to_have_value("a heron at dawn")
+    await expect(page.get_by_label("prompt", exact=True)).to_be_focused()
+    await expect(page.get_by_role("region", name="curl", exact=True)).to_contain_text("a heron at dawn")

@@ -116,6 +116,7 @@ async def test_bad_input_comes_back_with_an_alert(
         response = await client.post(path.format(id=made["id"]), data=form)
     assert response.status_code == 422
     assert 'role="alert"' in response.text
+    assert "see errors" not in response.text, "a page has no list of that name"
     assert kept in response.text
 
 

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from service.core.errors import InvalidRequest, UnsupportedMediaType
+from service.core.errors import CallbridgeError, InvalidRequest, UnsupportedMediaType
 from service.web.requests import Bodies, read_body
 
 MOST_FIELDS = 1000
@@ -33,6 +33,13 @@ class Form(Mapping[str, str]):
     def text(self, name: str) -> str:
         """Without blanks around it; empty when the field is absent."""
         return self._first.get(name, "").strip()
+
+
+def alert_of(error: CallbridgeError | None) -> str | None:
+    """For a form that shows each fault beside its field; `detail` speaks to a program."""
+    if error is None:
+        return None
+    return "Nothing was sent: correct the marked fields." if error.faults else error.detail
 
 
 def query_form(request: Request) -> Form:

@@ -36,6 +36,17 @@ class Attention:
     def nothing(self) -> bool:
         return not (self.dead or self.unconfirmed or self.failed or self.disabled)
 
+    @property
+    def more(self) -> list[tuple[str, str]]:
+        """Name and address of the whole list of each kind that is cut off here."""
+        lists: tuple[tuple[Sequence[object], str, str], ...] = (
+            (self.disabled, "All subscriptions", "/subscriptions"),
+            (self.dead, "All dead deliveries", "/deliveries?status=dead"),
+            (self.unconfirmed, "All unconfirmed tasks", "/tasks?status=unconfirmed"),
+            (self.failed, "All failed tasks", "/tasks?status=failed"),
+        )
+        return [(name, address) for items, name, address in lists if len(items) >= MOST_TROUBLES]
+
 
 class NowPage:
     def __init__(self, gate: Gate, browser: Browser, insight: InsightStore) -> None:

@@ -15,7 +15,7 @@ from service.flows.redeliver import Redeliverer
 from service.flows.subscribe import Subscriber
 from service.ports.insight import InsightStore
 from service.web.page.charts import HOUR, HOURS, health_chart
-from service.web.page.forms import Form
+from service.web.page.forms import Form, alert_of
 from service.web.page.gate import Gate, Notice, SeeOther, Visit
 from service.web.page.rendering import render
 from service.web.page.words import duration
@@ -49,7 +49,7 @@ class SubscriptionListPage:
             error.status if error else 200,
             notice=visit.notice,
             secret=await new_secret(self.browser, visit),
-            alert=error.detail if error else None,
+            alert=alert_of(error),
             wrong=faults_by_field(error),
             typed=_typed(visit.form) if error else {"url": "", "description": "", "events": FINISHING_EVENTS},
             choices=EVENT_TYPES,

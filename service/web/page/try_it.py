@@ -14,7 +14,7 @@ from service.flows.browse import Browser
 from service.flows.submit import Submitter
 from service.ports import Idempotency
 from service.web.page import snippets
-from service.web.page.forms import Form
+from service.web.page.forms import Form, alert_of
 from service.web.page.gate import Gate, Notice, SeeOther, Visit
 from service.web.page.rendering import render
 from service.web.page.schema import Shape, shape_of
@@ -120,7 +120,7 @@ class TryPage:
             visit.caller,
             error.status if error else 200,
             notice=visit.notice,
-            alert=error.detail if error else None,
+            alert=alert_of(error),
             # What is wrong elsewhere, such as inside of a value written as JSON, is told below the alert.
             elsewhere={pointer: text for pointer, text in wrong.items() if pointer not in known or whole.strip()},
             wrong=wrong,

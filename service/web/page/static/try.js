@@ -8,6 +8,7 @@ const selects = ["provider", "model", "task_type"].map((name) => form.elements[n
 // A request line has its limits; longer texts stay with the old fields.
 const LONGEST = 2000;
 let timer;
+let choice = 0;
 
 function fill(select, names) {
   const before = select.value;
@@ -23,14 +24,26 @@ function fit() {
 
 async function choose() {
   fit();
-  const typed = [...new FormData(form)].filter(([name, value]) => name !== "once" && value.length < LONGEST);
-  const answer = await fetch(`/try?${new URLSearchParams(typed)}`, { cache: "no-store" });
+  const mine = ++choice;
+  const asked = [...new FormData(form)].filter(([name, value]) => name !== "once" && value.length < LONGEST);
+  const answer = await fetch(`/try?${new URLSearchParams(asked)}`, { cache: "no-store" });
   if (answer.redirected) return location.reload();
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (mine !== choice) return;
+  // Nobody waits for the answer: what was typed meanwhile goes with the fields of the same name.
+  const later = changed(Object.fromEntries(asked));
+  const focused = document.activeElement?.id;
   document.getElementById("fields").replaceWith(document.adoptNode(fresh.getElementById("fields")));
   morph(document.getElementById("code"), document.adoptNode(fresh.getElementById("code")));
+  for (const [name, value] of later) if (form.elements[name]) form.elements[name].value = value;
+  if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus();
   offerCopies();
   prepare();
+  if (later.length) typed();
+}
+
+function changed(before) {
+  return [...new FormData(form)].filter(([name, value]) => name !== "once" && value !== (before[name] ?? ""));
 }
 
 async function showCode() {
