@@ -46,7 +46,7 @@ def command(since: str) -> None:
 
 
 @dataclass(slots=True)
-class Tally:
+class ArchiveCounts:
     """Counts as the copies end."""
 
     stored: int = 0
@@ -77,10 +77,10 @@ async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -
     copying = Copying(
         settings, store.copies, kept, store.inline_files or MediaFolder(settings.media_dir), addresses, Lookups()
     )
-    tally = Tally()
+    tally = ArchiveCounts()
     copying.archiver.observers.append(tally)
     now = await store.workers.now()
-    worker = Lease((await store.workers.join(now, now + LEASE_MS)).worker)
+    worker = ArchiveWorker((await store.workers.join(now, now + LEASE_MS)).worker)
     beating = asyncio.create_task(_beat(store, worker))
     try:
         total = await _mark(store, since)
@@ -121,13 +121,13 @@ async def _watch(store: Store, show: Callable[[int], None]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class ArchiveWorker:
     """This process as a worker that only copies: it takes no lanes from the others."""
 
     worker: int
 
 
-async def _beat(store: Store, lease: Lease) -> None:
+async def _beat(store: Store, lease: ArchiveWorker) -> None:
     while True:
         await asyncio.sleep(BEAT)
         with contextlib.suppress(CallbridgeError):

@@ -28,7 +28,7 @@ def demo(context: click.Context, keep: bool) -> None:
 
 @click.command(help="Kill the service at every commit point: is anything lost?")
 @click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
-@click.option("--seed", type=int, help="The same orders and moods again; else a new one, which is printed.")
+@click.option("--seed", type=int, help="Repeat the random choices of an earlier run; the seed of each run is printed.")
 @click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
 @click.option("--siege", is_flag=True, help="Attack it instead: does anybody else feel it, and does its memory hold?")
 @click.option("--only", default="", help="With --siege: only attacks with this text in their name.")

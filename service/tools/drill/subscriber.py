@@ -34,11 +34,11 @@ class CountingSubscriber:
     async def _take(self, request: Request) -> Response:
         await request.body()
         event = request.headers["webhook-id"]
-        mood = self._chance.random()
-        if mood < REFUSED and self.refused[event] < MOST_REFUSALS:
+        roll = self._chance.random()
+        if roll < REFUSED and self.refused[event] < MOST_REFUSALS:
             self.refused[event] += 1
             return Response(status_code=500)
-        if mood > 1 - SLOW:
+        if roll > 1 - SLOW:
             await asyncio.sleep(0.3)
         self.acknowledged[event] += 1
         return Response(status_code=204)

@@ -38,14 +38,14 @@ class LineCut(Exception):
     """Raised by a stream that is to break off here."""
 
 
-class Json(Response):
+class ProviderJson(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content)
 
 
-class Untidy(Json):
+class Untidy(ProviderJson):
     """JSON in one of the ways of `untidy`; an empty one leaves it as it is."""
 
     def __init__(self, content: Any, way: str) -> None:
@@ -75,7 +75,7 @@ class Reset(Response):
         await _left(receive)
 
 
-class EventStream(Response):
+class ProviderStream(Response):
     """Sends byte pieces as they come; stops when the reader leaves."""
 
     def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
@@ -118,12 +118,14 @@ def faulty(fault: str, error_body: ErrorBody, retry_after: float | None = None) 
         case "redirect":
             return Response(status_code=302, headers={"Location": "https://www.example.com/"})
         case "quota":
-            return Json({"error": {"message": QUOTA, "type": "insufficient_quota", "code": "insufficient_quota"}}, 429)
+            return ProviderJson(
+                {"error": {"message": QUOTA, "type": "insufficient_quota", "code": "insufficient_quota"}}, 429
+            )
         case "busy200":
-            return Json(error_body(429, MESSAGES[429]), 200)
+            return ProviderJson(error_body(429, MESSAGES[429]), 200)
     status = int(fault)
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-    return Json(error_body(status, MESSAGES[status]), status, headers)
+    return ProviderJson(error_body(status, MESSAGES[status]), status, headers)
 
 
 async def _left(receive: Receive) -> None:

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 
 from .control import Control
 from .llm import Llm
-from .modelslab import ModelsLab
-from .piapi import PiApi
+from .modelslab import ModelsLabSandbox
+from .piapi import PiApiSandbox
 from .studio import Studio
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def create_sandbox(
 ) -> Starlette:
     """`public_url`: where its pictures are reached, else the request's Host; the other two are seconds."""
     studio = Studio(public_url, callback_retry, callback_timeout)
-    piapi, modelslab = PiApi(studio), ModelsLab(studio)
+    piapi, modelslab = PiApiSandbox(studio), ModelsLabSandbox(studio)
     control = Control(studio, piapi, modelslab)
     routes = [*piapi.routes(), *Llm(studio).routes(), *modelslab.routes(), *control.routes()]
 

@@ -1,4 +1,4 @@
-"""Sends callbacks as the provider does: a refused call is repeated a few times, then given up for good."""
+"""Sends callbacks as the provider does: a failed attempt is repeated a few times, then given up."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from .ledger import Entry, Told
+from .ledger import CallbackAttempt, Entry
 
 DRIP_SECONDS = 0.5
 DRIP_PIECES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OutgoingCallback:
     url: str
     body: bytes
     status: str  # of the task in the body, for the ledger
@@ -28,20 +28,20 @@ class CallbackSender:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def send(self, call: Call) -> bool:
-        """One attempt; true when it was answered with 2xx."""
+    async def send(self, call: OutgoingCallback) -> bool:
+        """One attempt; true when the response is 2xx."""
         content = _drip(call.body) if call.drip else call.body
         headers = {"Content-Type": "application/json", "Content-Length": str(len(call.body)), **call.headers}
         try:
             answer = await self._client.post(call.url, content=content, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            call.entry.callbacks.append(Told(call.status, None, type(error).__name__))
+            call.entry.callbacks.append(CallbackAttempt(call.status, None, type(error).__name__))
             return False
-        call.entry.callbacks.append(Told(call.status, answer.status_code))
+        call.entry.callbacks.append(CallbackAttempt(call.status, answer.status_code))
         return answer.is_success
 
-    async def repeat(self, call: Call) -> None:
-        """The attempts after a refused first one."""
+    async def repeat(self, call: OutgoingCallback) -> None:
+        """The remaining attempts after a failed first one."""
         for _ in range(call.attempts - 1):
             await asyncio.sleep(call.pause)
             if await self.send(call):

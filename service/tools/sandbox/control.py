@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .answers import Json
-from .modelslab import ModelsLab
-from .piapi import PiApi
+from .answers import ProviderJson
+from .modelslab import ModelsLabSandbox
+from .piapi import PiApiSandbox
 from .studio import Studio
 
 WELCOME = """A pretend PiAPI and a pretend ModelsLab. Any key will do, nothing is paid, pictures are coloured squares.
@@ -19,7 +19,7 @@ Misbehave   write [sandbox: delay=0.2 callback=twice] into the prompt; all words
 
 
 class Control:
-    def __init__(self, studio: Studio, piapi: PiApi, modelslab: ModelsLab) -> None:
+    def __init__(self, studio: Studio, piapi: PiApiSandbox, modelslab: ModelsLabSandbox) -> None:
         self._studio, self._piapi, self._modelslab = studio, piapi, modelslab
 
     def routes(self) -> list[Route]:
@@ -48,10 +48,10 @@ class Control:
         return Response(content, media_type=media_type)
 
     async def ledger(self, request: Request) -> Response:
-        return Json(self._studio.ledger.report())
+        return ProviderJson(self._studio.ledger.report())
 
     async def requests(self, request: Request) -> Response:
-        return Json({"requests": self._studio.ledger.requests()})
+        return ProviderJson({"requests": self._studio.ledger.requests()})
 
     async def reset(self, request: Request) -> Response:
         await self._studio.stop_work()

@@ -1,4 +1,4 @@
-"""The sandbox's books: what was accepted and so paid for, what was told of it, and what was sent here."""
+"""What the sandbox has recorded: tasks accepted (and so paid for), callbacks sent, requests received."""
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ OPEN = frozenset({"pending", "processing"})
 
 
 @dataclass(slots=True)
-class Told:
+class CallbackAttempt:
     status: str
     code: int | None
     error: str | None = None
@@ -30,7 +30,7 @@ class Entry:
     prompt: str
     submitted_at: int
     status: str = "pending"
-    callbacks: list[Told] = field(default_factory=list)
+    callbacks: list[CallbackAttempt] = field(default_factory=list)
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import EventStream, Json, faulty
+from .answers import ProviderJson, ProviderStream, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
 from .ledger import Entry
@@ -49,21 +49,21 @@ class Llm:
         self._studio.ledger.note_request(request, raw)
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key_works(key):
-            return Json(error_body(401, "Incorrect API key provided"), 401)
+            return ProviderJson(error_body(401, "Incorrect API key provided"), 401)
         body = json_object(raw) or {}
         prompt = last_user_text(body) if route == "chat-completions" else prompt_of(body.get("prompt"))
         if problem := _problem(route, body, prompt):
-            return Json(error_body(400, problem), 400)
+            return ProviderJson(error_body(400, problem), 400)
         try:
             behaviour = self._studio.behaviour(request, prompt)
         except UnknownBehaviour as error:
-            return Json(error_body(400, str(error)), 400)
+            return ProviderJson(error_body(400, str(error)), 400)
         if not behaviour.accepted:
             await asyncio.sleep(behaviour.answer_delay)
             return faulty(behaviour.answer_fault, error_body, behaviour.retry_after)
 
         if route == "image-generations" and behaviour.fail is not None and not body.get("stream"):
-            return Json(error_body(400, behaviour.fail), 400)
+            return ProviderJson(error_body(400, behaviour.fail), 400)
 
         entry = self._studio.ledger.paid(f"{route}-{uuid.uuid4().hex}", "piapi", body["model"], route, prompt)
         self._studio.ledger.moved(entry, "processing")
@@ -87,7 +87,7 @@ class Llm:
             return self._stream(chat_frames(body["model"], before, after, usage, behaviour), behaviour, entry)
         await self._work(behaviour, entry)
         choice = {"index": 0, "message": {"role": "assistant", "content": before + after}, "finish_reason": "stop"}
-        return Json({"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": _seconds(),
+        return ProviderJson({"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": _seconds(),
                      "model": body["model"], "choices": [choice], "usage": usage})  # fmt: skip
 
     async def _answer_images(
@@ -105,7 +105,7 @@ class Llm:
             for n in range(count)
         ]
         usage = {"total_tokens": 4210, "input_tokens": 50, "output_tokens": 4160}
-        return Json({"created": _seconds(), "data": data, "usage": usage})
+        return ProviderJson({"created": _seconds(), "data": data, "usage": usage})
 
     def _stream(self, frames: list[bytes], behaviour: Behaviour, entry: Entry) -> Response:
         async def told() -> AsyncGenerator[bytes]:
@@ -117,7 +117,7 @@ class Llm:
             finally:
                 self._studio.ledger.moved(entry, ending)
 
-        return EventStream(told())
+        return ProviderStream(told())
 
     async def _work(self, behaviour: Behaviour, entry: Entry) -> None:
         await asyncio.sleep(behaviour.delay)

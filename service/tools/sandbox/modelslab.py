@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import Json, Untidy, faulty
+from .answers import ProviderJson, Untidy, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
-from .modelslab_jobs import Job, failed_answer, fetch_answer, processing_answer, success_answer, webhook
+from .modelslab_jobs import ModelsLabJob, failed_answer, fetch_answer, processing_answer, success_answer, webhook
 from .studio import Studio, json_object, key_works, prompt_of
 
 JOBS_KEPT = 20_000
@@ -27,10 +27,10 @@ def error_body(status: int, message: str) -> dict[str, Any]:
     return {"status": "error", "message": message}
 
 
-class ModelsLab:
+class ModelsLabSandbox:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._jobs: OrderedDict[tuple[str, str], Job] = OrderedDict()
+        self._jobs: OrderedDict[tuple[str, str], ModelsLabJob] = OrderedDict()
         self._numbers = itertools.count(FIRST_NUMBER)
 
     def routes(self) -> list[Route]:
@@ -50,19 +50,19 @@ class ModelsLab:
         self._studio.ledger.note_request(request, raw)
         body = json_object(raw)
         if body is None:
-            return Json(error_body(400, "Invalid API Request"), 400)
+            return ProviderJson(error_body(400, "Invalid API Request"), 400)
         if refused := _refused_key(body):
             return refused
         try:
             behaviour = self._studio.behaviour(request, body.get("prompt"))
         except UnknownBehaviour as error:
-            return Json(error_body(400, str(error)), 400)
+            return ProviderJson(error_body(400, str(error)), 400)
         if not behaviour.accepted:
             await asyncio.sleep(behaviour.answer_delay)
             return _faulty(behaviour.answer_fault, behaviour)
         kind = request.url.path.rpartition("/")[2]
         if problem := _problem(kind, body):
-            return Json(error_body(400, problem), 400)
+            return ProviderJson(error_body(400, problem), 400)
 
         job = self._accept(_family(request), kind, body, behaviour, self._studio.base_url(request))
         answer = await self._begin(job)
@@ -76,19 +76,21 @@ class ModelsLab:
         id = request.path_params.get("id") or str(body.get("request_id") or "")
         job = self._jobs.get((_family(request), id))
         if job is None:
-            return Json(NOT_FOUND)
+            return ProviderJson(NOT_FOUND)
         job.reads += 1
         fault, times = job.behaviour.fetch, job.behaviour.times
         if fault and (times is None or job.reads <= times):
-            return Json(NOT_FOUND) if fault == "404" else _faulty(fault, job.behaviour)
+            return ProviderJson(NOT_FOUND) if fault == "404" else _faulty(fault, job.behaviour)
         return Untidy(fetch_answer(job), job.behaviour.json)
 
-    def _accept(self, family: str, kind: str, body: dict[str, Any], behaviour: Behaviour, base_url: str) -> Job:
+    def _accept(
+        self, family: str, kind: str, body: dict[str, Any], behaviour: Behaviour, base_url: str
+    ) -> ModelsLabJob:
         number = next(self._numbers)
         prompt = prompt_of(body["prompt"])
         model = str(body.get("model_id") or "flux")
         entry = self._studio.ledger.paid(str(number), "modelslab", model, kind, prompt)
-        job = Job(number, family, kind, body, behaviour, entry, base_url, f"{BASES[family]}/fetch")
+        job = ModelsLabJob(number, family, kind, body, behaviour, entry, base_url, f"{BASES[family]}/fetch")
         suffix = "base64" if body.get("base64") in (True, "yes", "true") else "png"
         for n in range(int(body.get("samples") or 1)):
             name = self._studio.gallery.add(f"{prompt} {n}", suffix, behaviour.size, False, behaviour.file)
@@ -100,7 +102,7 @@ class ModelsLab:
         self._studio.ledger.moved(entry, "processing")
         return job
 
-    async def _begin(self, job: Job) -> dict[str, Any]:
+    async def _begin(self, job: ModelsLabJob) -> dict[str, Any]:
         """Starts the job's life; returns the submit's answer."""
         if job.behaviour.instant:
             self._finish(job)
@@ -115,7 +117,7 @@ class ModelsLab:
             self._studio.spawn(self._live(job))
         return answer
 
-    async def _live(self, job: Job) -> None:
+    async def _live(self, job: ModelsLabJob) -> None:
         await self._studio.queue(job.behaviour)
         if "processing" in job.behaviour.callback:
             await self._studio.tell(webhook(job, "processing"))
@@ -123,7 +125,7 @@ class ModelsLab:
         self._finish(job)
         await self._tell_finish(job)
 
-    async def _tell_finish(self, job: Job) -> None:
+    async def _tell_finish(self, job: ModelsLabJob) -> None:
         ways = job.behaviour.callback
         await asyncio.sleep(job.behaviour.callback_delay)
         call = webhook(job, job.status)
@@ -135,7 +137,7 @@ class ModelsLab:
         if "conflict" in ways:
             await self._studio.tell(webhook(job, "success" if job.status == "failed" else "failed"))
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: ModelsLabJob) -> None:
         job.ended = now_ns()
         job.status = "success" if job.behaviour.fail is None else "failed"
         if job.status == "success":
@@ -149,7 +151,7 @@ def _family(request: Request) -> str:
 
 
 def _refused_key(body: dict[str, Any]) -> Response | None:
-    return None if key_works(body.get("key")) else Json(error_body(401, "Invalid API key"), 401)
+    return None if key_works(body.get("key")) else ProviderJson(error_body(401, "Invalid API key"), 401)
 
 
 def _problem(kind: str, body: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""A ModelsLab job, how its answers look, and how its webhook is told of it."""
+"""A ModelsLab job, its responses and its webhook."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from .behaviour import Behaviour
-from .callbacks import Call
+from .callbacks import OutgoingCallback
 from .clock import now_ns
 from .ledger import Entry
 from .untidy import encoding, untidy
@@ -16,7 +16,7 @@ YES_NO = ("base64", "instant_response", "safety_checker", "temp")
 
 
 @dataclass(slots=True)
-class Job:
+class ModelsLabJob:
     number: int
     family: str
     kind: str  # text2img, img2img
@@ -68,7 +68,7 @@ class Job:
         return round(((self.ended or now_ns()) - self.began) / 1e9, 2)
 
 
-def processing_answer(job: Job) -> dict[str, Any]:
+def processing_answer(job: ModelsLabJob) -> dict[str, Any]:
     answer = {
         "status": "processing",
         "tip": "Get more details about this API in the documentation.",
@@ -84,7 +84,7 @@ def processing_answer(job: Job) -> dict[str, Any]:
     return _without_id(answer) if job.behaviour.id == "missing" else answer
 
 
-def success_answer(job: Job) -> dict[str, Any]:
+def success_answer(job: ModelsLabJob) -> dict[str, Any]:
     """An immediate success: the enterprise server writes id null (img2img) or none at all (text2img)."""
     enterprise = job.family == "enterprise" and not job.behaviour.id
     output = job.output()
@@ -103,11 +103,11 @@ def success_answer(job: Job) -> dict[str, Any]:
     return _without_id(answer) if missing else answer
 
 
-def failed_answer(job: Job) -> dict[str, Any]:
+def failed_answer(job: ModelsLabJob) -> dict[str, Any]:
     return {"status": job.spelled("failed"), "id": job.public_id, "message": job.behaviour.fail, "output": ""}
 
 
-def fetch_answer(job: Job) -> dict[str, Any]:
+def fetch_answer(job: ModelsLabJob) -> dict[str, Any]:
     if job.status == "success":
         return {"status": job.spelled("success"), "id": job.public_id, "output": job.output()}
     if job.status == "failed":
@@ -115,7 +115,7 @@ def fetch_answer(job: Job) -> dict[str, Any]:
     return {"status": "processing", "id": job.public_id, "message": "Try Again", "output": job.empty_output}
 
 
-def webhook(job: Job, status: str) -> Call | None:
+def webhook(job: ModelsLabJob, status: str) -> OutgoingCallback | None:
     address = job.body.get("webhook")
     ways = job.behaviour.callback
     if not isinstance(address, str) or not address or "none" in ways:
@@ -133,10 +133,10 @@ def webhook(job: Job, status: str) -> Call | None:
         body |= {"output": job.empty_output, "eta": job.behaviour.delay, "track_id": track_id}
     way = job.behaviour.json
     raw = b"<html>not a job</html>" if "garbage" in ways else untidy(way, orjson.dumps(body))
-    return Call(address, raw, status, job.entry, encoding(way), drip="slow" in ways)
+    return OutgoingCallback(address, raw, status, job.entry, encoding(way), drip="slow" in ways)
 
 
-def meta(job: Job) -> dict[str, Any]:
+def meta(job: ModelsLabJob) -> dict[str, Any]:
     """The request as the server understood it: numbers, and yes or no for every switch."""
     given = {key: value for key, value in job.body.items() if key not in {"key", "webhook", "track_id"}}
     switches = {name: "yes" if given.get(name) in (True, "yes", "true") else "no" for name in YES_NO}

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import Json, Untidy, faulty
+from .answers import ProviderJson, Untidy, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
 from .piapi_checks import family, refusal
@@ -28,10 +28,10 @@ def error_body(status: int, message: str) -> dict[str, Any]:
 def unauthorized(request: Request) -> Response | None:
     if key_works(request.headers.get("x-api-key")):
         return None
-    return Json({"error": "Unauthorized: the x-api-key header is missing or wrong"}, 401)
+    return ProviderJson({"error": "Unauthorized: the x-api-key header is missing or wrong"}, 401)
 
 
-class PiApi:
+class PiApiSandbox:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._tasks: OrderedDict[str, PiapiTask] = OrderedDict()
@@ -56,16 +56,16 @@ class PiApi:
             return refused
         body = json_object(raw)
         if body is None:
-            return Json(error_body(400, "invalid request body: not a JSON object"), 400)
+            return ProviderJson(error_body(400, "invalid request body: not a JSON object"), 400)
         try:
             behaviour = self._studio.behaviour(request, body.get("input"))
         except UnknownBehaviour as error:
-            return Json(error_body(400, str(error)), 400)
+            return ProviderJson(error_body(400, str(error)), 400)
         if not behaviour.accepted:
             await asyncio.sleep(behaviour.answer_delay)
             return faulty(behaviour.answer_fault, error_body, behaviour.retry_after)
         if problem := refusal(body):
-            return Json(error_body(400, problem), 400)
+            return ProviderJson(error_body(400, problem), 400)
 
         task = self._accept(body, behaviour, self._studio.base_url(request))
         answer = await self._life.begin(task)
@@ -79,7 +79,7 @@ class PiApi:
             return refused
         task = self._tasks.get(request.path_params["task_id"])
         if task is None:
-            return Json(error_body(404, "task not found"), 404)
+            return ProviderJson(error_body(404, "task not found"), 404)
         task.reads += 1
         fault, times = task.behaviour.fetch, task.behaviour.times
         if fault and (times is None or task.reads <= times):
@@ -91,11 +91,13 @@ class PiApi:
             return refused
         task = self._tasks.get(request.path_params["task_id"])
         if task is None:
-            return Json(error_body(404, "task not found"), 404)
+            return ProviderJson(error_body(404, "task not found"), 404)
         if task.status != "pending":
-            return Json(error_body(400, f"task {task.id} is {task.status}: only pending tasks can be canceled"), 400)
+            return ProviderJson(
+                error_body(400, f"task {task.id} is {task.status}: only pending tasks can be canceled"), 400
+            )
         self._life.cancel(task)
-        return Json({"code": 200, "message": f"task {task.id} canceled"})
+        return ProviderJson({"code": 200, "message": f"task {task.id} canceled"})
 
     async def history(self, request: Request) -> Response:
         if refused := unauthorized(request):
@@ -105,16 +107,16 @@ class PiApi:
             page, size = int(query.get("page") or 1), int(query.get("page_size") or 10)
             start, end = int(query.get("start_time") or 0), int(query.get("end_time") or 2**40)
         except ValueError:
-            return Json(error_body(400, "page, page_size, start_time and end_time are whole numbers"), 400)
+            return ProviderJson(error_body(400, "page, page_size, start_time and end_time are whole numbers"), 400)
         if page < 1 or not 1 <= size <= PAGE_MOST:
-            return Json(error_body(400, f"page starts at 1, page_size is at most {PAGE_MOST}"), 400)
+            return ProviderJson(error_body(400, f"page starts at 1, page_size is at most {PAGE_MOST}"), 400)
         model = query.get("model") or ""
         found = [task for task in reversed(self._tasks.values())
                  if task.behaviour.history != "none" and (not model or family(task.model) == model)
                  and start <= task.created // 1_000_000_000 <= end]  # fmt: skip
         rows = [history_row(task) for task in found[(page - 1) * size : page * size]]
         data = {"data": rows, "page": page, "size": size, "total": len(found)}
-        return Json({"code": 200, "data": data, "message": "success"})
+        return ProviderJson({"code": 200, "data": data, "message": "success"})
 
     async def account(self, request: Request) -> Response:
         if refused := unauthorized(request):
@@ -129,7 +131,7 @@ class PiApi:
         }
         owner = {"id": 1, "name": "sandbox", "plan": "pro", "type": "user", "is_enable": True}
         data = {**owner, "credit_pack_info": credits, "equivalent_in_usd": 10.0}
-        return Json({"code": 200, "data": data, "message": "success"})
+        return ProviderJson({"code": 200, "data": data, "message": "success"})
 
     def _accept(self, body: dict[str, Any], behaviour: Behaviour, base_url: str) -> PiapiTask:
         model, task_type, given = body["model"], body["task_type"], body["input"]

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from .behaviour import Behaviour
-from .callbacks import Call
+from .callbacks import OutgoingCallback
 from .clock import go_time, now_ns
 from .ledger import Entry
 from .piapi_outputs import blank
@@ -90,7 +90,7 @@ def history_row(task: PiapiTask) -> dict[str, Any]:
     return seen if task.behaviour.history == "thin" else {**seen, **view(task)}
 
 
-def callback(task: PiapiTask, data: dict[str, Any], status: str, pause: float) -> Call | None:
+def callback(task: PiapiTask, data: dict[str, Any], status: str, pause: float) -> OutgoingCallback | None:
     ways = task.behaviour.callback
     if not task.endpoint or task.behaviour.drop_webhook or "none" in ways:
         return None
@@ -101,7 +101,7 @@ def callback(task: PiapiTask, data: dict[str, Any], status: str, pause: float) -
         pause = task.behaviour.callback_retry
     headers |= encoding(task.behaviour.json)
     body = untidy(task.behaviour.json, _body(ways, data))
-    return Call(task.endpoint, body, status, task.entry, headers, ATTEMPTS, pause, drip="slow" in ways)
+    return OutgoingCallback(task.endpoint, body, status, task.entry, headers, ATTEMPTS, pause, drip="slow" in ways)
 
 
 def _body(ways: frozenset[str], data: dict[str, Any]) -> bytes:

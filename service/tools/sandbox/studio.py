@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 
 from .behaviour import Behaviour, marker_in, parse
-from .callbacks import Call, CallbackSender
+from .callbacks import CallbackSender, OutgoingCallback
 from .ledger import Ledger
 from .pictures import Gallery
 
@@ -54,7 +54,7 @@ class Studio:
         job.add_done_callback(self._jobs.discard)
         return job
 
-    async def tell(self, call: Call | None) -> None:
+    async def tell(self, call: OutgoingCallback | None) -> None:
         """Returns after the first attempt; the repetitions of a refused one go on behind it."""
         if call is None or self._sender is None or await self._sender.send(call):
             return
