@@ -133,3 +133,16 @@ async def test_a_page_of_somebody_signed_out_leads_to_the_login(browser: Browser
         await page.wait_for_url("**/login?next=/")
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     await tab.context.close()
+
+
+async def test_a_page_with_an_alert_goes_on_moving(tab: Tab, service: Service, subscriber: Subscriber) -> None:
+    made = (await service.client.post("/v1/subscriptions", json={"url": subscriber.url})).json()
+    page = await tab.open(f"/subscriptions/{made['id']}")
+    tab.wrong.append("")  # the browser logs the 422 of the form as an error
+    await page.get_by_label("From", exact=True).fill("yesterday")
+    await page.get_by_role("button", name="Replay", exact=True).click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    task = await service.finished(txt2img())
+    await expect(page.get_by_role("link", name=task["id"])).to_be_visible()
+    await expect(page.get_by_label("From", exact=True)).to_have_value("yesterday")
+    tab.wrong.clear()

@@ -43,10 +43,11 @@ def files_of(task: Task) -> list[File]:
     for item in listed:
         # Our own copy stays when the provider's file is gone.
         copy = item.get("copy") or {}
-        url = web_address(copy.get("url") if copy.get("status") == "stored" else item.get("url"))
+        stored = copy.get("status") == "stored"
+        url = web_address(copy.get("url") if stored else item.get("url"))
         if url is not None:
             kind = item.get("kind")
-            files.append(File(url, kind if kind in PLAYED else "other", item.get("expires_at")))
+            files.append(File(url, kind if kind in PLAYED else "other", None if stored else item.get("expires_at")))
     return files
 
 

@@ -46,8 +46,9 @@ export function keepLive(afterwards) {
 }
 
 async function takeOver(afterwards) {
-  const answer = await fetch(location.href, { cache: "no-store" });
-  if (answer.redirected) return location.reload();
+  // A form that came back with an alert stands at an address that only takes a POST.
+  const answer = await fetch(document.body.dataset.page ?? location.href, { cache: "no-store" });
+  if (answer.redirected) return location.assign(answer.url);
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const region of document.querySelectorAll("[data-region]")) {
