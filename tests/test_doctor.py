@@ -98,6 +98,7 @@ async def test_a_twin_with_the_same_keys_is_told_apart(env: dict[str, str], tmp_
         found = await checks(own | {"PUBLIC_URL": f"http://127.0.0.1:{env['PORT']}"})
     status, detail = found["public_url"]
     assert (status, "another database" in detail) == ("fail", True)
+    assert "streams" not in found, "of another service its streams say nothing"
 
 
 @asynccontextmanager
@@ -140,10 +141,12 @@ async def test_what_is_missing_is_said_with_what_to_do(env: dict[str, str], tmp_
             "PIAPI_BASE_URL": f"http://127.0.0.1:{free_port()}",
             "MODELSLAB_API_KEY": "",
             "RESULTS_URL": f"file://{tmp_path}/a-file/no-folder",
+            "MEDIA_DIR": f"{tmp_path}/a-file/no-folder",
         }
     )
-    assert {name: found[name][0] for name in ("database", "public_url", "piapi", "modelslab", "results")} == {
+    assert {name: found[name][0] for name in ("database", "media", "public_url", "piapi", "modelslab", "results")} == {
         "database": "warn",
+        "media": "fail",
         "public_url": "fail",
         "piapi": "fail",
         "modelslab": "ok",

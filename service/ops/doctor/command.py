@@ -59,6 +59,7 @@ async def _of_the_deployment(settings: Settings) -> AsyncIterator[Check]:
     if settings.sqlite_path is not None:
         checks, examination = await asyncio.to_thread(machine.sqlite, settings.sqlite_path)
         checks.append(machine.disk("disk", Path(settings.sqlite_path)))
+        checks.append(machine.media(Path(settings.media_dir)))
     else:
         checks, examination = await machine.postgres(settings.database_url)
     for check in checks:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +81,18 @@ def disk(name: str, path: Path) -> Check:
     if free < LITTLE:
         return warn(name, f"{detail}: make room")
     return ok(name, detail)
+
+
+def media(path: Path) -> Check:
+    """The folder for inline pictures, or the one it will be made in; nothing is left behind."""
+    nearest = path.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        tempfile.TemporaryDirectory(dir=nearest).cleanup()
+    except OSError as error:
+        return fail("media", f"{path} cannot be used ({error.strerror}): correct MEDIA_DIR, or the rights of {nearest}")
+    return ok("media", f"{path} is writable" if path.exists() else f"{path} will be made at the start")
 
 
 async def results(settings: Settings) -> Check:

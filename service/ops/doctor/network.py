@@ -35,7 +35,10 @@ async def public_url(http: httpx.AsyncClient, url: str, diagnosis: Diagnosis | N
     if diagnosis is None:
         detail = f"Callbridge answers at {url}; whether it is this one cannot be told without the database"
         return [warn("public_url", detail)]
-    return [*await _identity_and_body(http, url, diagnosis), await _stream(http, url, diagnosis)]
+    checks = await _identity_and_body(http, url, diagnosis)
+    if checks[0].status == "ok":
+        checks.append(await _stream(http, url, diagnosis))
+    return checks
 
 
 async def _identity_and_body(http: httpx.AsyncClient, url: str, diagnosis: Diagnosis) -> list[Check]:
