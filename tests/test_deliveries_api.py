@@ -280,6 +280,7 @@ async def test_what_was_not_delivered_is_delivered_after_a_restart(env: dict[str
     assert {headers["webhook-id"] for headers, _ in subscriber.received} == {row["event_id"]}
 
 
+@pytest.mark.sqlite
 async def test_what_a_restart_tells_stands_behind_what_waited_before(
     env: dict[str, str], subscriber: Subscriber
 ) -> None:

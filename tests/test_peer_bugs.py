@@ -46,7 +46,7 @@ ELSEWHERE = [
     (21, "test_deliveries_api", "retry_after_is_honoured_up_to_a_day"),
     (22, "test_subscriptions_api", "after_a_rotation_old_and_new_secret_both_sign"),
     (23, "test_http1", "a_huge_body_is_cut_and_the_connection_closed"),
-    (23, "test_http1", "a_slow_drip_does_not_extend_the_time"),
+    (23, "test_http1", "a_body_that_trickles_does_not_extend_the_time"),
 ]
 
 

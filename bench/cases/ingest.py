@@ -5,7 +5,7 @@ from statistics import median
 
 from bench.checks import check_events
 from bench.order import Order, Result
-from bench.processes import SERVICE_CPU, Child, load, python
+from bench.processes import load
 from bench.report import Row
 from bench.run import Run
 from bench.world import World, world
@@ -13,6 +13,8 @@ from bench.world import World, world
 LEVELS = (1, 16, 64, 256)
 SLOW_LEVELS = (64, 256)
 SLOW_FSYNC_US = 5000
+# Its goal of 0.6 is out of reach: uvicorn, a callback's SQL statements and the commit alone, with nothing read or
+# decided, left 0.47 of bare starlette (0.45 to 0.61), and hardly more with leaner rows.
 GOAL_LEVEL = 64
 # What the machine did on which the absolute goals of all cases were set.
 GOALS_MADE_AT = 26_100
@@ -23,7 +25,6 @@ TASKS_A_SECOND = 9000
 def measure(run: Run, case: int = 1) -> Iterator[Row]:
     yield from ceiling(run, case)
     yield from ladder(run, case, LEVELS, 0, {GOAL_LEVEL: ">= 0.6"}, {GOAL_LEVEL: "< 15"}, "")
-    yield from floor(run, case)
     if run.shim is not None:
         yield from ladder(run, case, SLOW_LEVELS, SLOW_FSYNC_US, {64: ">= 0.15"}, {}, ", fsync +5 ms")
 
@@ -34,27 +35,6 @@ def ceiling(run: Run, case: int) -> Iterator[Row]:
     order = Order(run.sink.port, run.options.seconds, parallel=64, file=str(prepared.file))
     rates = [load(order).rate for _ in range(run.options.rounds)]
     yield Row(case, "ceiling of the load generator and the sink together", "/s", rates)
-
-
-def floor(run: Run, case: int) -> Iterator[Row]:
-    """What HTTP, the statements and the commit alone leave of bare starlette: more than that nobody can make."""
-    seconds = run.options.seconds
-    ours: list[Result] = []
-    bare: list[Result] = []
-    for number in range(run.options.rounds):
-        database = run.options.folder / f"floor-{number}.db"
-        count = int(seconds * TASKS_A_SECOND)
-        child = Child(
-            [*python("bench.floor"), str(database), str(count)], SERVICE_CPU, log=run.options.folder / "errors.log"
-        )
-        file = str(run.prepared(tasks_for(run, LEVELS)).file)
-        for port, server, found in ((run.bare_port, run.bare, bare), (int(child.line()), child, ours)):
-            found.append(load(Order(port, seconds, parallel=GOAL_LEVEL, file=file), server=server))
-        child.stop()
-    name = f"HTTP, statements and commit alone, {GOAL_LEVEL} in parallel"
-    yield Row(case, name, "/s", [one.rate for one in ours], [one.rate for one in bare], "bare starlette")
-    costs, theirs = [one.server_us for one in ours], [one.server_us for one in bare]
-    yield Row(case, f"{name}: CPU of one", "us", costs, theirs, "bare starlette")
 
 
 def ladder(

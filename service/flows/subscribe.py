@@ -103,7 +103,8 @@ class Subscriber:
         """
         if not subscription.enabled:
             raise Conflict("The subscription is disabled: enable it first.")
-        after = start if isinstance(start, int) else await self._seq_at(start)
+        # JSON knows no integers: 12.0 is the seq 12.
+        after = await self._seq_at(start) if isinstance(start, str) else int(start)
         wanted = tuple(name for name in subscription.events if types is None or name in types)
         last = await self.store.events.last_seq()
         if after > last:

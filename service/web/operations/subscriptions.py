@@ -44,8 +44,8 @@ ROTATE_SECRET = Operation(
     "/v1/subscriptions/{id}/rotate-secret",
     "Make a new secret",
     {200: "subscription.made"},
-    (*KEYED, 404),
-    about="Old and new both sign for 24 hours.",
+    (*KEYED, 404, 409),
+    about="Old and new both sign for 24 hours. 409: ten older secrets still sign.",
 )
 REPLAY = Operation(
     "post",
