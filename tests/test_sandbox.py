@@ -5,6 +5,7 @@ import base64
 import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.tools.harness.processes import answers, free_ports, running
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from service.tools.sandbox.behaviour import UnknownBehaviour, parse
@@ -581,3 +583,10 @@ async def test_pictures_have_the_address_that_is_told_outside() -> None:
     ):
         output = (await create(client, flux("instant=1")))["output"]
     assert output["image_url"].startswith("https://pretend.example/pictures/")
+
+
+async def test_the_command_starts_beside_settings_that_are_for_the_service(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    log = tmp_path / "sandbox.log"
+    async with running(["sandbox", "--port", str(port)], {"WEB_CONCURRENCY": "2"}, log) as process:
+        assert await answers(process, f"http://127.0.0.1:{port}/"), log.read_text()

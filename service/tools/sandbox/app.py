@@ -47,4 +47,13 @@ def run(host: str, port: int) -> None:
     log.info("pretend providers: PIAPI_BASE_URL=http://%s:%d MODELSLAB_BASE_URL=http://%s:%d", host, port, host, port)
     # A line held open on purpose (submit=timeout, stream=stall) must not hold up the end.
     app = create_sandbox()
-    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", timeout_graceful_shutdown=1)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        # Else uvicorn takes WEB_CONCURRENCY, which is a setting of the service, and refuses to start.
+        workers=1,
+    )
