@@ -49,8 +49,9 @@ def new_copies(steps: Sequence[Step]) -> list[FileCopy]:
 
 
 def copies_of(task: Task) -> list[FileCopy]:
-    files = task.output.files if task.output else ()
-    return [_work(task, position, file) for position, file in enumerate(files) if file.copy == PENDING]
+    if task.output is None:
+        return []
+    return [_work(task, position, file) for position, file in enumerate(task.output.files) if file.copy == PENDING]
 
 
 def _work(task: Task, position: int, file: File) -> FileCopy:

@@ -12,6 +12,7 @@ KEPT_ATTEMPTS = 20
 LONGEST_RETRY_AFTER = 24 * 3600.0
 JITTER = 0.2
 GONE = 410
+SUCCESSES = frozenset(range(200, 300))
 # With Retry-After these ask for a rest of everything for that receiver.
 BUSY = (429, 503)
 
@@ -35,7 +36,7 @@ class Attempt(Struct, frozen=True):
 
     @property
     def succeeded(self) -> bool:
-        return self.status_code is not None and 200 <= self.status_code < 300
+        return self.status_code in SUCCESSES
 
     def document(self) -> dict[str, Any]:
         return {

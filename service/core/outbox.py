@@ -32,12 +32,12 @@ class Announcement(Struct, frozen=True):
     skip: str | None = None
 
 
+def about_task(event_type: str, task: Task) -> Announcement:
+    return Announcement(event_type, task.owner, task, task.updated_at, encode(task.document()))
+
+
 def announcements(steps: Sequence[Step]) -> list[Announcement]:
-    return [
-        Announcement(event_type, task.owner, task, task.updated_at, encode(task.document()))
-        for task, event_type in steps
-        if event_type is not None
-    ]
+    return [about_task(event_type, task) for task, event_type in steps if event_type is not None]
 
 
 def about_subscription(event_type: str, subscription: Subscription, at: int) -> Announcement:

@@ -9,7 +9,6 @@ from service.core.subscription import LANE_OF_URL
 from service.ports import Endpoint, Outcome, Outlet, SubscriptionStore
 from service.ports.observers import AttemptObserver
 from service.wire.tokens import Tokens
-from service.workers.delivery_limiter import Standing
 from service.workers.health import SubscriptionHealth
 
 
@@ -48,9 +47,6 @@ class Attempts:
         subscription = self._subscriptions.known(lane)
         return subscription is not None and subscription.enabled
 
-    def standing(self, lane: str) -> Standing:
-        return Standing.CALLBACK if lane.startswith(LANE_OF_URL) else self.health.standing(lane)
-
     def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
         """None when the subscription is gone. The address, secrets and headers are those of this moment."""
         if delivery.subscription_id is None:
@@ -65,6 +61,8 @@ class Attempts:
 
     def after(self, delivery: Delivery, outcome: Outcome) -> Delivery:
         """The delivery with this attempt, and when the next one is."""
+        if outcome.attempt.succeeded:
+            return delivery.after(outcome.attempt, None)
         chance = random.random()  # noqa: S311 - spreads retries
         schedule, now = self._retries.schedule, self._retries.now()
         return after_attempt(delivery, outcome.attempt, outcome.retry_after, schedule, now, chance)

@@ -179,5 +179,5 @@ class Dispatcher:
 
     def forget_if_idle(self, lane: Lane) -> None:
         # Lanes of callback addresses come and go with the tasks.
-        if lane.idle and (lane.host is not None or len(self._lanes) > KEPT) and self._lanes.get(lane.name) is lane:
+        if (lane.host is not None or len(self._lanes) > KEPT) and lane.idle and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]

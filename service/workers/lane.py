@@ -14,7 +14,7 @@ from service.ports import Outcome
 from service.workers.attempts import Attempts
 from service.workers.background import Background
 from service.workers.claims import Claims
-from service.workers.delivery_limiter import DeliveryLimiter, Group
+from service.workers.delivery_limiter import DeliveryLimiter, Group, Standing
 from service.workers.memory import Memory
 from service.workers.outcomes import Outcomes
 from service.workers.retry import retry_until_stored as retry_until_stored
@@ -93,7 +93,9 @@ class Lane:
 
     @property
     def group(self) -> Group:
-        return self.parts.limiter.group(self.owner, self.parts.attempts.standing(self.name), self.host)
+        if self.host is not None:
+            return self.parts.limiter.group(self.owner, Standing.CALLBACK, self.host)
+        return self.parts.limiter.group(self.owner, self.parts.attempts.health.standing(self.name))
 
     # --- what comes in ---
 

@@ -22,9 +22,12 @@ MARGIN = 2.0
 FIRST_LOOK = 1.0
 
 
+# Goes on while the machine sleeps, so that a process which stood still knows for how long.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def uptime() -> float:
-    """Goes on while the machine sleeps, so that a process which stood still knows for how long."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(CLOCK)
 
 
 class LaneHolder(Protocol):

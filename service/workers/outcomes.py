@@ -41,10 +41,11 @@ class Outcomes:
         self._queue.record(delivery).add_done_callback(partial(self._recorded, delivery, then))
 
     def _recorded(self, delivery: Delivery, then: Callable[[], None], done: "asyncio.Future[None]") -> None:
-        if done.cancelled() or (done.exception() is not None and self._background.stopping):
+        if done.cancelled():
             return
         if done.exception() is not None:
-            asyncio.get_running_loop().call_later(RECORD_AGAIN, self._record, delivery, then)
+            if not self._background.stopping:
+                asyncio.get_running_loop().call_later(RECORD_AGAIN, self._record, delivery, then)
             return
         self._unrecorded -= 1
         then()

@@ -22,7 +22,11 @@ TASK_BOUNDS = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 REQUEST_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600)
 LAG_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600)
 COMMIT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-RESULTS = {DeliveryStatus.DELIVERED: "delivered", DeliveryStatus.PENDING: "failed", DeliveryStatus.DEAD: "dead"}
+RESULTS = {
+    DeliveryStatus.DELIVERED: ("delivered",),
+    DeliveryStatus.PENDING: ("failed",),
+    DeliveryStatus.DEAD: ("dead",),
+}
 UNKNOWN = "unknown"
 
 
@@ -30,10 +34,13 @@ class Observers:
     def __init__(self, tally: Tally, providers: Iterable[str]) -> None:
         self._tally = tally
         self._providers = frozenset(providers)
+        # What every callback and every delivery counts goes the short way.
         self._callbacks = tally.counts[CALLBACKS]
+        self._deliveries = tally.counts[DELIVERIES]
+        self._lag = tally.distribution(DELIVERY_LAG, LAG_BOUNDS)
         # So that a rate is right from the first event on.
-        for result in RESULTS.values():
-            tally.count(DELIVERIES, result, by=0)
+        for labels in RESULTS.values():
+            tally.count(DELIVERIES, *labels, by=0)
         for result in ("stored", "failed", "retried"):
             tally.count(COPIES, result, by=0)
         tally.count(COPIED_BYTES, by=0)
@@ -55,16 +62,15 @@ class Observers:
     def on_callback(self, provider: str, result: str) -> None:
         """`provider` as the caller wrote it: of unknown ones there is no end."""
         try:
-            # With every callback: the short way to what was counted before.
             self._callbacks[provider, result] += 1
         except KeyError:
             self._tally.count(CALLBACKS, provider if provider in self._providers else UNKNOWN, result)
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
-        self._tally.count(DELIVERIES, RESULTS[delivery.status])
+        self._deliveries[RESULTS[delivery.status]] += 1
         if len(delivery.attempts) == 1:
             lag = max(0, outcome.attempt.at - moment_of(delivery.event_id)) / 1000
-            self._tally.observe(DELIVERY_LAG, LAG_BOUNDS, lag)
+            self._lag.observe(LAG_BOUNDS, lag)
 
     def on_provider_request(self, provider: str, operation: str, outcome: str, seconds: float) -> None:
         self._tally.observe(PROVIDER_SECONDS, REQUEST_BOUNDS, seconds, provider, operation, outcome)

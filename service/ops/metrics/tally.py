@@ -19,6 +19,11 @@ class Distribution(msgspec.Struct):
     counts: list[int]
     total: float = 0.0
 
+    def observe(self, bounds: Sequence[float], value: float) -> None:
+        """A value that equals a bound belongs to that bucket."""
+        self.counts[bisect_left(bounds, value)] += 1
+        self.total += value
+
 
 class Snapshot(msgspec.Struct):
     """By metric, then by the values of its labels."""
@@ -36,13 +41,14 @@ class Tally:
         counts = self.counts[metric]
         counts[labels] = counts.get(labels, 0) + by
 
-    def observe(self, metric: str, bounds: Sequence[float], value: float, *labels: str) -> None:
-        """A value that equals a bound belongs to that bucket."""
+    def distribution(self, metric: str, bounds: Sequence[float], *labels: str) -> Distribution:
         found = self.distributions[metric].get(labels)
         if found is None:
             found = self.distributions[metric][labels] = Distribution([0] * (len(bounds) + 1))
-        found.counts[bisect_left(bounds, value)] += 1
-        found.total += value
+        return found
+
+    def observe(self, metric: str, bounds: Sequence[float], value: float, *labels: str) -> None:
+        self.distribution(metric, bounds, *labels).observe(bounds, value)
 
     def encoded(self) -> bytes:
         return msgspec.json.encode(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from service.core.copies import new_copies
+from service.core.copies import copies_of
 from service.core.errors import IdempotencyMismatch
 from service.core.event import FINISHING_EVENTS
-from service.core.outbox import announcements
+from service.core.outbox import about_task
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decide, Step
@@ -47,8 +47,7 @@ class SqliteTasks:
                 task_to_new_row(task),
             )
             write_metadata(self.db, task)
-            for announcement in announcements([(task, "task.queued")]):
-                self.database.announce(announcement)
+            self.database.announce(about_task("task.queued", task))
             return task, False
 
         return await self.database.write(Point.ADD_TASK, work)
@@ -110,12 +109,14 @@ class SqliteTasks:
 def write_steps(database: Database, n: int, before: Task, steps: Sequence[Step]) -> Task:
     """Each step is announced, and its result is to be copied; the row is written once, as the last step leaves it.
     Returns that."""
-    for announcement in announcements(steps):
-        database.announce(announcement)
-        if announcement.task is not None and announcement.type in FINISHING_EVENTS:
-            database.batch.finished.append(announcement.task)
     after = steps[-1][0]
     database.batch.put_task(n, before, after)
-    if copies := new_copies(steps):
-        add_copies(database.db, copies)
+    for task, event_type in steps:
+        if event_type is None:
+            continue
+        database.announce(about_task(event_type, task))
+        if event_type in FINISHING_EVENTS:
+            database.batch.finished.append(task)
+            if copies := copies_of(task):
+                add_copies(database.db, copies)
     return after
