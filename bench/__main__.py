@@ -8,7 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.cases import backlog, copies, fanout, history, idle_streams, ingest, latency, node_red, process, submit
+from bench.cases import (
+    backlog,
+    copies,
+    fanout,
+    history,
+    idle_streams,
+    ingest,
+    latency,
+    node_red,
+    postgres,
+    process,
+    submit,
+)
 from bench.clock import machine_seconds
 from bench.processes import ALL_CPUS, ROOT, raise_file_limit
 from bench.report import Row, cells, table, write
@@ -26,6 +38,7 @@ CASES: dict[int, Callable[[Run], Iterator[Row]]] = {
     8: process.measure,
     9: node_red.measure,
     10: copies.measure,
+    11: postgres.measure,
 }
 
 
