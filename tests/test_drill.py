@@ -13,10 +13,13 @@ from service.__main__ import main
 from service.core.points import Point
 from service.store.sqlite.store import open_store
 from service.tools.drill.account import Books, make_account
+from service.tools.drill.cluster import ClusterDrill
+from service.tools.drill.command import DURABLE
 from service.tools.drill.run import MOMENTS, SETTINGS, Drill
 from service.tools.drill.scenes import SCENES
 from service.tools.drill.subscriber import CountingSubscriber
 from service.tools.drill.traffic import Order, Traffic
+from service.tools.postgres import PostgresServer
 from tests.conftest import Service, Subscriber, running
 from tests.store.parts import a_task
 
@@ -30,6 +33,24 @@ async def test_after_kills_at_the_main_commit_points_nothing_is_lost_and_nothing
     assert said[:10] == [(f"{moment}:{point}", True) for point in FEW for moment in MOMENTS]
     assert result.account.accepted > result.kills
     assert result.account.delivered == result.account.events > 10
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_processes_on_postgresql_die_and_its_server_crashes_and_nothing_is_lost(
+    seed: int, tmp_path: Path
+) -> None:
+    server = PostgresServer(tmp_path / "postgres", DURABLE)
+    server.create()
+    server.start()
+    said: list[str] = []
+    try:
+        drill = ClusterDrill(server, 3, 4, seed, lambda what, _: said.append(what))
+        result = await drill.run(tmp_path)
+    finally:
+        server.stop()
+    assert result.passed, result
+    assert said.count("server") == 1
+    assert result.account.accepted == 16
 
 
 class InHand:

@@ -30,16 +30,26 @@ def demo(context: click.Context, keep: bool) -> None:
 @click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
 @click.option("--seed", type=int, help="Repeat the random choices of an earlier run; the seed of each run is printed.")
 @click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
+@click.option(
+    "--engine", type=click.Choice(["sqlite", "postgres"]), default="sqlite", show_default=True, help="The database."
+)
+@click.option("--processes", default=3, show_default=True, help="With --engine postgres: how many serve.")
 @click.option("--siege", is_flag=True, help="Attack it instead: does anybody else feel it, and does its memory hold?")
 @click.option("--only", default="", help="With --siege: only attacks with this text in their name.")
-def drill(random_kills: int, seed: int | None, points: str, siege: bool, only: str) -> None:
+def drill(
+    random_kills: int, seed: int | None, points: str, engine: str, processes: int, siege: bool, only: str
+) -> None:
     if siege:
         from service.tools.drill.siege.command import run_siege
 
         if not run_siege(only):
             sys.exit(1)
         return
-    from service.tools.drill.command import run_drill
+    from service.tools.drill.command import run_cluster_drill, run_drill
 
-    if not run_drill(random_kills, seed, points):
+    if engine == "postgres":
+        passed = run_cluster_drill(processes, random_kills, seed)
+    else:
+        passed = run_drill(random_kills, seed, points)
+    if not passed:
         sys.exit(1)

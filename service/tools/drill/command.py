@@ -10,8 +10,38 @@ from pathlib import Path
 import click
 
 from service.core.points import Point
+from service.tools.drill.cluster import ClusterDrill
 from service.tools.drill.run import Drill, Result
 from service.tools.drill.scenes import SCENES
+from service.tools.postgres import PostgresServer
+
+# Committed is on disk: the drill crashes the server on purpose.
+DURABLE = ("fsync=on", "full_page_writes=on")
+
+
+def run_cluster_drill(processes: int, kills: int, seed: int | None) -> bool:
+    seed = random.randrange(10**6) if seed is None else seed  # noqa: S311 - a drill, not a secret
+    folder = Path(tempfile.mkdtemp(prefix="callbridge-drill-"))
+    click.echo(
+        f"Kill drill on PostgreSQL: {processes} processes at one port; {kills} times one of them gets SIGKILL, and once"
+        f" the\ndatabase server crashes (seed {seed}).\n"
+    )
+    server = PostgresServer(folder / "postgres", DURABLE)
+    server.create()
+    server.start()
+    screen = Screen()
+    started = time.monotonic()
+    try:
+        result = asyncio.run(ClusterDrill(server, processes, kills, seed, screen.kill).run(folder))
+    finally:
+        server.stop()
+    screen.end()
+    show(result, time.monotonic() - started)
+    if result.passed:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        click.echo(f"\nThe database and the service's log are kept in {folder}")
+    return result.passed
 
 
 def run_drill(random_kills: int, seed: int | None, points: str) -> bool:

@@ -68,22 +68,18 @@ class Drill:
             # A killed service cuts requests in their middle; that is no news here.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             traffic = Traffic(victim, provider_url, subscriber_url, self.chance)
-            await self._subscribe(victim, subscriber_url)
+            await victim.start()
+            await subscribe(victim, subscriber_url)
+            await self._kill(victim)
             for point in self.points:
                 for moment in MOMENTS:
                     await self._kill_at(victim, traffic, SCENES[point], f"{moment}:{point}")
             for _ in range(self.random_kills):
                 await self._kill_whenever(victim, traffic)
-            await self._settle(victim, traffic)
+            await victim.start()
+            self.result.settled = await settle(victim, traffic)
             self.result.account = make_account(await read_books(traffic), subscriber, victim.results)
         return self.result
-
-    async def _subscribe(self, victim: Victim, url: str) -> None:
-        await victim.start()
-        for name, wanted in (("main", {}), ("other", {}), ("broken", {"metadata": {"for": "broken"}})):
-            body = {"url": f"{url}/{name}", "description": name, "filter": wanted}
-            (await victim.ask("POST", "/v1/subscriptions", json=body)).raise_for_status()
-        await self._kill(victim)
 
     async def _kill_at(self, victim: Victim, traffic: Traffic, scene: Scene, point: str) -> None:
         if scene.before is not None:
@@ -118,19 +114,26 @@ class Drill:
         await victim.ended()
         self.result.kills += 1
 
-    async def _settle(self, victim: Victim, traffic: Traffic) -> None:
-        """Let the last service finish what it can: all that the provider knows, and every delivery."""
-        await victim.start()
-        try:
-            async with asyncio.timeout(SETTLE):
-                await traffic.all_sent()
-                await traffic.open_the_gate()
-                while not all(one.settled for one in await read_books(traffic)):
-                    await asyncio.sleep(0.3)
-                while await victim.pages("/v1/deliveries", status="pending"):
-                    await asyncio.sleep(0.3)
-        except TimeoutError:
-            self.result.settled = False
+
+async def subscribe(victim: Victim, url: str) -> None:
+    for name, wanted in (("main", {}), ("other", {}), ("broken", {"metadata": {"for": "broken"}})):
+        body = {"url": f"{url}/{name}", "description": name, "filter": wanted}
+        (await victim.ask("POST", "/v1/subscriptions", json=body)).raise_for_status()
+
+
+async def settle(victim: Victim, traffic: Traffic) -> bool:
+    """Let the service finish what it can: all that the provider knows, and every delivery. False: not in time."""
+    try:
+        async with asyncio.timeout(SETTLE):
+            await traffic.all_sent()
+            await traffic.open_the_gate()
+            while not all(one.settled for one in await read_books(traffic)):
+                await asyncio.sleep(0.3)
+            while await victim.pages("/v1/deliveries", status="pending"):
+                await asyncio.sleep(0.3)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _end(acting: asyncio.Task[None]) -> None:

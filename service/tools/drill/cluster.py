@@ -1,0 +1,91 @@
+"""The drill on PostgreSQL: processes at one port die at random, and once the database server crashes."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from service.tools.drill.account import make_account, read_books
+from service.tools.drill.run import CALLBACK_RETRY, SETTINGS, Result, settle, subscribe
+from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.traffic import Traffic
+from service.tools.drill.victim import PATIENCE, Victim
+from service.tools.harness import processes
+from service.tools.harness.processes import NeverStarted
+from service.tools.harness.serving import serving
+from service.tools.postgres import PostgresServer
+from service.tools.sandbox.app import create_sandbox
+
+# A kill comes this long after the one before, at most.
+LONGEST_LIFE = 1.5
+TASKS_A_KILL = 4
+
+
+class Cluster(Victim):
+    """One service of `count` processes, which its supervisor replaces when they die."""
+
+    def __init__(self, folder: Path, provider_url: str, database: str, count: int) -> None:
+        super().__init__(folder, provider_url, SETTINGS | {"DATABASE_URL": database, "WEB_CONCURRENCY": str(count)})
+
+    async def start(self, point: str = "", **settings: str) -> bool:
+        self._process = await processes.start(["-m", "service"], self._settings | settings, self.log)
+        if not await processes.answers(self._process, f"{self.url}/healthz", PATIENCE):
+            raise NeverStarted(processes.end_of(self.log))
+        return True
+
+    def workers(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class ClusterDrill:
+    """`say` is told what was killed. Provider and subscriber outlive every kill and count honestly."""
+
+    def __init__(
+        self, server: PostgresServer, processes: int, kills: int, seed: int, say: Callable[[str, bool], None]
+    ) -> None:
+        self.server = server
+        self.processes = processes
+        self.kills = kills
+        self.chance = random.Random(seed)  # noqa: S311 - a drill, not a secret
+        self.say = say
+        self.result = Result()
+
+    async def run(self, folder: Path) -> Result:
+        subscriber = CountingSubscriber(self.chance)
+        self.server.sql("CREATE DATABASE drill")
+        async with (
+            serving(create_sandbox(callback_retry=CALLBACK_RETRY)) as provider_url,
+            serving(subscriber.app()) as subscriber_url,
+            Cluster(folder, provider_url, self.server.url("drill"), self.processes) as cluster,
+        ):
+            traffic = Traffic(cluster, provider_url, subscriber_url, self.chance)
+            await cluster.start()
+            await subscribe(cluster, subscriber_url)
+            for number in range(self.kills):
+                traffic.mix(TASKS_A_KILL)
+                await asyncio.sleep(self.chance.uniform(0, LONGEST_LIFE))
+                if number == self.kills // 2:
+                    await self._crash_the_server()
+                self._kill_one(cluster)
+            self.result.settled = await settle(cluster, traffic)
+            self.result.account = make_account(await read_books(traffic), subscriber, cluster.results)
+        return self.result
+
+    def _kill_one(self, cluster: Cluster) -> None:
+        workers = cluster.workers()
+        if not workers:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.chance.choice(workers), signal.SIGKILL)
+        self.result.kills += 1
+        self.say("process", True)
+
+    async def _crash_the_server(self) -> None:
+        """Its children die with it, as in a power cut; what was committed must be there again."""
+        await asyncio.to_thread(self.server.restart, signal.SIGQUIT)
+        self.say("server", True)
