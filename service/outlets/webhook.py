@@ -43,8 +43,8 @@ class WebhookOutlet:
         self.private = private
         self.timeout = timeout
         self.source = source
-        # One event goes to many, one right after the other.
-        self._last_event = self._last_lines = ""
+        # One event goes to many receivers, at about the same time.
+        self._event_lines = lru_cache(maxsize=64)(self._cloud_event_lines)
         self._request = lru_cache(maxsize=2048)(self._prepare)
 
     def _prepare(self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> Prepared:
@@ -85,17 +85,14 @@ class WebhookOutlet:
         """The headers of one attempt: those of Standard Webhooks and of CloudEvents."""
         event_id, body = delivery.event_id, delivery.body
         signature = signer.sign(event_id, timestamp, body)
-        if self._last_event != event_id:
-            self._last_event, self._last_lines = event_id, self._event_lines(delivery)
+        event_lines = self._event_lines(event_id, delivery.event_type, time_of(body), delivery.task_id)
         return (
             f"webhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}\r\n"
-            f"webhook-signature: {signature}\r\n{self._last_lines}"
+            f"webhook-signature: {signature}\r\n{event_lines}"
         ).encode()
 
-    def _event_lines(self, delivery: Delivery) -> str:
-        """Those of CloudEvents."""
-        time = time_of(delivery.body)
-        headers = cloud_event_headers(delivery.event_id, delivery.event_type, time, self.source, delivery.task_id)
+    def _cloud_event_lines(self, event_id: str, event_type: str, time: str, task_id: str | None) -> str:
+        headers = cloud_event_headers(event_id, event_type, time, self.source, task_id)
         return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 

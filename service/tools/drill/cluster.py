@@ -1,7 +1,6 @@
 """The drill on PostgreSQL: processes at one port die at random, and once the database server crashes."""
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -37,9 +36,19 @@ class Cluster(Victim):
         return True
 
     def workers(self) -> list[int]:
+        """Those that live: a killed one stays a child until the supervisor has seen it."""
         assert self._process is not None
         pid = self._process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if _state(child) != "Z"]
+
+
+def _state(pid: str) -> str:
+    """R, S, Z, … as in proc(5); Z for one that is gone altogether."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except FileNotFoundError:
+        return "Z"
 
 
 class ClusterDrill:
@@ -71,21 +80,21 @@ class ClusterDrill:
                 await asyncio.sleep(self.chance.uniform(0, LONGEST_LIFE))
                 if number == self.kills // 2:
                     await self._crash_the_server()
-                self._kill_one(cluster)
+                await self._kill_one(cluster)
             self.result.settled = await settle(cluster, traffic)
             self.result.account = make_account(await read_books(traffic), subscriber, cluster.results)
         return self.result
 
-    def _kill_one(self, cluster: Cluster) -> None:
-        workers = cluster.workers()
-        if not workers:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.chance.choice(workers), signal.SIGKILL)
+    async def _kill_one(self, cluster: Cluster) -> None:
+        """Only a kill of a living process counts; the supervisor may still be replacing the last one."""
+        async with asyncio.timeout(PATIENCE):
+            while not (workers := cluster.workers()):
+                await asyncio.sleep(0.05)
+        os.kill(self.chance.choice(workers), signal.SIGKILL)
         self.result.kills += 1
         self.say("process", True)
 
     async def _crash_the_server(self) -> None:
-        """Its children die with it, as in a power cut; what was committed must be there again."""
+        """All of its processes die without a word; what was committed must be there again."""
         await asyncio.to_thread(self.server.restart, signal.SIGQUIT)
         self.say("server", True)
