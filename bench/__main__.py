@@ -16,6 +16,7 @@ from bench.cases import (
     idle_streams,
     ingest,
     latency,
+    memory,
     node_red,
     postgres,
     process,
@@ -39,6 +40,7 @@ CASES: dict[int, Callable[[Run], Iterator[Row]]] = {
     9: node_red.measure,
     10: copies.measure,
     11: postgres.measure,
+    12: memory.measure,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from service import __version__
 from service.assembly.bridge import assemble
-from service.server import bind, create_server, force_exit_after, tune_gc
+from service.server import bind, create_server, force_exit_after, return_large_blocks, tune_gc
 from service.settings import Settings
 from service.store.open import open_store
 from service.web.app import EssentialOnly
@@ -39,6 +39,7 @@ async def serve(
         await store.close()
         raise
     tune_gc()
+    return_large_blocks()
 
     def before_shutdown() -> None:
         force_exit_after(STOP_SECONDS)
