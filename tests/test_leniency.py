@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from service.core.task import Status, Update
-from service.ports import Accepted, Busy, Rejected, Unclear
+from service.ports.providers import Accepted, Busy, Rejected, Unclear
 from service.providers import documents, outputs, texts
 from tests.samples import (
     CALLBACK,

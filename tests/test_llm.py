@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.core.result import Progress
 from service.core.task import Status, Update
-from service.ports import Accepted, Busy, Rejected, Unclear
+from service.ports.providers import Accepted, Busy, Rejected, Unclear
 from service.providers import event_stream as sse
 from service.providers import texts
 from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, reader_of, reply

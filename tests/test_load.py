@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.ports import EVERY_TYPE, TaskTypes
+from service.ports.work import EVERY_TYPE, TaskTypes
 from service.workers import sweep
 from service.workers.rests import FIRST_PAUSE, LONGEST_PAUSE, RouteRests
 from service.workers.sweep import FEWEST, LEAST, MOST, Pace

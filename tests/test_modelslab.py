@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.core.task import Status, Update
-from service.ports import Accepted, CallbackRefused, Rejected
+from service.ports.providers import Accepted, CallbackRefused, Rejected
 from tests.samples import CALLBACK, KEY, TASK_ID, asked, error_of, make_task, modelslab, output_of, reply
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import asdict
 
 from service.core.task import Status, Update
-from service.ports import Accepted, Busy, CallbackRefused, Rejected, Unclear
+from service.ports.providers import Accepted, Busy, CallbackRefused, Rejected, Unclear
 from service.providers import redact, statuses
 from service.providers.piapi.provider import PiAPI
 from tests.samples import (

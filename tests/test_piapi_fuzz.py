@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.ports import CallbackRefused, ProviderReply
+from service.ports.providers import CallbackRefused, ProviderReply
 from service.providers import redact
 from tests.samples import CALLBACK, TASK_ID, make_task, modelslab, piapi, reader_of
 

@@ -10,7 +10,7 @@ from service.core.result import Failure, Output
 from service.core.task import Status, Task, Update
 from service.net import provider_http as http
 from service.net.provider_http import HttpSender
-from service.ports import ProviderRequest, SubmitNotSent, SubmitUnclear
+from service.ports.providers import ProviderRequest, SubmitNotSent, SubmitUnclear
 from tests.conftest import free_port
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from service.core.points import Point
 from service.core.task import Status as S
-from service.ports import Idempotency, TaskQuery
+from service.ports.store import Idempotency, TaskQuery
 from service.store.sqlite import calls
 from service.store.sqlite.database import READERS
 from service.store.sqlite.store import SqliteStore, open_store

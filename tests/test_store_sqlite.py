@@ -13,7 +13,7 @@ import pytest
 from service.core.errors import Unavailable
 from service.core.points import Point
 from service.core.task import Status
-from service.ports import TaskQuery
+from service.ports.store import TaskQuery
 from service.store.sqlite import batch, calls, migrate, open_tasks, search, submits
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.conftest import PATIENCE

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.core.times import now_ms
-from service.ports import Idempotency, TaskQuery
+from service.ports.store import Idempotency, TaskQuery
 from service.store.sqlite import calls
 from service.store.sqlite.store import SqliteStore, open_store
 from service.workers.retention import KEYS_KEPT_MS, STEP, Tidier

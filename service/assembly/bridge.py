@@ -13,7 +13,7 @@ from service.assembly.web import Web
 from service.core.errors import CallbridgeError
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.times import clock
-from service.ports import Store
+from service.ports.store import Store
 from service.settings import Settings
 from service.web.api.stream import keep_alive
 from service.workers.clock import ClockWatch

@@ -8,7 +8,7 @@ from service.flows.callbacks import Callbacks
 from service.flows.hub import Hub
 from service.flows.inline import InlineKeeper
 from service.net.lookups import Lookups
-from service.ports import Store
+from service.ports.store import Store
 from service.settings import Settings
 from service.wire.tokens import Tokens
 from service.workers.lease import Lease

@@ -8,7 +8,8 @@ from service.flows.check import TaskChecker
 from service.flows.submit import Submitter
 from service.net.provider_client import HttpProviderClient
 from service.net.provider_http import HttpSender
-from service.ports import Outlet, Provider
+from service.ports.outlets import Outlet
+from service.ports.providers import Provider
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 from service.settings import Settings

@@ -12,7 +12,7 @@ from service.core.event import Event
 from service.core.subscription import Subscription
 from service.core.task import Task
 from service.flows.turns import Turns
-from service.ports import DeliveryQuery, EventQuery, Store, TaskQuery
+from service.ports.store import DeliveryQuery, EventQuery, Store, TaskQuery
 
 T = TypeVar("T")
 # Stored bytes in one page: with large tasks a page has fewer rows than asked for, and a cursor as always.

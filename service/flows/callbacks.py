@@ -1,9 +1,7 @@
 """How providers and browsers reach one task: the callback address, its secret, the links."""
 
 from service.core.task import Task
-from service.ports import (
-    Callback,
-)
+from service.ports.providers import Callback
 from service.wire.tokens import CallbackToken, Tokens
 
 

@@ -10,7 +10,8 @@ from service.core.result import Failure
 from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import Decide, Decision, Timing, tell
-from service.ports import ProviderClient, Store, SubmitNotSent, SubmitUnclear
+from service.ports.providers import ProviderClient, SubmitNotSent, SubmitUnclear
+from service.ports.store import Store
 
 log = logging.getLogger("callbridge.cancel")
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.errors import Fault, ProviderNotConfigured, ValidationFailed
-from service.ports import Outlet, Prepared, Provider
+from service.ports.outlets import Outlet
+from service.ports.providers import Prepared, Provider
 from service.wire import schemas
 
 

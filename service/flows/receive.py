@@ -7,7 +7,8 @@ from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decision, Timing, apply
 from service.flows.inline import InlineKeeper
-from service.ports import Call, CallbackRefused, Provider, Store
+from service.ports.providers import CallbackRefused, Provider
+from service.ports.store import Call, Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
 
 LARGE = 64 * 1024

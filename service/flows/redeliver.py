@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from service.core.delivery import Delivery, DeliveryStatus
 from service.core.errors import Conflict, NotFound
 from service.core.times import now_ms
-from service.ports import DeliveryWorker, Store
+from service.ports.outlets import DeliveryWorker
+from service.ports.store import Store
 
 STEP = 200
 # Every step is one transaction; what is left after this many seconds is for the next time.

@@ -12,7 +12,7 @@ from service.core.task import Task
 from service.core.transitions import Decision, Timing, tell
 from service.flows.callbacks import Callbacks
 from service.flows.check import TaskChecker, not_configured
-from service.ports import Idempotency, Store
+from service.ports.store import Idempotency, Store
 from service.wire import schemas
 
 # A body with more values is checked in a thread, not in the event loop.

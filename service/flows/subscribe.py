@@ -14,8 +14,9 @@ from service.core.ids import new_id
 from service.core.subscription import Subscription
 from service.core.times import from_iso, now_ms
 from service.flows.check import target_faults
-from service.ports import DeliveryWorker, EventQuery, Outlet, Store
+from service.ports.outlets import DeliveryWorker, Outlet
 from service.ports.replays import Replay
+from service.ports.store import EventQuery, Store
 from service.wire import schemas
 from service.wire.signature import new_secret, secret_bytes
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from service.core.task import Task, Update
 from service.net.provider_http import HttpSender
-from service.ports import (
+from service.ports.providers import (
     Answer,
     Callback,
     Exchange,

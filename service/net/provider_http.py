@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from service.core.times import now_ms
-from service.ports import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
+from service.ports.providers import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
 
 CONNECT, ANSWER = 10.0, 30.0
 # Total time limit, so a trickling response cannot hold a task.

@@ -9,7 +9,8 @@ from service.core.errors import CallbridgeError
 from service.core.task import Task
 from service.core.times import to_iso
 from service.ops.logs import Fields, write_lines
-from service.ports import Outcome, TaskStore
+from service.ports.outlets import Outcome
+from service.ports.store import TaskStore
 
 log = logging.getLogger("callbridge.tasks")
 # Finished tasks are written together: a record for each would cost a callback 3 % of its instructions.

@@ -15,7 +15,7 @@ from service.core.times import now_ms
 from service.net.connection import Unreachable
 from service.net.guard import TargetRefused, check_url
 from service.net.http1 import Client, Head, head_of
-from service.ports import Endpoint, Outcome
+from service.ports.outlets import Endpoint, Outcome
 from service.wire.cloudevents import cloud_event_headers
 from service.wire.signature import Signer
 

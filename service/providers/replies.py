@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from service.core.result import Failure
-from service.ports import Answer, Busy, ProviderReply, Rejected, Unclear
+from service.ports.providers import Answer, Busy, ProviderReply, Rejected, Unclear
 from service.providers import documents, reasons
 from service.providers.redact import Cleaner
 

@@ -20,7 +20,8 @@ from service.core.errors import (
 )
 from service.core.tally import Tally
 from service.flows.receive import Receiver
-from service.ports import Call, CallbackRefused
+from service.ports.providers import CallbackRefused
+from service.ports.store import Call
 from service.web.auth import Bucket
 from service.web.requests import Bodies, ClientGone, read_body
 from service.web.responses import PROBLEM, problem_headers, send_raw

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from service.core.delivery import Delivery, after_attempt
 from service.core.subscription import LANE_OF_URL
-from service.ports import Endpoint, Outcome, Outlet, SubscriptionStore
 from service.ports.observers import AttemptObserver
+from service.ports.outlets import Endpoint, Outcome, Outlet
+from service.ports.store import SubscriptionStore
 from service.wire.tokens import Tokens
 from service.workers.health import SubscriptionHealth
 

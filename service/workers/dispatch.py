@@ -10,7 +10,7 @@ from service.core.delivery import Delivery
 from service.core.errors import RateLimited
 from service.core.lanes import group_of
 from service.core.subscription import LANE_OF_URL
-from service.ports import Store
+from service.ports.store import Store
 from service.workers.attempts import Attempts
 from service.workers.background import Background
 from service.workers.claims import Claims

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from service.core.delivery import GONE, Attempt, Delivery
 from service.core.errors import Unavailable
 from service.core.subscription import Subscription
-from service.ports import Outcome, SubscriptionStore
+from service.ports.outlets import Outcome
+from service.ports.store import SubscriptionStore
 from service.workers.background import Background
 from service.workers.delivery_limiter import Standing
 

@@ -11,18 +11,18 @@ from service.core.task import Status as S
 from service.core.task import Task, Update
 from service.core.transitions import Timing, apply, unconfirmed, under_claim
 from service.flows.inline import InlineKeeper
-from service.ports import (
+from service.ports.providers import (
     Accepted,
     Answer,
     Busy,
     OpenStream,
     ProviderClient,
     Rejected,
-    Store,
     StreamReader,
     SubmitNotSent,
     SubmitUnclear,
 )
+from service.ports.store import Store
 from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.hold")

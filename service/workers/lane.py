@@ -10,7 +10,7 @@ from typing import Protocol
 
 from service.core.delivery import GONE, Delivery, DeliveryStatus
 from service.core.errors import CallbridgeError, Unavailable
-from service.ports import Outcome
+from service.ports.outlets import Outcome
 from service.workers.attempts import Attempts
 from service.workers.background import Background
 from service.workers.claims import Claims

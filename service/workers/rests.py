@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from service.ports import EVERY_TYPE, TaskTypes
+from service.ports.work import EVERY_TYPE, TaskTypes
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 OTHERS = ""

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from service.core.errors import CallbridgeError
 from service.core.times import now_ms
-from service.ports import Store
 from service.ports.clock import ClockStore
+from service.ports.store import Store
 
 log = logging.getLogger("callbridge.tidy")
 T = TypeVar("T")

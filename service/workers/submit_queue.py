@@ -11,8 +11,7 @@ from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import Decide, apply, given_back, rejected, unconfirmed, under_claim
 from service.flows.callbacks import Callbacks
-from service.ports import (
-    EVERY_TYPE,
+from service.ports.providers import (
     Accepted,
     Answer,
     Busy,
@@ -20,9 +19,9 @@ from service.ports import (
     Rejected,
     SubmitNotSent,
     SubmitUnclear,
-    TaskTypes,
     Unclear,
 )
+from service.ports.work import EVERY_TYPE, TaskTypes
 from service.workers.hold import Holder
 from service.workers.lease import Lease
 from service.workers.rests import RouteRests

@@ -14,7 +14,8 @@ from service.core.task import Task, Update
 from service.core.transitions import NOTHING, SOON, Decide, Decision, Timing, apply, fail, next_check, tell
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
-from service.ports import ProviderBusy, ProviderClient, Store, SubmitNotSent, SubmitUnclear
+from service.ports.providers import ProviderBusy, ProviderClient, SubmitNotSent, SubmitUnclear
+from service.ports.store import Store
 from service.workers.progress import Progress
 
 log = logging.getLogger("callbridge.sweep")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from service.core.task import Status
-from service.ports import Store, TaskQuery
+from service.ports.store import Store, TaskQuery
 
 log = logging.getLogger("callbridge")
 OPEN = (Status.QUEUED, Status.UNCONFIRMED, Status.SUBMITTED, Status.PROCESSING)

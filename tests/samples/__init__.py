@@ -12,7 +12,7 @@ import pytest
 from service.core.inline import with_addresses
 from service.core.task import Task, Update
 from service.core.times import now_ms
-from service.ports import Callback, Exchange, ProviderReply, StreamReader
+from service.ports.providers import Callback, Exchange, ProviderReply, StreamReader
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 

@@ -3,8 +3,8 @@
 import pytest
 
 from service.core.errors import Conflict
-from service.ports import DeliveryQuery, EventQuery, Store
 from service.ports.replays import Replay
+from service.ports.store import DeliveryQuery, EventQuery, Store
 from tests.store.parts import NOW, a_subscription, a_task
 
 

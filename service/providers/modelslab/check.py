@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.errors import Fault, ValidationFailed
-from service.ports import Prepared
+from service.ports.providers import Prepared
 from service.providers import known
 from service.providers.prepare import blank_prompt, is_key, not_called, without_nulls
 from service.wire import schemas

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from service.core.task import Status, Task, Update
-from service.ports import (
+from service.ports.providers import (
     Accepted,
     Answer,
     Callback,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.errors import Fault, ValidationFailed
-from service.ports import Prepared
+from service.ports.providers import Prepared
 from service.providers import known
 from service.providers.prepare import MAX_WARNINGS, blank_prompt, not_called, without_keys, without_nulls
 from service.providers.rules import RULES, WARNINGS

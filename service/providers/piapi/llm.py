@@ -6,7 +6,7 @@ import orjson
 
 from service.core.result import Failure
 from service.core.task import Task
-from service.ports import Accepted, Answer, ProviderReply, ProviderRequest, Rejected, StreamReader
+from service.ports.providers import Accepted, Answer, ProviderReply, ProviderRequest, Rejected, StreamReader
 from service.providers import documents, replies
 from service.providers.piapi.chat_stream import ChatReader
 from service.providers.piapi.image_stream import ImageReader

@@ -9,7 +9,7 @@ import orjson
 from msgspec.structs import replace
 
 from service.core.task import Status, Task, Update
-from service.ports import (
+from service.ports.providers import (
     Accepted,
     Answer,
     Callback,

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
-from service.ports import Call
+from service.ports.store import Call
 from service.store.sqlite.database import Database
 
 KEPT = 20_000

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.event import Event
-from service.ports import EventQuery
+from service.ports.store import EventQuery
 from service.store.sqlite.clock import seq_at
 from service.store.sqlite.database import Database
 from service.store.sqlite.rows import EVENT_COLUMNS, event_from_row

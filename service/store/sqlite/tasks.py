@@ -13,7 +13,7 @@ from service.core.outbox import about_task
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decide, Step
-from service.ports import Call, Idempotency, Rows, TaskQuery
+from service.ports.store import Call, Idempotency, Rows, TaskQuery
 from service.store.sqlite.calls import write_call
 from service.store.sqlite.copy_rows import add_copies
 from service.store.sqlite.database import Database

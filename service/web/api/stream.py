@@ -15,7 +15,7 @@ from service.core.errors import CallbridgeError
 from service.core.event import Event
 from service.flows.backlog import Listener
 from service.flows.hub import Hub
-from service.ports import EventQuery, Store
+from service.ports.store import EventQuery, Store
 from service.web.budget import Budget
 from service.web.responses import send_pieces
 from service.wire.sse import FAREWELL, HEARTBEAT, frame, reset_frame

@@ -17,7 +17,7 @@ from service.core.errors import RateLimited
 from service.flows.backlog import Listener
 from service.flows.browse import Browser
 from service.flows.hub import Hub
-from service.ports import Outcome
+from service.ports.outlets import Outcome
 from service.web.page.gate import Gate, Visit
 from service.wire.sse import FAREWELL, HEARTBEAT
 
