@@ -49,13 +49,71 @@ async def test_who_waits_too_long_for_memory_is_told_to_come_again(monkeypatch: 
     assert one.used == 0
 
 
-async def test_more_than_so_many_do_not_even_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MAX_WAITING", 0)
-    one = Budget(total=10, share=10)
-    with one.lease("a") as held, one.lease("b") as late:
-        await held.grow(10)
+async def test_one_caller_is_served_in_order_and_nobody_waits_behind_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "READ_AHEAD", 1)
+    one, served = Budget(total=100, share=40), []
+
+    async def take(caller: str, size: int) -> None:
+        with one.lease(caller) as lease:
+            await lease.grow(size)
+            served.append((caller, size))
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        with one.lease("careless") as held:
+            await held.grow(30)
+            for size in (30, 20, 5):
+                group.create_task(take("careless", size))
+            await asyncio.sleep(0)
+            await take("other", 40)
+    assert served == [("other", 40), ("careless", 30), ("careless", 20), ("careless", 5)]
+    assert one.used == 0
+
+
+async def test_a_request_that_holds_a_part_goes_before_those_that_hold_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(budget, "READ_AHEAD", 1)
+    one = Budget(total=100, share=40)
+    with one.lease("a") as begun, one.lease("a") as other, one.lease("a") as late:
+        await begun.grow(10)
+        await other.grow(25)
+        new = asyncio.create_task(late.grow(40))
+        more = asyncio.create_task(begun.grow(30))
+        await asyncio.sleep(0)
+        other.resize(0)
+        async with asyncio.timeout(5):
+            await more
+        assert not new.done()
+        begun.resize(0)
+        async with asyncio.timeout(5):
+            await new
+
+
+async def test_a_request_that_leaves_while_it_waits_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "READ_AHEAD", 1)
+    one = Budget(total=100, share=40)
+    with one.lease("a") as held, one.lease("a") as leaves, one.lease("a") as stays:
+        await held.grow(30)
+        leaving, staying = asyncio.create_task(leaves.grow(40)), asyncio.create_task(stays.grow(10))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        async with asyncio.timeout(5):
+            await staying
+    assert one.used == 0
+
+
+async def test_those_that_wait_are_bounded_by_what_was_read_of_them() -> None:
+    one = Budget(total=100, share=40)
+    with one.lease("a") as held, one.lease("a") as first, one.lease("a") as second, one.lease("b") as other:
+        await held.grow(40)
+        waiting = asyncio.create_task(first.grow(30))
+        await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await late.grow(1)
+            await second.grow(30)
+        await other.grow(40)
+        held.resize(0)
+        async with asyncio.timeout(5):
+            await waiting
 
 
 async def test_of_one_caller_a_few_read_at_once_and_others_at_their_side() -> None:

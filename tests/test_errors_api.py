@@ -1,6 +1,7 @@
 """Section 2 of the API: who may call, and what every refusal looks like."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -240,6 +241,11 @@ async def test_the_largest_numbers_are_kept_exactly(service: Service) -> None:
     metadata = {"a": 2**63 - 1, "b": -(2**63), "c": 0.1, "d": 1e-300}
     task = await service.submit(txt2img(metadata=metadata))
     assert (await service.client.get(task["links"]["self"])).json()["metadata"] == metadata
+
+
+async def test_a_compressed_body_is_refused_with_what_to_do(service: Service) -> None:
+    response = await post(service, gzip.compress(orjson.dumps(TXT2IMG)), **{"content-encoding": "gzip"})
+    assert "uncompressed" in refused(response, 415, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"])

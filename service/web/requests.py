@@ -86,6 +86,8 @@ async def json_body(request: Request, bodies: Bodies) -> AsyncIterator[Any]:
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("Send the body as application/json.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Send the body uncompressed, without Content-Encoding.")
     with bodies.budget.lease(caller_of(request).name) as lease:
         yield parse(await _in_time(request, bodies.limit, lease))
 
