@@ -21,7 +21,7 @@ from service.assembly.bridge import Bridge, assemble
 from service.server import Server, create_server
 from service.settings import load_settings
 from service.store.open import open_store
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.store import SqliteStore
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
@@ -84,7 +84,7 @@ class Service:
     anybody: httpx.AsyncClient
 
     @property
-    def database(self) -> Database:
+    def database(self) -> SqliteDatabase:
         """That of a service on SQLite."""
         assert isinstance(self.bridge.store, SqliteStore)
         return self.bridge.store.database

@@ -115,7 +115,7 @@ async def test_a_subscription_made_by_one_process_is_told_of_the_very_next_event
 
 
 async def test_a_start_waits_for_the_server_and_then_ends_naming_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database.Database.open, "__defaults__", (0.5,))
+    monkeypatch.setattr(database.PostgresDatabase.open, "__defaults__", (0.5,))
     with pytest.raises(CannotOpen, match="DATABASE_URL"):
         await open_store(f"postgresql://me:secret-word@127.0.0.1:{free_port()}/x")
     with pytest.raises(CannotOpen, match="DATABASE_URL") as refused:

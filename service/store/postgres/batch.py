@@ -76,7 +76,7 @@ READ_KEYS = (
 RETAKE_KEY = "UPDATE idempotency SET fingerprint = $3, task_id = $4, created_at = $5 WHERE owner = $1 AND key = $2"
 
 
-class Batch:
+class PostgresBatch:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._tasks: dict[str, Task] = {}

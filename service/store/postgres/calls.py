@@ -5,10 +5,10 @@ from typing import Any
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
 from service.ports.store import Call
-from service.store.postgres.batch import Batch
-from service.store.postgres.database import Connection, Database
+from service.store.postgres.batch import PostgresBatch
+from service.store.postgres.database import Connection, PostgresDatabase
 from service.store.postgres.rows import text
-from service.store.postgres.writer import Change, Job, Writer
+from service.store.postgres.writer import Change, Job, PostgresWriter
 
 KEPT = 20_000
 AT_ONCE = 500
@@ -29,12 +29,12 @@ async def remove_calls(connection: Connection) -> int:
 
 
 class PostgresCalls:
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: PostgresDatabase, writer: PostgresWriter) -> None:
         self.database = database
         self.writer = writer
 
     async def note(self, call: Call) -> None:
-        def work(batch: Batch) -> Change[None]:
+        def work(batch: PostgresBatch) -> Change[None]:
             return Change(None, call=call_row(call))
 
         await self.writer.do(Job(Point.NOTE_CALL, work))

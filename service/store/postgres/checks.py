@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from service.core.points import Point
 from service.core.task import Task
 from service.store.postgres.batch import CHANGE_TASKS
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import changed_task, columns, decode_task
 from service.store.postgres.search import OPEN
 from service.store.postgres.tasks import tasks_of
@@ -14,7 +14,7 @@ AT_PROVIDER = f"{OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')"
 
 
 class PostgresChecks:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
 
     async def claim(self, provider: str, now: int, until: int, limit: int) -> list[Task]:

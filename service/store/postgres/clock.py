@@ -4,7 +4,7 @@ import orjson
 
 from service.core.points import Point
 from service.ports.clock import Newest
-from service.store.postgres.database import Connection, Database
+from service.store.postgres.database import Connection, PostgresDatabase
 
 # A row of `meta`: [last seq before the step, time before, time after] of the last few steps.
 STEPS, MOST_STEPS = "clock_steps", 50
@@ -15,7 +15,7 @@ MAX_SEQ = (1 << 63) - 1
 
 
 class PostgresClock:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
 
     async def newest(self) -> Newest:
@@ -65,7 +65,7 @@ class PostgresClock:
         await self.database.write(Point.TIDY, PUT, REMOVAL_CLOCK, str(at))
 
 
-async def seq_at(database: Database, moment: int) -> int:
+async def seq_at(database: PostgresDatabase, moment: int) -> int:
     """The seq of the last event before `moment`, or of the first such one when the clock was set back since."""
     async with database.connection() as connection:
         found = await _last_before(connection, moment, MAX_SEQ)

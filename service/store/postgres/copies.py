@@ -6,10 +6,10 @@ from service.core.copies import CopyCounts, FileCopy, StoredFile, copies_of, end
 from service.core.outbox import announcements
 from service.core.points import Point
 from service.core.result import Copy
-from service.store.postgres.batch import Batch, ended_row
-from service.store.postgres.database import Connection, Database
+from service.store.postgres.batch import PostgresBatch, ended_row
+from service.store.postgres.database import Connection, PostgresDatabase
 from service.store.postgres.workers import hold_lease
-from service.store.postgres.writer import Change, Job, Writer
+from service.store.postgres.writer import Change, Job, PostgresWriter
 
 CLAIM = (
     "WITH due AS (SELECT task_id, position FROM copies WHERE status = 'pending' AND worker = 0"
@@ -25,7 +25,7 @@ STORED = "SELECT name, content_type, bytes, sha256, inline_name FROM copies WHER
 class PostgresCopies:
     """Implements `ports.copies.Copies`."""
 
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: PostgresDatabase, writer: PostgresWriter) -> None:
         self.database = database
         self.writer = writer
 
@@ -46,7 +46,7 @@ class PostgresCopies:
         )
 
     async def finish(self, copy: FileCopy, how: Copy, file: StoredFile | None, now: int) -> bool:
-        def work(batch: Batch) -> Change[bool]:
+        def work(batch: PostgresBatch) -> Change[bool]:
             task = batch.task(copy.task_id)
             if task is None or not batch.has_in_hand(copy):
                 return Change(False)
@@ -75,7 +75,7 @@ class PostgresCopies:
         return await counts_of(self.database)
 
     async def start(self, task_id: str, now: int) -> int:
-        def work(batch: Batch) -> Change[int]:
+        def work(batch: PostgresBatch) -> Change[int]:
             task = batch.task(task_id)
             marked = to_be_copied(task, now) if task is not None else None
             if marked is None:
@@ -104,7 +104,7 @@ async def remove_copies(connection: Connection, task_ids: Sequence[str]) -> None
     )
 
 
-async def counts_of(database: Database) -> CopyCounts:
+async def counts_of(database: PostgresDatabase) -> CopyCounts:
     rows = await database.rows(
         "SELECT count(*), min(created_at) FROM"
         " (SELECT created_at FROM copies WHERE status = 'pending' AND worker = 0"

@@ -59,7 +59,7 @@ class Unit:
         self.xid: str | None = None
 
 
-class Database:
+class PostgresDatabase:
     def __init__(self, url: str, direct_url: str | None = None, kill_point: KillPoint | None = None) -> None:
         """`direct_url` leads to the server itself where `url` leads to a pooler."""
         self.url = url

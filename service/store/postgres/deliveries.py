@@ -7,7 +7,7 @@ from service.core.outbox import ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.store import DeliveryQuery
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import LANE
 from service.store.postgres.publish import Letter, Publisher
 from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row
@@ -16,7 +16,7 @@ SELECT = f"SELECT {DELIVERY_COLUMNS} FROM deliveries d"
 
 
 class PostgresDeliveries:
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(self, database: PostgresDatabase, publisher: Publisher) -> None:
         self.database = database
         self.publisher = publisher
 

@@ -6,14 +6,14 @@ from typing import Any
 from service.core.event import Event
 from service.ports.store import EventQuery
 from service.store.postgres.clock import seq_at
-from service.store.postgres.database import Database
-from service.store.postgres.feed import Feed
+from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.feed import ChangeFeed
 from service.store.postgres.rows import EVENT_COLUMNS, event_of
 from service.store.postgres.tasks import is_full
 
 
 class PostgresEvents:
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: PostgresDatabase, feed: ChangeFeed) -> None:
         self.database = database
         self.feed = feed
 

@@ -1,6 +1,6 @@
 """What all processes stored, in the order of its numbers: events to tell, lanes and subscriptions to look at.
 
-Numbers come from one row that is locked until the commit of what they number (see `publish`). So whoever reads up to
+Counters come from one row that is locked until the commit of what they number (see `publish`). So whoever reads up to
 the highest number it sees has read everything up to there; nothing with a lower number can be committed later.
 """
 
@@ -16,7 +16,7 @@ from service.core.errors import CallbridgeError
 from service.core.event import Event
 from service.ports.store import Observers
 from service.ports.work import DeliveryTaker
-from service.store.postgres.database import Connection, Database, OwnConnection, describe, is_trouble
+from service.store.postgres.database import Connection, OwnConnection, PostgresDatabase, describe, is_trouble
 from service.store.postgres.rows import EVENT_COLUMNS, decode_subscription, event_of
 from service.store.subscription_cache import SubscriptionCache
 
@@ -30,7 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 SUBSCRIPTION, LANE = "subscription", "lane"
 
 
-class Numbers(NamedTuple):
+class Counters(NamedTuple):
     """The last number given to each."""
 
     events: int
@@ -38,15 +38,15 @@ class Numbers(NamedTuple):
     signals: int
 
 
-class Feed:
-    def __init__(self, database: Database) -> None:
+class ChangeFeed:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
         self.subscriptions = SubscriptionCache()
         self.observers = Observers()
         self.taker: DeliveryTaker | None = None
         # Our own notifications wake the others, not us.
         self.name = uuid4().hex
-        self.seen = Numbers(0, 0, 0)
+        self.seen = Counters(0, 0, 0)
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -71,9 +71,9 @@ class Feed:
 
     # --- after a commit of our own ---
 
-    def stored(self, before: Numbers, after: Numbers, events: Sequence[Event]) -> None:
+    def stored(self, before: Counters, after: Counters, events: Sequence[Event]) -> None:
         """Nearly always nobody else stored anything in between, and then there is nothing to read."""
-        self.seen = Numbers(
+        self.seen = Counters(
             self.seen.events, max(self.seen.deliveries, after.deliveries), max(self.seen.signals, after.signals)
         )
         if before.events == self.seen.events:
@@ -89,7 +89,7 @@ class Feed:
 
     # --- what others stored ---
 
-    async def catch_up(self, connection: Connection, until: Numbers) -> None:
+    async def catch_up(self, connection: Connection, until: Counters) -> None:
         """Lanes and subscriptions, up to these numbers; events are read apart, since nobody waits for them."""
         if until.signals > self.seen.signals:
             signals = await connection.fetch(
@@ -197,7 +197,7 @@ class Feed:
             self._wake.set()
 
 
-async def numbers(connection: Connection, lock: str = "") -> Numbers:
+async def numbers(connection: Connection, lock: str = "") -> Counters:
     row = await connection.fetchrow(f"SELECT events, deliveries, signals FROM counters {lock}")
     assert row is not None
-    return Numbers(row["events"], row["deliveries"], row["signals"])
+    return Counters(row["events"], row["deliveries"], row["signals"])

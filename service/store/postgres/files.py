@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator
 
 from service.ports.files import Pieces
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.workers import NOW
 
 PIECE = 256 * 1024
@@ -13,7 +13,7 @@ PIECE = 256 * 1024
 class PostgresFiles:
     """Implements `ports.files.InlineFiles`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
     async def save(self, data: bytes, extension: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.core.delivery import Delivery
 from service.ports.insight import HourCount, ModelTime
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row, text
 
 NEWEST = 20_000
@@ -21,7 +21,7 @@ NEWEST_TASKS = (
 
 
 class PostgresInsight:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
 
     async def tasks_by_hour(self, owner: str | None, since: int) -> list[HourCount]:

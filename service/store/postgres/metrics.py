@@ -3,7 +3,7 @@
 from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
 from service.store.postgres.copies import counts_of
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.search import OPEN
 
 TASKS = (
@@ -18,7 +18,7 @@ LANES = (
 
 
 class PostgresMetrics:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
 
     async def open_work(self, now: int) -> OpenWork:

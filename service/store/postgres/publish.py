@@ -17,8 +17,8 @@ from service.core.outbox import Announcement, delivery_of, numbered, recipients
 from service.core.points import Point
 from service.core.subscription import Recipient
 from service.core.times import now_ms
-from service.store.postgres.database import Database, Unit, begin, roll_back
-from service.store.postgres.feed import CHANNEL, Feed, Numbers
+from service.store.postgres.database import PostgresDatabase, Unit, begin, roll_back
+from service.store.postgres.feed import CHANNEL, ChangeFeed, Counters
 from service.store.postgres.rows import columns, delivery_row, event_row
 
 LOCK = "SELECT events, deliveries, signals, pg_current_xact_id()::text AS xid FROM counters FOR UPDATE"
@@ -64,15 +64,15 @@ class Outbox:
 
 @dataclass(slots=True)
 class Published:
-    before: Numbers
-    after: Numbers
+    before: Counters
+    after: Counters
     events: list[Event] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     handed: list[Delivery] = field(default_factory=list)
 
 
 class Publisher:
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: PostgresDatabase, feed: ChangeFeed) -> None:
         self.database = database
         self.feed = feed
         # One of our own transactions at a time, from the lock to the telling: so we tell in order too.
@@ -80,7 +80,7 @@ class Publisher:
 
     @asynccontextmanager
     async def transaction(self, name: Point) -> AsyncIterator[tuple[Unit, Outbox]]:
-        """Fill the outbox; it is published with the commit. Raises Unavailable, as Database.transaction does."""
+        """Fill the outbox; it is published with the commit. Raises Unavailable, like the transaction of the database."""
         outbox = Outbox()
         async with self.database.connection() as connection:
             await begin(connection)
@@ -111,7 +111,7 @@ class Publisher:
         row = await unit.connection.fetchrow(LOCK)
         assert row is not None
         unit.xid = row["xid"]
-        before = Numbers(row["events"], row["deliveries"], row["signals"])
+        before = Counters(row["events"], row["deliveries"], row["signals"])
         # Changed subscriptions count from their commit on, and what others stored in a lane comes before ours.
         await self.feed.catch_up(unit.connection, before)
         draft = _Draft(self.feed, before)
@@ -119,7 +119,7 @@ class Publisher:
             draft.announce(announcement)
         for letter in outbox.letters:
             draft.post(letter)
-        after = Numbers(
+        after = Counters(
             before.events + len(draft.events),
             before.deliveries + len(draft.deliveries),
             before.signals + len(outbox.signals),
@@ -150,7 +150,7 @@ class Publisher:
 
 
 class _Draft:
-    def __init__(self, feed: Feed, before: Numbers) -> None:
+    def __init__(self, feed: ChangeFeed, before: Counters) -> None:
         self._feed = feed
         self._seq, self._n = before.events, before.deliveries
         self.events: list[Event] = []

@@ -6,10 +6,10 @@ from typing import Any
 
 from service.core.delivery import Delivery
 from service.core.points import Point
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row, outcome_row
 from service.store.postgres.workers import hold_lease
-from service.store.postgres.writer import Change, Job, Writer
+from service.store.postgres.writer import Change, Job, PostgresWriter
 
 CLAIM = (
     "WITH due AS (SELECT n FROM deliveries WHERE lane = $2 AND status = 'pending' AND worker = 0"
@@ -26,7 +26,7 @@ LANES = (
 
 
 class PostgresQueue:
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: PostgresDatabase, writer: PostgresWriter) -> None:
         self.database = database
         self.writer = writer
         # Outcomes that will be written together, until their transaction begins.

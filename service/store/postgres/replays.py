@@ -7,12 +7,12 @@ from service.core.event import Event
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.replays import Replay
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.publish import Letter, Publisher
 
 
 class PostgresReplays:
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(self, database: PostgresDatabase, publisher: Publisher) -> None:
         self.database = database
         self.publisher = publisher
 

@@ -4,7 +4,7 @@ from service.core.points import Point
 from service.core.times import now_ms
 from service.store.postgres.calls import remove_calls
 from service.store.postgres.copies import remove_copies
-from service.store.postgres.database import Database, Unit
+from service.store.postgres.database import PostgresDatabase, Unit
 
 # What is still tried keeps its task; what a disabled subscription left lying does not.
 NOTHING_WAITS = (
@@ -18,7 +18,7 @@ SIGNALS_KEPT_MS = 3_600_000
 
 
 class PostgresRetention:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
 
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:

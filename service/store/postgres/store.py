@@ -22,10 +22,10 @@ from service.store.postgres.calls import PostgresCalls
 from service.store.postgres.checks import PostgresChecks
 from service.store.postgres.clock import PostgresClock
 from service.store.postgres.copies import PostgresCopies
-from service.store.postgres.database import Database, KillPoint
+from service.store.postgres.database import KillPoint, PostgresDatabase
 from service.store.postgres.deliveries import PostgresDeliveries
 from service.store.postgres.events import PostgresEvents
-from service.store.postgres.feed import Feed
+from service.store.postgres.feed import ChangeFeed
 from service.store.postgres.files import PostgresFiles
 from service.store.postgres.insight import PostgresInsight
 from service.store.postgres.metrics import PostgresMetrics
@@ -37,11 +37,11 @@ from service.store.postgres.submits import PostgresSubmits
 from service.store.postgres.subscriptions import PostgresSubscriptions
 from service.store.postgres.tasks import PostgresTasks
 from service.store.postgres.workers import PostgresLanes, PostgresWorkers
-from service.store.postgres.writer import Writer
+from service.store.postgres.writer import PostgresWriter
 
 
 class PostgresStore:
-    def __init__(self, database: Database, feed: Feed, writer: Writer) -> None:
+    def __init__(self, database: PostgresDatabase, feed: ChangeFeed, writer: PostgresWriter) -> None:
         self.database = database
         self.feed = feed
         self.writer = writer
@@ -93,8 +93,8 @@ class PostgresStore:
 
 async def open_store(url: str, direct_url: str | None = None, kill_point: KillPoint | None = None) -> PostgresStore:
     """Raises DatabaseUnreachable, PoolerInBetween, SchemaFromTheFuture."""
-    database = Database(url, direct_url, kill_point)
+    database = PostgresDatabase(url, direct_url, kill_point)
     await database.open()
-    feed = Feed(database)
+    feed = ChangeFeed(database)
     await feed.open()
-    return PostgresStore(database, feed, Writer(database, Publisher(database, feed)))
+    return PostgresStore(database, feed, PostgresWriter(database, Publisher(database, feed)))

@@ -5,7 +5,7 @@ from service.core.task import Task
 from service.core.transitions import claimed
 from service.ports.work import EVERY_TYPE, TaskTypes
 from service.store.postgres.batch import CHANGE_TASKS
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import changed_task, columns, decode_task
 from service.store.postgres.search import OPEN
 from service.store.postgres.workers import hold_lease
@@ -45,7 +45,7 @@ def claim_of(types: TaskTypes) -> str:
 
 
 class PostgresSubmits:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
         # Whose turn was the last, for each provider.
         self._last_owner: dict[str, str] = {}

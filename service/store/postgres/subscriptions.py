@@ -6,8 +6,8 @@ from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
-from service.store.postgres.database import Database, Unit
-from service.store.postgres.feed import SUBSCRIPTION, Feed
+from service.store.postgres.database import PostgresDatabase, Unit
+from service.store.postgres.feed import SUBSCRIPTION, ChangeFeed
 from service.store.postgres.publish import Outbox, Publisher
 from service.store.postgres.rows import decode_subscription, encode_subscription, subscription_rows
 
@@ -18,10 +18,10 @@ SAVE = (
 
 
 class PostgresSubscriptions:
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(self, database: PostgresDatabase, publisher: Publisher) -> None:
         self.database = database
         self.publisher = publisher
-        self.feed: Feed = publisher.feed
+        self.feed: ChangeFeed = publisher.feed
 
     async def add(self, subscription: Subscription, limit: int | None = None) -> None:
         owner = subscription.owner

@@ -15,22 +15,22 @@ from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decide
 from service.ports.store import Call, Idempotency, Rows, TaskQuery
-from service.store.postgres.batch import MISMATCH, Batch
+from service.store.postgres.batch import MISMATCH, PostgresBatch
 from service.store.postgres.calls import call_row
-from service.store.postgres.database import Database
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.metadata import agrees, is_long
 from service.store.postgres.rows import decode_task
 from service.store.postgres.search import search
-from service.store.postgres.writer import Change, Job, Writer
+from service.store.postgres.writer import Change, Job, PostgresWriter
 
 
 class PostgresTasks:
-    def __init__(self, database: Database, writer: Writer) -> None:
+    def __init__(self, database: PostgresDatabase, writer: PostgresWriter) -> None:
         self.database = database
         self.writer = writer
 
     async def add(self, task: Task, idempotency: Idempotency | None) -> tuple[Task, bool]:
-        def work(batch: Batch) -> Change[tuple[Task, bool]]:
+        def work(batch: PostgresBatch) -> Change[tuple[Task, bool]]:
             first = batch.first_with(task, idempotency) if idempotency is not None else None
             if first is not None:
                 return Change((first, True))
@@ -40,7 +40,7 @@ class PostgresTasks:
         return await self.writer.do(Job(Point.ADD_TASK, work, key=key))
 
     def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> "Future[Task | None]":
-        def work(batch: Batch) -> Change[Task | None]:
+        def work(batch: PostgresBatch) -> Change[Task | None]:
             task = batch.task(task_id)
             if task is None:
                 return Change(None)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from service.core.points import Point
 from service.ports.work import Joined
-from service.store.postgres.database import Database, Unit
+from service.store.postgres.database import PostgresDatabase, Unit
 
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
@@ -20,7 +20,7 @@ async def hold_lease(unit: Unit, worker: int) -> bool:
 
 
 class PostgresWorkers:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
 
     async def now(self) -> int:
@@ -67,7 +67,7 @@ class PostgresWorkers:
 
 
 class PostgresLanes:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
 
     async def take(self, worker: int, most: int) -> frozenset[int]:

@@ -16,10 +16,10 @@ from service.core.outbox import Announcement
 from service.core.points import Point
 from service.core.task import Task
 from service.ports.store import Idempotency
-from service.store.postgres.batch import Batch
+from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.database import (
-    Database,
     OwnConnection,
+    PostgresDatabase,
     Unit,
     begin,
     describe,
@@ -59,7 +59,7 @@ class Change(Generic[T]):
 class Job(Generic[T]):
     name: Point
     # Decides in memory, from the rows that the batch has locked. May raise: then nothing of it is written.
-    work: Callable[[Batch], Change[T]]
+    work: Callable[[PostgresBatch], Change[T]]
     task_id: str | None = None
     # Of a task that is added: its owner, and the key with the task that takes it if it is free.
     key: tuple[str, Idempotency, str, int] | None = None
@@ -68,8 +68,8 @@ class Job(Generic[T]):
     done: "asyncio.Future[T]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Writer:
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+class PostgresWriter:
+    def __init__(self, database: PostgresDatabase, publisher: Publisher) -> None:
         self.database = database
         self.publisher = publisher
         self.observers = publisher.feed.observers
@@ -146,7 +146,7 @@ class Writer:
         unit = Unit(await self._connected())
         await begin(unit.connection)
         try:
-            batch = Batch(unit.connection)
+            batch = PostgresBatch(unit.connection)
             await batch.lock(
                 [job.task_id for job in jobs if job.task_id],
                 [job.key for job in jobs if job.key],
@@ -179,7 +179,7 @@ class Writer:
                 job.done.set_result(outcome.result)
 
     @staticmethod
-    def _decide(job: Job[Any], batch: Batch) -> "Change[Any] | Exception":
+    def _decide(job: Job[Any], batch: PostgresBatch) -> "Change[Any] | Exception":
         try:
             change = job.work(batch)
         except Exception as error:

@@ -39,7 +39,7 @@ OUTCOME = (
 CALL = "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
-class Batch:
+class SqliteBatch:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._open = OpenTasks()

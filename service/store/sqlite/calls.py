@@ -6,14 +6,14 @@ from typing import Any
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
 from service.ports.store import Call
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 
 KEPT = 20_000
 # So many are removed in one step: they are small and lie side by side.
 AT_ONCE = 500
 
 
-def write_call(database: Database, call: Call) -> None:
+def write_call(database: SqliteDatabase, call: Call) -> None:
     """Part of the transaction it is called in."""
     database.batch.put_call(
         (now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body)
@@ -29,7 +29,7 @@ def remove_calls(db: sqlite3.Connection) -> int:
 
 
 class SqliteCalls:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def note(self, call: Call) -> None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from service.core.points import Point
 from service.core.task import Task
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import task_from_row
 from service.store.sqlite.search import OPEN
 from service.store.sqlite.tasks import write_steps
@@ -16,7 +16,7 @@ AT_PROVIDER = f"{OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')"
 
 
 class SqliteChecks:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def claim(self, provider: str, now: int, until: int, limit: int) -> list[Task]:

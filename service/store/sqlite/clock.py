@@ -6,7 +6,7 @@ import orjson
 
 from service.core.points import Point
 from service.ports.clock import Newest
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 
 # A row of `meta`: [last seq before the step, time before, time after] of the last few steps.
 STEPS, MOST_STEPS = "clock_steps", 50
@@ -16,7 +16,7 @@ MAX_SEQ = (1 << 63) - 1
 
 
 class SqliteClock:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def newest(self) -> Newest:
@@ -59,7 +59,7 @@ class SqliteClock:
         await self.database.write(Point.TIDY, lambda: _put(self.database.batch.written(), REMOVAL_CLOCK, str(at)))
 
 
-async def seq_at(database: Database, moment: int) -> int:
+async def seq_at(database: SqliteDatabase, moment: int) -> int:
     """The seq of the last event before `moment`, or of the first such one when the clock was set back since."""
     found = await _last_before(database, moment, MAX_SEQ)
     steps = await _value(database, STEPS)
@@ -69,13 +69,13 @@ async def seq_at(database: Database, moment: int) -> int:
     return found
 
 
-async def _last_before(database: Database, moment: int, up_to: int) -> int:
+async def _last_before(database: SqliteDatabase, moment: int, up_to: int) -> int:
     # Times and seqs grow together but for such steps, so it is found from the start of the tail.
     rows = await database.rows(BEFORE, (moment, up_to))
     return int(rows[0][0]) if rows else 0
 
 
-async def _value(database: Database, name: str) -> str | None:
+async def _value(database: SqliteDatabase, name: str) -> str | None:
     rows = await database.rows("SELECT value FROM meta WHERE name = ?", (name,))
     return rows[0][0] if rows else None
 

@@ -9,7 +9,7 @@ from service.core.points import Point
 from service.core.result import Copy
 from service.core.task import Task
 from service.store.sqlite.copy_rows import add_copies
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.tasks import write_steps
 from service.store.sqlite.unreadable import UnreadableRow
 from service.store.sqlite.workers import SqliteWorkers
@@ -23,7 +23,7 @@ IN_HAND = "task_id = ? AND position = ? AND status = 'pending' AND worker = ?"
 class SqliteCopies:
     """Implements `ports.copies.CopyWork` and `ports.copies.CopyRemovals`."""
 
-    def __init__(self, database: Database, workers: SqliteWorkers) -> None:
+    def __init__(self, database: SqliteDatabase, workers: SqliteWorkers) -> None:
         self.database = database
         self.workers = workers
 
@@ -128,6 +128,6 @@ def _key(copy: FileCopy) -> tuple[str, int, int]:
     return copy.task_id, copy.position, copy.worker
 
 
-async def counts_of(database: Database) -> CopyCounts:
+async def counts_of(database: SqliteDatabase) -> CopyCounts:
     rows = await database.rows("SELECT count(*), min(created_at) FROM copies WHERE status = 'pending'")
     return CopyCounts(*rows[0])

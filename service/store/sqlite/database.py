@@ -16,14 +16,14 @@ from service.core.points import Point
 from service.core.subscription import Recipient
 from service.ports.store import Observers, Rows
 from service.ports.work import DeliveryTaker
-from service.store.sqlite.batch import Batch
+from service.store.sqlite.batch import SqliteBatch
 from service.store.sqlite.checkpoint import LAST_RESORT, LONGEST_BYTES, Checkpointer
 from service.store.sqlite.file_watch import FileWatch
 from service.store.sqlite.lock import FileLock
 from service.store.sqlite.migrate import migrate
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
 from service.store.sqlite.unreadable import readable
-from service.store.sqlite.writer import Writer
+from service.store.sqlite.writer import SqliteWriter
 from service.store.subscription_cache import SubscriptionCache
 
 log = logging.getLogger("callbridge.store")
@@ -41,7 +41,7 @@ LANES = (
 )
 
 
-class Database:
+class SqliteDatabase:
     def __init__(self, path: str) -> None:
         self.path = path
         self.taker: DeliveryTaker | None = None
@@ -57,7 +57,7 @@ class Database:
         except BaseException:
             self._lock.release()
             raise
-        self.batch = Batch(self.db)
+        self.batch = SqliteBatch(self.db)
         # Workers of this process have this number or a higher one.
         last = self.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'workers'").fetchone()
         self.first_worker: int = last[0] + 1 if last else 1
@@ -69,7 +69,7 @@ class Database:
             reader = await aiosqlite.connect(self.path, timeout=5, isolation_level=None)
             await reader.execute("PRAGMA query_only = ON")
             self._free.put_nowait(reader)
-        self.writer = Writer(
+        self.writer = SqliteWriter(
             self.db,
             steps=lambda: self.batch.steps,
             finish=self.batch.written,

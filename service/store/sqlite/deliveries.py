@@ -7,14 +7,14 @@ from service.core.outbox import delivery_of, numbered, ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.store import DeliveryQuery
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
 
 SELECT = f"SELECT {DELIVERY_COLUMNS}"
 
 
 class SqliteDeliveries:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def get(self, n: int) -> Delivery | None:

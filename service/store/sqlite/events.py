@@ -5,12 +5,12 @@ from typing import Any
 from service.core.event import Event
 from service.ports.store import EventQuery
 from service.store.sqlite.clock import seq_at
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import EVENT_COLUMNS, event_from_row
 
 
 class SqliteEvents:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def after(self, query: EventQuery) -> list[Event]:

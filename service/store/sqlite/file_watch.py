@@ -4,14 +4,14 @@ import asyncio
 import logging
 
 from service.store.sqlite.lock import FileLock
-from service.store.sqlite.writer import Writer
+from service.store.sqlite.writer import SqliteWriter
 
 log = logging.getLogger("callbridge.store")
 EVERY_SECONDS = 2.0
 
 
 class FileWatch:
-    def __init__(self, lock: FileLock, writer: Writer) -> None:
+    def __init__(self, lock: FileLock, writer: SqliteWriter) -> None:
         self._lock, self._writer = lock, writer
         self._missing: str | None = None
         self._loop = asyncio.create_task(self._watch(), name="database file")

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.core.delivery import Delivery
 from service.ports.insight import HourCount, ModelTime
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
 
 NEWEST = 20_000
@@ -18,7 +18,7 @@ NO_BOUND = 2**63 - 1
 
 
 class SqliteInsight:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def tasks_by_hour(self, owner: str | None, since: int) -> list[HourCount]:

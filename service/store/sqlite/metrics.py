@@ -5,7 +5,7 @@ from collections import Counter
 from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
 from service.store.sqlite.copies import counts_of
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 
 # Down the partial indexes of what is open: a long history costs nothing. Of those that wait, however many, no row is
 # read; those that were sent are few.
@@ -27,7 +27,7 @@ DUE = (
 
 
 class SqliteMetrics:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     async def open_work(self, now: int) -> OpenWork:

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from service.core.delivery import Delivery
 from service.core.points import Point
 from service.store.sqlite.batch import Rows
-from service.store.sqlite.database import LANES, Database
+from service.store.sqlite.database import LANES, SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row, outcome_to_row
 from service.store.sqlite.workers import SqliteWorkers
 
 
 class SqliteQueue:
-    def __init__(self, database: Database, workers: SqliteWorkers) -> None:
+    def __init__(self, database: SqliteDatabase, workers: SqliteWorkers) -> None:
         self.database = database
         self.workers = workers
         # Outcomes that will be written together, until their transaction begins.

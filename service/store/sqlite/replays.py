@@ -9,11 +9,11 @@ from service.core.event import Event
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.replays import Replay
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 
 
 class SqliteReplays:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def start(self, replay: Replay) -> None:

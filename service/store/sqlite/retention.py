@@ -3,7 +3,7 @@
 from service.core.points import Point
 from service.store.sqlite.calls import remove_calls
 from service.store.sqlite.copy_rows import remove_copies
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 
 # What is still tried keeps its task; what a disabled subscription left lying does not.
 NOTHING_WAITS = (
@@ -16,7 +16,7 @@ NOTHING_WAITS = (
 
 
 class SqliteRetention:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:

@@ -22,7 +22,7 @@ from service.store.sqlite.calls import SqliteCalls
 from service.store.sqlite.checks import SqliteChecks
 from service.store.sqlite.clock import SqliteClock
 from service.store.sqlite.copies import SqliteCopies
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.deliveries import SqliteDeliveries
 from service.store.sqlite.events import SqliteEvents
 from service.store.sqlite.insight import SqliteInsight
@@ -37,7 +37,7 @@ from service.store.sqlite.workers import SqliteLanes, SqliteWorkers
 
 
 class SqliteStore:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.observers = database.observers
         self.inline_files: InlineFiles | None = None
@@ -87,6 +87,6 @@ class SqliteStore:
 
 async def open_store(path: str, kill_point: Callable[[str], None] | None = None) -> SqliteStore:
     """Raises DatabaseInUse, SchemaFromTheFuture, sqlite3.Error."""
-    database = Database(path)
+    database = SqliteDatabase(path)
     await database.open(kill_point)
     return SqliteStore(database)

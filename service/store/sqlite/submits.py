@@ -6,7 +6,7 @@ from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import claimed
 from service.ports.work import EVERY_TYPE, TaskTypes
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import task_from_row
 from service.store.sqlite.search import OPEN
 from service.store.sqlite.tasks import write_steps
@@ -38,7 +38,7 @@ LOOKED_AT = 5_000
 
 
 class SqliteSubmits:
-    def __init__(self, database: Database, workers: SqliteWorkers) -> None:
+    def __init__(self, database: SqliteDatabase, workers: SqliteWorkers) -> None:
         self.database = database
         self.workers = workers
         # Whose turn was the last, for each provider.

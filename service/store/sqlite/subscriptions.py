@@ -6,7 +6,7 @@ from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
 from service.store.sqlite.unreadable import readable
 
@@ -18,7 +18,7 @@ REPLACE = (
 
 
 class SqliteSubscriptions:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.db = database.db
 

@@ -16,7 +16,7 @@ from service.core.transitions import Decide, Step
 from service.ports.store import Call, Idempotency, Rows, TaskQuery
 from service.store.sqlite.calls import write_call
 from service.store.sqlite.copy_rows import add_copies
-from service.store.sqlite.database import Database
+from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.metadata import write_metadata
 from service.store.sqlite.rows import task_from_row, task_to_new_row
 from service.store.sqlite.search import search
@@ -27,7 +27,7 @@ MISMATCH = "This Idempotency-Key came with another body before; use a new key."
 
 
 class SqliteTasks:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.db = database.db
 
@@ -106,7 +106,7 @@ class SqliteTasks:
         return tasks
 
 
-def write_steps(database: Database, n: int, before: Task, steps: Sequence[Step]) -> Task:
+def write_steps(database: SqliteDatabase, n: int, before: Task, steps: Sequence[Step]) -> Task:
     """Each step is announced, and its result is to be copied; the row is written once, as the last step leaves it.
     Returns that."""
     after = steps[-1][0]

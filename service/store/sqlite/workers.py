@@ -6,11 +6,11 @@ from service.core.lanes import ALL_GROUPS
 from service.core.points import Point
 from service.core.times import now_ms
 from service.ports.work import Joined
-from service.store.sqlite.database import LANES, Database
+from service.store.sqlite.database import LANES, SqliteDatabase
 
 
 class SqliteWorkers:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self._leases: dict[int, int] = {}
         # The lock on the file says that whoever joined before this process is dead.

@@ -37,7 +37,7 @@ class _Job(Generic[T]):
     queued_at: float
 
 
-class Writer:
+class SqliteWriter:
     """The callbacks belong to the store: how much it gathered, what it writes last, what it tells."""
 
     def __init__(

@@ -7,7 +7,7 @@ import asyncpg
 from service.store.errors import CannotOpen
 from service.store.postgres.database import OwnConnection, describe
 from service.store.postgres.migrate import migrate
-from service.store.transfer.sides import AT_ONCE, Numbers, Row
+from service.store.transfer.sides import AT_ONCE, LastNumbers, Row
 
 CONNECT = 30.0
 
@@ -67,14 +67,14 @@ class PostgresSide:
     async def clear(self, table: str) -> None:
         await self._connection.execute(f"DELETE FROM {table}")
 
-    async def numbers(self) -> Numbers:
+    async def numbers(self) -> LastNumbers:
         row = await self._connection.fetchrow(
             "SELECT events, deliveries, coalesce((SELECT max(id) FROM workers), 0) AS workers FROM counters"
         )
         assert row is not None
-        return Numbers(row["events"], row["deliveries"], row["workers"])
+        return LastNumbers(row["events"], row["deliveries"], row["workers"])
 
-    async def set_numbers(self, numbers: Numbers) -> None:
+    async def set_numbers(self, numbers: LastNumbers) -> None:
         await self._connection.execute(
             "UPDATE counters SET events = $1, deliveries = $2", numbers.events, numbers.deliveries
         )

@@ -11,7 +11,7 @@ Row = tuple[Any, ...]
 AT_ONCE = 50
 
 
-class Numbers(NamedTuple):
+class LastNumbers(NamedTuple):
     """The last number given to each: never to be given again."""
 
     events: int
@@ -34,9 +34,9 @@ class Side(Protocol):
 
     async def clear(self, table: str) -> None: ...
 
-    async def numbers(self) -> Numbers: ...
+    async def numbers(self) -> LastNumbers: ...
 
-    async def set_numbers(self, numbers: Numbers) -> None: ...
+    async def set_numbers(self, numbers: LastNumbers) -> None: ...
 
     async def commit(self) -> None: ...
 

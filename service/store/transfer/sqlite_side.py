@@ -7,7 +7,7 @@ from pathlib import Path
 from service.store.errors import CannotOpen
 from service.store.sqlite.lock import FileLock
 from service.store.sqlite.migrate import migrate
-from service.store.transfer.sides import AT_ONCE, Numbers, Row
+from service.store.transfer.sides import AT_ONCE, LastNumbers, Row
 
 
 class SqliteSide:
@@ -45,11 +45,11 @@ class SqliteSide:
     async def clear(self, table: str) -> None:
         self._db.execute(f"DELETE FROM {table}")
 
-    async def numbers(self) -> Numbers:
+    async def numbers(self) -> LastNumbers:
         given = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-        return Numbers(given.get("events", 0), given.get("deliveries", 0), given.get("workers", 0))
+        return LastNumbers(given.get("events", 0), given.get("deliveries", 0), given.get("workers", 0))
 
-    async def set_numbers(self, numbers: Numbers) -> None:
+    async def set_numbers(self, numbers: LastNumbers) -> None:
         for name, number in numbers._asdict().items():
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
             self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, number))
