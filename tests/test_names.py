@@ -5,37 +5,26 @@ from collections import Counter
 
 from tests.test_layers import modules
 
-# The two engines are twins on purpose: the same names in store/sqlite and store/postgres count once.
-ENGINES = ("service.store.sqlite.", "service.store.postgres.")
 # Still shared. Take a name out when it is resolved; add none.
 SHARED = {
     "Account",
-    "Bridge",
     "Connection",
-    "Event",
-    "Feed",
-    "File",
-    "Lanes",
     "Lease",
-    "Numbers",
-    "Observers",
-    "Prepared",
     "Progress",
     "Pumped",
     "Result",
     "Scene",
-    "Subscriber",
-    "Tally",
     "Target",
 }
 
 
 def shared_names() -> set[str]:
-    homes = set()
-    for name, path in modules().items():
-        home = "store" if name.startswith(ENGINES) else name
-        homes |= {(node.name, home) for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}
-    counts = Counter(name for name, _ in homes if not name.startswith("_"))
+    counts = Counter(
+        node.name
+        for path in modules().values()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
     return {name for name, count in counts.items() if count > 1}
 
 

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from uvicorn.protocols.http import httptools_impl
 
-from service.core.tally import Tally
+from service.core.throttled_warning import ThrottledWarning
 from service.server import KEEP_ALIVE_SECONDS
 from service.serving import protocol, slow_peers
 from service.serving.admission import Access, Admission
@@ -153,7 +153,7 @@ async def test_an_http_1_0_response_without_a_length_comes_raw_until_the_close(s
 async def test_garbage_is_400_and_a_counted_line_now_and_then(
     service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "GARBAGE", Tally(protocol.log, "%d requests were no HTTP"))
+    monkeypatch.setattr(protocol, "GARBAGE", ThrottledWarning(protocol.log, "%d requests were no HTTP"))
     with caplog.at_level(logging.INFO):
         for _ in range(50):
             async with connected(service) as (reader, writer):

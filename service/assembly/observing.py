@@ -9,7 +9,7 @@ from service.assembly.submitting import Submitting
 from service.core.times import now_ms
 from service.flows.probe import SharedProbe
 from service.ops.activity import FailedAttempts, FinishedTasks
-from service.ops.metrics.observers import Observers
+from service.ops.metrics.recorder import MetricsRecorder
 from service.ops.metrics.scrape import Present, Scrape
 from service.ops.metrics.tally import Tally
 from service.ops.readiness import Readiness
@@ -20,7 +20,7 @@ class Observing:
         self._base = base
         self.finished_tasks = FinishedTasks()
         tally = Tally()
-        self.counters = Observers(tally, submitting.providers)
+        self.counters = MetricsRecorder(tally, submitting.providers)
         for client in submitting.clients.values():
             client.observers.append(self.counters.on_provider_request)
         delivering.attempts.observers += [FailedAttempts(base.store.tasks), self.counters]

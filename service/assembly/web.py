@@ -7,9 +7,9 @@ from service.assembly.observing import Observing
 from service.assembly.submitting import Submitting
 from service.flows.browse import Browser
 from service.flows.cancel import Canceler
-from service.flows.receive import Receiver
+from service.flows.receive import CallbackHandler
 from service.flows.redeliver import Redeliverer
-from service.flows.subscribe import Subscriber
+from service.flows.subscribe import SubscriptionManager
 from service.flows.turns import Turns
 from service.flows.wait import FinishWaiter
 from service.providers.catalog import catalog
@@ -49,14 +49,14 @@ class Web:
         self._base, self._observing = base, observing
         settings, store = base.settings, base.store
         self._bodies = Bodies(settings.max_body_bytes, Budget(*API_BODIES))
-        subscriber = Subscriber(
+        subscriptions = SubscriptionManager(
             store, delivering.dispatcher, delivering.outlet, settings.max_subscriptions, delivering.replayer.wake
         )
         self._flows = Flows(
             Browser(store, Turns()),
             submitting.submitter,
             Canceler(store, submitting.clients, base.timing),
-            subscriber,
+            subscriptions,
             Redeliverer(store, delivering.dispatcher),
             submitting.holder.text_so_far,
         )
@@ -64,9 +64,9 @@ class Web:
         gate = gate_of(base.secret_keys, settings.api_keys, self._bodies)
         self.site = Site(gate, self._flows, store.insight, base.hub, settings.public_url)
         delivering.attempts.observers.append(self.site.live)
-        receiver = Receiver(store, submitting.readers, base.tokens, base.timing, base.keeper)
+        handler = CallbackHandler(store, submitting.readers, base.tokens, base.timing, base.keeper)
         bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
-        door = Door(receiver, bodies, audit, observing.counters.on_callback)
+        door = Door(handler, bodies, audit, observing.counters.on_callback)
         self.app: Application = create_app(door, self._keys, self._endpoints(), self.site.routes)
         self.app.site = DiagnosisDoor(self.app.site, Diagnosis(base.local_secret))
 
@@ -77,7 +77,7 @@ class Web:
         return [
             *TaskRoutes(flows.browser, flows.submitter, flows.canceler, waiter, self._bodies).endpoints(),
             *EventRoutes(feed, flows.browser, self._keys, base.tokens).endpoints(),
-            *SubscriptionRoutes(flows.browser, flows.subscriber, base.tokens, self._bodies).endpoints(),
+            *SubscriptionRoutes(flows.browser, flows.subscriptions, base.tokens, self._bodies).endpoints(),
             *DeliveryRoutes(flows.browser, flows.redeliverer).endpoints(),
             *PublicRoutes(catalog(), __version__).endpoints(),
             *OperatorRoutes(__version__, observing.readiness.troubles, observing.scrape).endpoints(),

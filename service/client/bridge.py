@@ -23,7 +23,7 @@ class BridgeRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StreamedEvent:
     """`body` is what a webhook would carry, byte for byte."""
 
     seq: int
@@ -48,7 +48,7 @@ class Event:
         return str(self.fields["data"]["id"]) if self.type.startswith("task.") else None
 
 
-class Bridge:
+class BridgeClient:
     """`url` is the address of the service without a path, `key` one of its API keys."""
 
     def __init__(self, url: str, key: str) -> None:
@@ -78,7 +78,7 @@ class Bridge:
         latest = self.request("GET", "/v1/events/latest", query={"limit": "1"})
         return int(latest[0]["seq"]) if latest else 0
 
-    def follow(self, types: Sequence[str] = ()) -> Iterator[Event]:
+    def follow(self, types: Sequence[str] = ()) -> Iterator[StreamedEvent]:
         """Every event from now on, in order, without gap or repeat, over broken lines and restarts of the service.
 
         Never ends by itself. Raises BridgeRefused when the key or the types are refused.
@@ -107,7 +107,7 @@ class Bridge:
                 log.warning("%s is not reached (%s): trying again", self.url, str(error) or type(error).__name__)
                 pause = _sleep(pause)
 
-    def _stream(self, after: int, types: Sequence[str]) -> Iterator[Event]:
+    def _stream(self, after: int, types: Sequence[str]) -> Iterator[StreamedEvent]:
         query = {"after": str(after)} | ({"types": ",".join(types)} if types else {})
         with self._client.stream("GET", "/v1/events", params=query, headers={"Accept": "text/event-stream"}) as answer:
             if answer.is_error:
@@ -117,10 +117,10 @@ class Bridge:
             for message in EventSource(answer).iter_sse():
                 if message.event == "reset":
                     log.warning("the database of %s was emptied or restored: going on from now", self.url)
-                    yield Event(self.last_seq(), b"", {})
+                    yield StreamedEvent(self.last_seq(), b"", {})
                 elif message.data:
                     body = message.data.encode()
-                    yield Event(int(message.id), body, json.loads(body))
+                    yield StreamedEvent(int(message.id), body, json.loads(body))
 
 
 def _raise_for_refusal(response: httpx.Response) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 import click
 import httpx
 
-from service.client.bridge import Bridge, BridgeRefused, Event
+from service.client.bridge import BridgeClient, BridgeRefused, StreamedEvent
 from service.client.forward import WAIT_FOR_LISTENER, Forwarder, NobodyListens, Sent
 from service.command import load_dotenv_file
 
@@ -55,21 +55,21 @@ def trigger(event_type: str, subscription_id: str, url: str | None, key: str | N
         sys.exit(1)
 
 
-def _bridge(url: str | None, key: str | None) -> Bridge:
+def _bridge(url: str | None, key: str | None) -> BridgeClient:
     load_dotenv_file()
     key = key or os.environ.get("CALLBRIDGE_KEY")
     if not key:
         raise click.ClickException("An API key is needed: --key, or CALLBRIDGE_KEY in the environment.")
-    return Bridge(url or os.environ.get("CALLBRIDGE_URL") or "http://127.0.0.1:8000", key)
+    return BridgeClient(url or os.environ.get("CALLBRIDGE_URL") or "http://127.0.0.1:8000", key)
 
 
-def _print(bridge: Bridge, types: list[str]) -> None:
+def _print(bridge: BridgeClient, types: list[str]) -> None:
     for event in bridge.follow(types):
         sys.stdout.buffer.write(event.body + b"\n")
         sys.stdout.flush()
 
 
-def _forward(bridge: Bridge, target: str, types: list[str]) -> None:
+def _forward(bridge: BridgeClient, target: str, types: list[str]) -> None:
     secret = bridge.webhook_secret()
     with closing(Forwarder(target, secret, bridge.url)) as forwarder:
         click.echo(f"Events of {bridge.url} go to {target}. Verify them with this secret:\n{secret}")
@@ -77,7 +77,7 @@ def _forward(bridge: Bridge, target: str, types: list[str]) -> None:
             click.echo(_line(event, _send(forwarder, event)))
 
 
-def _send(forwarder: Forwarder, event: Event) -> Sent:
+def _send(forwarder: Forwarder, event: StreamedEvent) -> Sent:
     told = False
     while True:
         try:
@@ -89,7 +89,7 @@ def _send(forwarder: Forwarder, event: Event) -> Sent:
             time.sleep(WAIT_FOR_LISTENER)
 
 
-def _line(event: Event, sent: Sent) -> str:
+def _line(event: StreamedEvent, sent: Sent) -> str:
     """`12:00:07  task.completed   tsk_…  204  12 ms`."""
     good = sent.status is not None and 200 <= sent.status < 300
     answer = click.style(str(sent.status or sent.error), fg="green" if good else "red")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import httpx
 
 from service import __version__
-from service.client.bridge import Event
+from service.client.bridge import StreamedEvent
 from service.wire.cloudevents import cloud_event_headers
 from service.wire.signature import Signer
 
@@ -41,7 +41,7 @@ class Forwarder:
     def close(self) -> None:
         self._client.close()
 
-    def send(self, event: Event) -> Sent:
+    def send(self, event: StreamedEvent) -> Sent:
         """One attempt. Raises NobodyListens when the event did not leave."""
         started = time.monotonic()
         status = error = None
@@ -55,7 +55,7 @@ class Forwarder:
             error = str(trouble) or type(trouble).__name__
         return Sent(status, error, round((time.monotonic() - started) * 1000))
 
-    def _headers(self, event: Event) -> dict[str, str]:
+    def _headers(self, event: StreamedEvent) -> dict[str, str]:
         timestamp = int(time.time())
         return {
             "content-type": "application/json",

@@ -14,7 +14,7 @@ from service.wire.tokens import BadToken, CallbackToken, Tokens
 LARGE = 64 * 1024
 
 
-class Receiver:
+class CallbackHandler:
     def __init__(
         self, store: Store, providers: Mapping[str, Provider], tokens: Tokens, timing: Timing, keeper: InlineKeeper
     ) -> None:

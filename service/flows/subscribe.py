@@ -27,7 +27,7 @@ MOST_OLD_SECRETS = 10
 STEP = 200
 
 
-class Subscriber:
+class SubscriptionManager:
     def __init__(
         self, store: Store, dispatcher: DeliveryWorker, outlet: Outlet, most: int, on_replay: Callable[[], None]
     ) -> None:

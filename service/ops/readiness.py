@@ -16,7 +16,7 @@ REST, SHORTEST_REST = 20, 2.0
 LANES = 1000
 
 
-class Lanes(Protocol):
+class OwnLanes(Protocol):
     """The deliveries of this process."""
 
     def neglects(self, lane: str) -> bool:
@@ -29,7 +29,7 @@ class Readiness:
         self,
         probe: Callable[[], Awaitable[None]],
         store: MetricsStore,
-        lanes: Lanes,
+        lanes: OwnLanes,
         standing_still: Callable[[float], list[str]],
         parts: Mapping[str, Callable[[], bool]],
     ) -> None:

@@ -29,7 +29,7 @@ HEADERS = [
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class EndpointTemplate:
     """All that is the same for every delivery to one endpoint."""
 
     head: Head
@@ -47,11 +47,11 @@ class WebhookOutlet:
         self._event_lines = lru_cache(maxsize=64)(self._cloud_event_lines)
         self._request = lru_cache(maxsize=2048)(self._prepare)
 
-    def _prepare(self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> Prepared:
+    def _prepare(self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> EndpointTemplate:
         own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         chosen = {name.lower() for name, _ in own}
         ours = [(name, value) for name, value in HEADERS if name not in chosen]
-        return Prepared(head_of(check_url(url, self.private), own + ours), Signer(list(secrets)))
+        return EndpointTemplate(head_of(check_url(url, self.private), own + ours), Signer(list(secrets)))
 
     def check(self, url: str) -> None:
         try:

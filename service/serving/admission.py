@@ -4,7 +4,7 @@ import logging
 import resource
 from enum import Enum
 
-from service.core.tally import Tally
+from service.core.throttled_warning import ThrottledWarning
 
 log = logging.getLogger("callbridge.server")
 # More are never needed, and some systems say "unlimited".
@@ -26,7 +26,9 @@ class Admission:
     def __init__(self, files: int) -> None:
         self.ordinary = int(files * ORDINARY)
         self.most = int(files * MOST)
-        self._short = Tally(log, "open files run short: %d connections got less or nothing (see `ulimit -n`)")
+        self._short = ThrottledWarning(
+            log, "short of open files: %d connections were refused or limited (see `ulimit -n`)"
+        )
 
     def access(self, connections: int) -> Access:
         if connections <= self.ordinary:

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.core.errors import InvalidRequest
-from service.core.tally import Tally
+from service.core.throttled_warning import ThrottledWarning
 from service.serving.admission import Access, Admission
 
 log = logging.getLogger("callbridge.server")
@@ -22,7 +22,7 @@ MAX_OVERHEAD = 64 * 1024
 MAX_PIPELINED = 100
 # When files are short, connections that were idle for so many ticks are closed.
 IDLE_TICKS = 2
-GARBAGE = Tally(log, "%d requests were no HTTP")
+GARBAGE = ThrottledWarning(log, "%d requests were no HTTP")
 BAD_REQUEST = orjson.dumps(InvalidRequest("This is not a valid HTTP request.").document())
 
 

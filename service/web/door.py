@@ -18,8 +18,8 @@ from service.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from service.core.tally import Tally
-from service.flows.receive import Receiver
+from service.core.throttled_warning import ThrottledWarning
+from service.flows.receive import CallbackHandler
 from service.ports.providers import CallbackRefused
 from service.ports.store import Call
 from service.web.auth import Bucket
@@ -28,7 +28,7 @@ from service.web.responses import PROBLEM, problem_headers, send_raw
 from service.wire.tokens import CallbackToken
 
 log = logging.getLogger("callbridge.door")
-UNWRITTEN = Tally(log, "%d refused callbacks were not written down: they come too fast")
+UNWRITTEN = ThrottledWarning(log, "%d refused callbacks were not written down: they come too fast")
 
 PREFIX = "/webhooks/"
 KEPT_BODY = 4096
@@ -42,10 +42,14 @@ REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict
 
 class Door:
     def __init__(
-        self, receiver: Receiver, bodies: Bodies, redact: Callable[[bytes], str], count: Callable[[str, str], None]
+        self,
+        handler: CallbackHandler,
+        bodies: Bodies,
+        redact: Callable[[bytes], str],
+        count: Callable[[str, str], None],
     ) -> None:
         """`count` is told the provider as the caller wrote it, and the result."""
-        self.receiver = receiver
+        self.handler = handler
         self.bodies = bodies
         self.redact = redact
         self.count = count
@@ -73,10 +77,10 @@ class Door:
         token: CallbackToken | None = None
         body = b""
         try:
-            provider, token = self.receiver.open(provider_name, token_text, headers)
+            provider, token = self.handler.open(provider_name, token_text, headers)
             with self.bodies.budget.lease(provider_name) as lease:
                 body = await read_body(receive, headers.get(b"content-length"), self.bodies.limit, lease)
-                result = await self.receiver.receive(provider, token, body)
+                result = await self.handler.receive(provider, token, body)
             self.count(provider_name, result)
         except CallbackRefused as refused:
             await self._note(provider_name, token, refused.status, refused, body)
@@ -100,14 +104,14 @@ class Door:
         if self._audit.take():
             UNWRITTEN.add()
             return
-        known = {"provider": provider} if provider in self.receiver.providers else {}
+        known = {"provider": provider} if provider in self.handler.providers else {}
         task_id = token.task_id if token else getattr(error, "task_id", None)
         of_task = {"task_id": task_id} if task_id else {}
         log.info("callback refused: %s", result, extra={**known, **of_task, "status": status})
         kept = self.redact(body)[:KEPT_BODY] if body else None
         call = Call(provider[:40], task_id, result, status, str(error), kept)
         try:
-            await self.receiver.store.calls.note(call)
+            await self.handler.store.calls.note(call)
         except Unavailable:
             log.warning("a refused callback could not be written down")
 

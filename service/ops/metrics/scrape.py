@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from service.core.errors import CallbridgeError
 from service.core.task import FINISHED, Status
-from service.ops.metrics import observers as names
+from service.ops.metrics import recorder as names
 from service.ops.metrics.tally import Tally
 from service.ports.metrics import MetricsStore, OpenWork
 

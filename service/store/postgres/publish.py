@@ -80,7 +80,7 @@ class Publisher:
 
     @asynccontextmanager
     async def transaction(self, name: Point) -> AsyncIterator[tuple[Unit, Outbox]]:
-        """Fill the outbox; it is published with the commit. Raises Unavailable, like the transaction of the database."""
+        """Fill the outbox; it is published with the commit. Raises Unavailable, like `database.transaction`."""
         outbox = Outbox()
         async with self.database.connection() as connection:
             await begin(connection)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from service.core.subscription import Subscription
 from service.flows.browse import Browser
-from service.flows.subscribe import Subscriber
+from service.flows.subscribe import SubscriptionManager
 from service.web.auth import caller_of
 from service.web.operations import subscriptions as operations
 from service.web.operations.operation import Endpoint
@@ -19,7 +19,7 @@ from service.wire.tokens import Tokens
 @dataclass(frozen=True, slots=True)
 class SubscriptionRoutes:
     browser: Browser
-    subscriber: Subscriber
+    subscriptions: SubscriptionManager
     tokens: Tokens
     bodies: Bodies
 
@@ -38,7 +38,7 @@ class SubscriptionRoutes:
 
     async def create(self, request: Request) -> Response:
         body = await read_document(request, self.bodies)
-        subscription = await self.subscriber.create(caller_of(request).name, body)
+        subscription = await self.subscriptions.create(caller_of(request).name, body)
         shown = {**subscription.document(), "secret": subscription.secret}
         return Json(shown, status_code=201, headers={"location": f"/v1/subscriptions/{subscription.id}"})
 
@@ -54,10 +54,10 @@ class SubscriptionRoutes:
     async def change(self, request: Request) -> Response:
         subscription = await self._owned(request)
         body = await read_document(request, self.bodies)
-        return Json((await self.subscriber.change(subscription, body)).document())
+        return Json((await self.subscriptions.change(subscription, body)).document())
 
     async def remove(self, request: Request) -> Response:
-        await self.subscriber.remove(await self._owned(request))
+        await self.subscriptions.remove(await self._owned(request))
         return Response(status_code=204)
 
     async def ping(self, request: Request) -> Response:
@@ -65,17 +65,17 @@ class SubscriptionRoutes:
         event_type = "ping"
         if has_body(request):
             event_type = (await read_json(request, self.bodies, "api/ping")).get("type", "ping")
-        return Json((await self.subscriber.ping(subscription, event_type)).document())
+        return Json((await self.subscriptions.ping(subscription, event_type)).document())
 
     async def rotate(self, request: Request) -> Response:
-        changed = await self.subscriber.rotate(await self._owned(request))
+        changed = await self.subscriptions.rotate(await self._owned(request))
         return Json({**changed.document(), "secret": changed.secret})
 
     async def replay(self, request: Request) -> Response:
         subscription = await self._owned(request)
         body = await read_json(request, self.bodies, "api/replay")
         types = tuple(body["types"]) if body.get("types") else None
-        return Json({"queued": await self.subscriber.replay(subscription, body["after"], types)}, status_code=202)
+        return Json({"queued": await self.subscriptions.replay(subscription, body["after"], types)}, status_code=202)
 
     async def owner_secret(self, request: Request) -> Response:
         """What signs the deliveries to the callback_url of this key's tasks."""

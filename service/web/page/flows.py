@@ -7,7 +7,7 @@ from service.flows.browse import Browser
 from service.flows.cancel import Canceler
 from service.flows.redeliver import Redeliverer
 from service.flows.submit import Submitter
-from service.flows.subscribe import Subscriber
+from service.flows.subscribe import SubscriptionManager
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,6 @@ class Flows:
     browser: Browser
     submitter: Submitter
     canceler: Canceler
-    subscriber: Subscriber
+    subscriptions: SubscriptionManager
     redeliverer: Redeliverer
     text_so_far: Callable[[str], str]

@@ -22,7 +22,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class ShownFile:
     url: str
     kind: str
     expires_at: str | None
@@ -34,7 +34,7 @@ def run_of(task: Task, times: Sequence[int]) -> Run:
     return Run(task.created_at, percentile(times, 0.5), percentile(times, 0.9))
 
 
-def files_of(task: Task) -> list[File]:
+def files_of(task: Task) -> list[ShownFile]:
     """Of a finished task its output, of a running one the pictures so far. Only web addresses."""
     document = task.document()
     output: dict[str, Any] = document["output"] or document["progress"] or {}
@@ -47,11 +47,13 @@ def files_of(task: Task) -> list[File]:
         url = web_address(copy.get("url") if stored else item.get("url"))
         if url is not None:
             kind = item.get("kind")
-            files.append(File(url, kind if kind in PLAYED else "other", None if stored else item.get("expires_at")))
+            files.append(
+                ShownFile(url, kind if kind in PLAYED else "other", None if stored else item.get("expires_at"))
+            )
     return files
 
 
-def first_file(task: Task) -> File | None:
+def first_file(task: Task) -> ShownFile | None:
     return next(iter(files_of(task)), None)
 
 

@@ -12,7 +12,7 @@ from service.core.subscription import Subscription
 from service.core.times import now_ms, to_iso
 from service.flows.browse import Browser
 from service.flows.redeliver import Redeliverer
-from service.flows.subscribe import Subscriber
+from service.flows.subscribe import SubscriptionManager
 from service.ports.insight import InsightStore
 from service.web.page.charts import HOUR, HOURS, health_chart
 from service.web.page.forms import Form, alert_of
@@ -30,10 +30,10 @@ TO_SECOND = 19
 
 
 class SubscriptionListPage:
-    def __init__(self, gate: Gate, browser: Browser, subscriber: Subscriber, insight: InsightStore) -> None:
+    def __init__(self, gate: Gate, browser: Browser, subscriptions: SubscriptionManager, insight: InsightStore) -> None:
         self.gate = gate
         self.browser = browser
-        self.subscriber = subscriber
+        self.subscriptions = subscriptions
         self.insight = insight
 
     def routes(self) -> list[Route]:
@@ -62,17 +62,19 @@ class SubscriptionListPage:
         typed = _typed(visit.form)
         body = {"url": typed["url"], "events": list(typed["events"]), "description": typed["description"] or None}
         try:
-            made = await self.subscriber.create(visit.caller.name, body)
+            made = await self.subscriptions.create(visit.caller.name, body)
         except ValidationFailed as error:
             return await self.show(visit, error)
         return SeeOther("/subscriptions", Notice(f"Subscribed {made.url}. Its secret:", secret_of=made.id))
 
 
 class SubscriptionPage:
-    def __init__(self, gate: Gate, browser: Browser, subscriber: Subscriber, redeliverer: Redeliverer) -> None:
+    def __init__(
+        self, gate: Gate, browser: Browser, subscriptions: SubscriptionManager, redeliverer: Redeliverer
+    ) -> None:
         self.gate = gate
         self.browser = browser
-        self.subscriber = subscriber
+        self.subscriptions = subscriptions
         self.redeliverer = redeliverer
 
     def routes(self) -> list[Route]:
@@ -127,7 +129,7 @@ class SubscriptionPage:
         return act
 
     async def ping(self, item: Subscription, form: Form) -> Notice:
-        delivery = await self.subscriber.ping(item)
+        delivery = await self.subscriptions.ping(item)
         if not delivery.attempts:
             return Notice("The ping was not sent.", good=False)
         attempt = delivery.attempts[-1]
@@ -139,20 +141,20 @@ class SubscriptionPage:
         return Notice(f"Ping: {said}, the receiver answered {code} in {took}.", good=arrived)
 
     async def rotate(self, item: Subscription, form: Form) -> Notice:
-        await self.subscriber.rotate(item)
+        await self.subscriptions.rotate(item)
         return Notice("The secret is rotated; old and new both sign for 24 hours. The new one:", secret_of=item.id)
 
     async def replay(self, item: Subscription, form: Form) -> Notice:
         start = form.text("from")
-        queued = await self.subscriber.replay(item, int(start) if start.isascii() and start.isdigit() else start)
+        queued = await self.subscriptions.replay(item, int(start) if start.isascii() and start.isdigit() else start)
         return Notice(f"Replaying {queued} event{'' if queued == 1 else 's'}.")
 
     async def enable(self, item: Subscription, form: Form) -> Notice:
-        await self.subscriber.change(item, {"enabled": True})
+        await self.subscriptions.change(item, {"enabled": True})
         return Notice("Enabled: what waited is delivered now.")
 
     async def disable(self, item: Subscription, form: Form) -> Notice:
-        await self.subscriber.change(item, {"enabled": False})
+        await self.subscriptions.change(item, {"enabled": False})
         return Notice("Disabled: nothing is delivered until it is enabled again.")
 
     async def ask_to_remove(self, visit: Visit) -> Response:
@@ -160,7 +162,7 @@ class SubscriptionPage:
 
     async def remove(self, visit: Visit) -> SeeOther:
         item = await self._owned(visit)
-        await self.subscriber.remove(item)
+        await self.subscriptions.remove(item)
         return SeeOther("/subscriptions", Notice(f"Removed {item.url}."))
 
     async def _owned(self, visit: Visit) -> Subscription:

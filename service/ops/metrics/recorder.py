@@ -30,7 +30,7 @@ RESULTS = {
 UNKNOWN = "unknown"
 
 
-class Observers:
+class MetricsRecorder:
     def __init__(self, tally: Tally, providers: Iterable[str]) -> None:
         self._tally = tally
         self._providers = frozenset(providers)

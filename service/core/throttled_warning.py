@@ -4,7 +4,7 @@ import logging
 import time
 
 
-class Tally:
+class ThrottledWarning:
     """`message` takes the count as its only argument."""
 
     def __init__(self, log: logging.Logger, message: str, seconds: float = 60.0) -> None:
