@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.assembly.bridge import Bridge, assemble
+from service.net.tls import trusted
 from service.server import Server, create_server
 from service.settings import load_settings
 from service.store.open import open_store
@@ -29,8 +29,8 @@ from service.web.app import EssentialOnly
 from tests.servers import end_of_run, fresh_database, start_of_run
 
 PATIENCE = 20.0
-# Read once: it takes longer than starting a service.
-CERTIFICATES = ssl.create_default_context()
+# Those of the service: reading them takes longer than starting it.
+CERTIFICATES = trusted()
 TXT2IMG: dict[str, Any] = {
     "provider": "piapi",
     "model": "Qubico/flux1-schnell",

@@ -1,7 +1,6 @@
 """Result files from the providers' addresses: strangers' servers, so everything about a response is bounded."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from msgspec import Struct
 from service.core.targets import PrivateTargets
 from service.files.bodies import FileOnItsWay, decoded, paced, too_large, within
 from service.net.guard import Resolver, Target, TargetRefused, check_url, resolve
+from service.net.tls import trusted
 from service.ports.copies import DownloadFailed
 
 MAX_REDIRECTS = 3
@@ -42,7 +42,7 @@ class FileDownloader:
         self._limits = limits
         self._private = private
         self._resolver = resolver
-        self._tls = ssl.create_default_context()
+        self._tls = trusted()
         self._headers = [(b"User-Agent", agent.encode()), (b"Accept", b"*/*"), (b"Accept-Encoding", b"identity")]
 
     @asynccontextmanager

@@ -15,6 +15,7 @@ from functools import partial
 from service.core.targets import PrivateTargets
 from service.net.connection import Connection, Origin, Reason, Response, Silent, Unreachable
 from service.net.guard import Address, Resolver, Target, TargetRefused, resolve
+from service.net.tls import trusted
 
 IDLE_SECONDS = 30.0
 SWEEP_SECONDS = 5.0
@@ -64,7 +65,7 @@ class Client:
         self._max_idle = max_idle
         self._idle_count = 0
         self._resolver = resolver
-        self._ssl = ssl_context or ssl.create_default_context()
+        self._ssl = ssl_context or trusted()
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: set[Connection] = set()
         self._lookups: dict[Origin, asyncio.Task[list[Address]]] = {}

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from service.core.times import now_ms
+from service.net.tls import trusted
 from service.ports.providers import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
 
 CONNECT, ANSWER = 10.0, 30.0
@@ -35,6 +36,7 @@ class HttpSender:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
+            verify=trusted(),
         )
         self._opening = asyncio.Semaphore(OPENING)
 

@@ -8,6 +8,8 @@ import httpx
 import uvicorn
 from starlette.applications import Starlette
 
+from service.net.tls import trusted
+
 from .control import Control
 from .llm import Llm
 from .modelslab import ModelsLabSandbox
@@ -30,7 +32,7 @@ def create_sandbox(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         limits = httpx.Limits(max_connections=200, keepalive_expiry=2.0)
         timeout = httpx.Timeout(callback_timeout, pool=None)
-        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client:
+        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, verify=trusted()) as client:
             studio.open(client)
             try:
                 yield
