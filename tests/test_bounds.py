@@ -18,7 +18,7 @@ from tests.conftest import TXT2IMG, Service, txt2img
 
 async def test_a_caller_waits_for_its_own_excess_and_another_does_not() -> None:
     one = Budget(total=100, share=40)
-    with one.lease("careless") as first, one.lease("careless") as second, one.lease("other") as other:
+    with one.reserve("careless") as first, one.reserve("careless") as second, one.reserve("other") as other:
         await first.grow(30)
         waiting = asyncio.create_task(second.grow(30))
         await other.grow(40)
@@ -32,7 +32,7 @@ async def test_a_caller_waits_for_its_own_excess_and_another_does_not() -> None:
 
 async def test_what_is_larger_than_the_budget_passes_alone() -> None:
     one = Budget(total=100, share=40)
-    with one.lease("a") as large:
+    with one.reserve("a") as large:
         await large.grow(1000)
         assert not one.fits("b", 0, 1)
     assert one.fits("b", 0, 1000)
@@ -41,7 +41,7 @@ async def test_what_is_larger_than_the_budget_passes_alone() -> None:
 async def test_who_waits_too_long_for_memory_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "PATIENCE", 0.01)
     one = Budget(total=10, share=10)
-    with one.lease("a") as held, one.lease("b") as late:
+    with one.reserve("a") as held, one.reserve("b") as late:
         await held.grow(10)
         with pytest.raises(Unavailable) as refused:
             await late.grow(1)
@@ -54,12 +54,12 @@ async def test_one_caller_is_served_in_order_and_nobody_waits_behind_its_queue(m
     one, served = Budget(total=100, share=40), []
 
     async def take(caller: str, size: int) -> None:
-        with one.lease(caller) as lease:
-            await lease.grow(size)
+        with one.reserve(caller) as reservation:
+            await reservation.grow(size)
             served.append((caller, size))
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        with one.lease("careless") as held:
+        with one.reserve("careless") as held:
             await held.grow(30)
             for size in (30, 20, 5):
                 group.create_task(take("careless", size))
@@ -74,7 +74,7 @@ async def test_a_request_that_holds_a_part_goes_before_those_that_hold_nothing(
 ) -> None:
     monkeypatch.setattr(budget, "READ_AHEAD", 1)
     one = Budget(total=100, share=40)
-    with one.lease("a") as begun, one.lease("a") as other, one.lease("a") as late:
+    with one.reserve("a") as begun, one.reserve("a") as other, one.reserve("a") as late:
         await begun.grow(10)
         await other.grow(25)
         new = asyncio.create_task(late.grow(40))
@@ -92,7 +92,7 @@ async def test_a_request_that_holds_a_part_goes_before_those_that_hold_nothing(
 async def test_a_request_that_leaves_while_it_waits_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "READ_AHEAD", 1)
     one = Budget(total=100, share=40)
-    with one.lease("a") as held, one.lease("a") as leaves, one.lease("a") as stays:
+    with one.reserve("a") as held, one.reserve("a") as leaves, one.reserve("a") as stays:
         await held.grow(30)
         leaving, staying = asyncio.create_task(leaves.grow(40)), asyncio.create_task(stays.grow(10))
         await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_a_request_that_leaves_while_it_waits_holds_nobody_up(monkeypatch:
 
 async def test_those_that_wait_are_bounded_by_what_was_read_of_them() -> None:
     one = Budget(total=100, share=40)
-    with one.lease("a") as held, one.lease("a") as first, one.lease("a") as second, one.lease("b") as other:
+    with one.reserve("a") as held, one.reserve("a") as first, one.reserve("a") as second, one.reserve("b") as other:
         await held.grow(40)
         waiting = asyncio.create_task(first.grow(30))
         await asyncio.sleep(0)

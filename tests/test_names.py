@@ -9,7 +9,6 @@ from tests.test_layers import modules
 SHARED = {
     "Account",
     "Connection",
-    "Lease",
     "Progress",
     "Pumped",
     "Result",

@@ -15,7 +15,7 @@ READ_AHEAD = 256 * 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
-    lease: "Lease"
+    reservation: "Reservation"
     size: int
     admitted: asyncio.Future[None]
 
@@ -35,20 +35,20 @@ class Budget:
         self._waiting: dict[str, deque[_Waiter]] = {}
         self._read_ahead: Counter[str] = Counter()
 
-    def lease(self, caller: str) -> "Lease":
-        return Lease(self, caller)
+    def reserve(self, caller: str) -> "Reservation":
+        return Reservation(self, caller)
 
     def fits(self, caller: str, held: int, size: int) -> bool:
-        """May a lease of `held` bytes become one of `size`? What is larger than the budget passes alone."""
+        """May a reservation of `held` bytes become one of `size`? What is larger than the budget passes alone."""
         others, mine = self.used - held, self._used_by[caller] - held
         return (others == 0 or others + size <= self.total) and (mine == 0 or mine + size <= self.share)
 
-    async def grow(self, lease: "Lease", size: int) -> None:
+    async def grow(self, reservation: "Reservation", size: int) -> None:
         """Waits behind the caller's earlier requests. Raises Unavailable."""
-        if lease.caller not in self._waiting and self.fits(lease.caller, lease.size, size):
-            lease.resize(size)
+        if reservation.caller not in self._waiting and self.fits(reservation.caller, reservation.size, size):
+            reservation.resize(size)
             return
-        waiter = _Waiter(lease, size, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(reservation, size, asyncio.get_running_loop().create_future())
         self._enqueue(waiter)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -56,7 +56,7 @@ class Budget:
         except TimeoutError:
             raise _busy() from None
         finally:
-            if waiter.admitted.cancelled() and waiter in self._waiting.get(lease.caller, ()):
+            if waiter.admitted.cancelled() and waiter in self._waiting.get(reservation.caller, ()):
                 self._dequeue(waiter)
                 self._admit()
 
@@ -69,18 +69,18 @@ class Budget:
             self._admit()
 
     def _enqueue(self, waiter: _Waiter) -> None:
-        caller, more = waiter.lease.caller, waiter.read_ahead
+        caller, more = waiter.reservation.caller, waiter.read_ahead
         mine, all_of_them = self._read_ahead[caller], self._read_ahead.total()
         if mine and (mine + more > self.share or all_of_them + more > self.total):
             raise _busy()
         self._read_ahead[caller] += more
         queue = self._waiting.setdefault(caller, deque())
         # What holds a part already goes first: those behind it may be waiting for just that part.
-        (queue.appendleft if waiter.lease.size else queue.append)(waiter)
+        (queue.appendleft if waiter.reservation.size else queue.append)(waiter)
         self._admit()
 
     def _dequeue(self, waiter: _Waiter) -> None:
-        caller = waiter.lease.caller
+        caller = waiter.reservation.caller
         self._waiting[caller].remove(waiter)
         self._read_ahead[caller] -= waiter.read_ahead
         if not self._waiting[caller]:
@@ -97,10 +97,10 @@ class Budget:
         if waiter.admitted.cancelled():
             self._dequeue(waiter)
             return True
-        if not self.fits(waiter.lease.caller, waiter.lease.size, waiter.size):
+        if not self.fits(waiter.reservation.caller, waiter.reservation.size, waiter.size):
             return False
         self._dequeue(waiter)
-        waiter.lease.resize(waiter.size)
+        waiter.reservation.resize(waiter.size)
         waiter.admitted.set_result(None)
         return True
 
@@ -109,7 +109,7 @@ def _busy() -> Unavailable:
     return Unavailable("Too many large requests are being served at the moment; try again.", retry_after=5)
 
 
-class Lease:
+class Reservation:
     """A part of a budget, given back at the end of the `with` block. Nothing is taken before `grow`."""
 
     __slots__ = ("budget", "caller", "size")

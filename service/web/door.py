@@ -78,8 +78,8 @@ class Door:
         body = b""
         try:
             provider, token = self.handler.open(provider_name, token_text, headers)
-            with self.bodies.budget.lease(provider_name) as lease:
-                body = await read_body(receive, headers.get(b"content-length"), self.bodies.limit, lease)
+            with self.bodies.budget.reserve(provider_name) as reservation:
+                body = await read_body(receive, headers.get(b"content-length"), self.bodies.limit, reservation)
                 result = await self.handler.receive(provider, token, body)
             self.count(provider_name, result)
         except CallbackRefused as refused:

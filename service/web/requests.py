@@ -21,7 +21,7 @@ from service.core.errors import (
     bad_query,
 )
 from service.web.auth import caller_of
-from service.web.budget import Budget, Lease
+from service.web.budget import Budget, Reservation
 from service.wire import schemas
 
 # A body must be there in this time, however slowly its pieces come.
@@ -48,7 +48,7 @@ class Bodies:
     budget: Budget
 
 
-async def read_body(receive: Receive, declared: str | bytes | None, limit: int, lease: Lease) -> bytes:
+async def read_body(receive: Receive, declared: str | bytes | None, limit: int, reservation: Reservation) -> bytes:
     """Raises PayloadTooLarge (before reading, when the length is declared), ClientGone, Unavailable.
 
     Who sends too slowly is disconnected by the server's protocol, which costs nothing for all the others.
@@ -57,7 +57,7 @@ async def read_body(receive: Receive, declared: str | bytes | None, limit: int, 
     if expected > limit:
         raise _too_large(limit)
     if expected > SMALL_BODY:
-        await lease.grow(expected)
+        await reservation.grow(expected)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -68,9 +68,9 @@ async def read_body(receive: Receive, declared: str | bytes | None, limit: int, 
         size += len(piece)
         if size > limit:
             raise _too_large(limit)
-        if size > SMALL_BODY and size > lease.size:
+        if size > SMALL_BODY and size > reservation.size:
             # Its length is not known: in steps, so that most take little.
-            await lease.grow(min(limit, 4 * size))
+            await reservation.grow(min(limit, 4 * size))
         pieces.append(piece)
         if not message.get("more_body"):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -88,14 +88,14 @@ async def json_body(request: Request, bodies: Bodies) -> AsyncIterator[Any]:
         raise UnsupportedMediaType("Send the body as application/json.")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("Send the body uncompressed, without Content-Encoding.")
-    with bodies.budget.lease(caller_of(request).name) as lease:
-        yield parse(await _in_time(request, bodies.limit, lease))
+    with bodies.budget.reserve(caller_of(request).name) as reservation:
+        yield parse(await _in_time(request, bodies.limit, reservation))
 
 
-async def _in_time(request: Request, limit: int, lease: Lease) -> bytes:
+async def _in_time(request: Request, limit: int, reservation: Reservation) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await read_body(request.receive, request.headers.get("content-length"), limit, lease)
+            return await read_body(request.receive, request.headers.get("content-length"), limit, reservation)
     except TimeoutError:
         raise RequestTimeout(f"The body was not complete after {BODY_SECONDS:g} seconds.") from None
 

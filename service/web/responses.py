@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.core.errors import CallbridgeError, MethodNotAllowed, NotFound, Unauthorized
-from service.web.budget import Budget, Lease
+from service.web.budget import Budget, Reservation
 
 log = logging.getLogger("callbridge.web")
 PROBLEM = "application/problem+json"
@@ -35,12 +35,12 @@ class Json(Response):
 class LargeJson(Response):
     """A large response: its part of the budget is given back once the reader has taken it."""
 
-    def __init__(self, response: Json, lease: Lease) -> None:
+    def __init__(self, response: Json, reservation: Reservation) -> None:
         self.response = response
-        self.lease = lease
+        self.reservation = reservation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self.lease:
+        with self.reservation:
             await self.response(scope, receive, send)
 
 
@@ -48,9 +48,9 @@ async def within(budget: Budget, caller: str, response: Response) -> Response:
     """The response, once there is room for it if it is large. Raises Unavailable."""
     if not isinstance(response, Json) or len(response.body) <= SMALL_RESPONSE:
         return response
-    lease = budget.lease(caller)
-    await lease.grow(len(response.body))
-    return LargeJson(response, lease)
+    reservation = budget.reserve(caller)
+    await reservation.grow(len(response.body))
+    return LargeJson(response, reservation)
 
 
 def problem_headers(error: CallbridgeError) -> dict[str, str]:

@@ -101,12 +101,12 @@ class _Reader:
             await self._reset_if_unknown()
         while self.seen < up_to:
             # Held until it is written: a hundred readers that do not read must not hold a hundred pages.
-            with self.stream.feed.budget.lease(query.owner or "") as lease:
-                await lease.grow(PAGE_BYTES)
+            with self.stream.feed.budget.reserve(query.owner or "") as reservation:
+                await reservation.grow(PAGE_BYTES)
                 page = await self.stream.feed.store.events.after(
                     replace(query, after=self.seen, up_to=up_to, limit=PAGE, max_bytes=PAGE_BYTES)
                 )
-                lease.resize(2 * sum(len(event.body) for event in page))
+                reservation.resize(2 * sum(len(event.body) for event in page))
                 if not page:
                     break
                 await self._write(b"".join(map(frame, page)))

@@ -49,8 +49,8 @@ def query_form(request: Request) -> Form:
 async def read_form(request: Request, bodies: Bodies, caller: str = "") -> Form:
     """Raises 400, 413, 415, 503. Visitors who have not signed in share the budget's part of one caller."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    with bodies.budget.lease(caller) as lease:
-        body = await read_body(request.receive, request.headers.get("content-length"), bodies.limit, lease)
+    with bodies.budget.reserve(caller) as reservation:
+        body = await read_body(request.receive, request.headers.get("content-length"), bodies.limit, reservation)
     if body and kind != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
     try:
