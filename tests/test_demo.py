@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from service.tools.demo.console import StepFailed
 from service.tools.demo.processes import running
+from service.tools.demo.receiver import verified
 from service.tools.demo.run import main
 from service.tools.demo.steps import TASKS
-from service.tools.demo.story import DidNotHappen
-from service.tools.demo.subscriber import verified
 from service.wire.signature import Signer, new_secret
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +64,7 @@ async def test_a_service_that_does_not_start_is_told_of_at_once(tmp_path: Path) 
     async with running(tmp_path) as parts:
         parts.processes[1].kill()
         await parts.processes[1].wait()
-        with pytest.raises(DidNotHappen, match="The service did not start"):
+        with pytest.raises(StepFailed, match="The service did not start"):
             await parts.ready()
 
 

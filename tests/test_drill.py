@@ -1,4 +1,4 @@
-"""The kill drill: a few kills of the real thing, that no commit point is forgotten, and that the account is strict."""
+"""The kill drill: a few kills of the real thing, that no commit point is forgotten, and that the audit is strict."""
 
 import asyncio
 import random
@@ -12,12 +12,12 @@ from starlette.responses import Response
 from service.__main__ import main
 from service.core.points import Point
 from service.store.sqlite.store import open_store
-from service.tools.drill.account import Books, make_account
+from service.tools.drill.audit import OrderRecord, audit_orders
 from service.tools.drill.cluster import ClusterDrill
 from service.tools.drill.command import DURABLE
+from service.tools.drill.receiver import CountingReceiver
 from service.tools.drill.run import MOMENTS, SETTINGS, Drill
-from service.tools.drill.scenes import SCENES
-from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.scenarios import SCENARIOS
 from service.tools.drill.traffic import Order, Traffic
 from service.tools.postgres import PostgresServer
 from tests.conftest import Service, Subscriber, running
@@ -31,8 +31,8 @@ async def test_after_kills_at_the_main_commit_points_nothing_is_lost_and_nothing
     result = await Drill(tmp_path, FEW, 2, 7, lambda *one: said.append(one)).run()
     assert result.passed, result
     assert said[:10] == [(f"{moment}:{point}", True) for point in FEW for moment in MOMENTS]
-    assert result.account.accepted > result.kills
-    assert result.account.delivered == result.account.events > 10
+    assert result.audit.accepted > result.kills
+    assert result.audit.delivered == result.audit.events > 10
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -50,11 +50,11 @@ async def test_processes_on_postgresql_die_and_its_server_crashes_and_nothing_is
         server.stop()
     assert result.passed, result
     assert (result.kills, said.count("server")) == (4, 1)
-    assert result.account.accepted == 16
+    assert result.audit.accepted == 16
 
 
 class InHand:
-    """In the place of the victim: the service of this test, which nobody kills."""
+    """In the place of the service: the service of this test, which nobody kills."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -83,12 +83,12 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
     settings = {"TASK_DEADLINE": "2", "RETRY_SCHEDULE": "0.05", "RESULTS_URL": f"file://{tmp_path / 'results'}"}
     settings["COPY_RETRY_SCHEDULE"] = "0.1,0.1"
     async with running(env | SETTINGS | settings, passed) as service:
-        in_hand: Any = InHand(service)  # what traffic asks of a victim
+        in_hand: Any = InHand(service)  # what traffic asks of a service
         traffic = Traffic(in_hand, sandbox, subscriber.url, random.Random(1))
         for name, wanted in (("other", {}), ("broken", {"metadata": {"for": "broken"}})):
             body = {"url": f"{subscriber.url}/{name}", "description": name, "filter": wanted}
             await service.client.post("/v1/subscriptions", json=body)
-        acting = [asyncio.create_task(scene.act(traffic)) for scene in SCENES.values()]
+        acting = [asyncio.create_task(scenario.act(traffic)) for scenario in SCENARIOS.values()]
         try:
             async with asyncio.timeout(15):
                 await done.wait()
@@ -101,7 +101,7 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
 
 
 def test_every_commit_point_has_its_scene() -> None:
-    assert set(SCENES) == set(Point)
+    assert set(SCENARIOS) == set(Point)
 
 
 def test_an_unknown_point_is_refused_with_the_list_of_those_that_are_known() -> None:
@@ -121,7 +121,7 @@ OPEN = {
 UNCONFIRMED = OPEN | {"status": "unconfirmed", "provider_task_id": None}
 
 
-def books(**changes: Any) -> Books:
+def records(**changes: Any) -> OrderRecord:
     """An order that went well: accepted, called, stored, told."""
     entry = {"status": "completed", "callbacks": [{"status": "completed", "code": 200}]}
     task = OPEN | {"status": "completed"}
@@ -133,17 +133,17 @@ def books(**changes: Any) -> Books:
         "stored": 0,
         "calls_stored": 1,
     }
-    return Books(**good | changes)
+    return OrderRecord(**good | changes)
 
 
-def account_of(one: Books, *acknowledged: str) -> Any:
-    subscriber = CountingSubscriber(random.Random(1))
+def account_of(one: OrderRecord, *acknowledged: str) -> Any:
+    subscriber = CountingReceiver(random.Random(1))
     subscriber.acknowledged.update(acknowledged)
-    return make_account([one], subscriber, Path("nowhere"))
+    return audit_orders([one], subscriber, Path("nowhere"))
 
 
 def test_a_good_order_makes_a_clean_account() -> None:
-    assert account_of(books(), "evt_1").clean
+    assert account_of(records(), "evt_1").clean
 
 
 @pytest.mark.parametrize(
@@ -159,18 +159,18 @@ def test_a_good_order_makes_a_clean_account() -> None:
     ],
 )
 def test_a_loss_is_named(changes: dict[str, Any], words: str) -> None:
-    assert words in str(account_of(books(**changes), "evt_1").lost)
+    assert words in str(account_of(records(**changes), "evt_1").lost)
 
 
 def test_an_event_that_nobody_acknowledged_is_a_loss() -> None:
-    assert "never reached" in str(account_of(books()).lost)
+    assert "never reached" in str(account_of(records()).lost)
 
 
 def test_two_accepted_creates_of_one_order_are_paid_twice() -> None:
-    assert account_of(books(paid=books().paid * 2, calls_stored=2), "evt_1").paid_twice
+    assert account_of(records(paid=records().paid * 2, calls_stored=2), "evt_1").paid_twice
 
 
 def test_an_unconfirmed_order_that_the_provider_never_took_is_no_loss() -> None:
-    account = account_of(books(task=UNCONFIRMED, paid=[], events=[], calls_stored=0))
-    assert account.clean
-    assert account.unconfirmed_unpaid == 1
+    audit = account_of(records(task=UNCONFIRMED, paid=[], events=[], calls_stored=0))
+    assert audit.clean
+    assert audit.unconfirmed_unpaid == 1

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.core.targets import ALL_PRIVATE_TARGETS, NO_PRIVATE_TARGETS, PrivateTargets
-from service.net.guard import Resolver, Target, TargetRefused, check_url, is_public, resolve
+from service.net.guard import CheckedUrl, Resolver, TargetRefused, check_url, is_public, resolve
 
 PRIVATE_V4 = """
 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.255 127.0.0.1 127.255.255.254
@@ -123,24 +123,30 @@ def test_a_malformed_url_is_refused(url: str, private: PrivateTargets) -> None:
 @pytest.mark.parametrize(
     ("url", "target", "authority"),
     [
-        ("https://example.com", Target("https", "example.com", 443, "/"), "example.com"),
-        ("HTTPS://Example.COM:443/A?b=C#d", Target("https", "example.com", 443, "/A?b=C"), "example.com"),
-        ("https://example.com?x=1", Target("https", "example.com", 443, "/?x=1"), "example.com"),
-        ("https://example.com.:8443/", Target("https", "example.com", 8443, "/"), "example.com:8443"),
-        ("https://bücher.example/", Target("https", "xn--bcher-kva.example", 443, "/"), "xn--bcher-kva.example"),
-        ("https://B\u00dcCHER.example/", Target("https", "xn--bcher-kva.example", 443, "/"), "xn--bcher-kva.example"),
-        ("https://my_host.example/@", Target("https", "my_host.example", 443, "/@"), "my_host.example"),
-        ("https://8.8.8.8/", Target("https", "8.8.8.8", 443, "/"), "8.8.8.8"),
-        ("https://[2606:4700::1]:99/", Target("https", "2606:4700::1", 99, "/"), "[2606:4700::1]:99"),
+        ("https://example.com", CheckedUrl("https", "example.com", 443, "/"), "example.com"),
+        ("HTTPS://Example.COM:443/A?b=C#d", CheckedUrl("https", "example.com", 443, "/A?b=C"), "example.com"),
+        ("https://example.com?x=1", CheckedUrl("https", "example.com", 443, "/?x=1"), "example.com"),
+        ("https://example.com.:8443/", CheckedUrl("https", "example.com", 8443, "/"), "example.com:8443"),
+        ("https://bücher.example/", CheckedUrl("https", "xn--bcher-kva.example", 443, "/"), "xn--bcher-kva.example"),
+        (
+            "https://B\u00dcCHER.example/",
+            CheckedUrl("https", "xn--bcher-kva.example", 443, "/"),
+            "xn--bcher-kva.example",
+        ),
+        ("https://my_host.example/@", CheckedUrl("https", "my_host.example", 443, "/@"), "my_host.example"),
+        ("https://8.8.8.8/", CheckedUrl("https", "8.8.8.8", 443, "/"), "8.8.8.8"),
+        ("https://[2606:4700::1]:99/", CheckedUrl("https", "2606:4700::1", 99, "/"), "[2606:4700::1]:99"),
     ],
 )
-def test_a_good_url_is_taken_apart(url: str, target: Target, authority: str) -> None:
+def test_a_good_url_is_taken_apart(url: str, target: CheckedUrl, authority: str) -> None:
     assert check_url(url, NO_PRIVATE_TARGETS) == target
     assert target.origin == f"https://{authority}"
 
 
 def test_http_and_private_hosts_are_for_development_only() -> None:
-    assert check_url("http://127.0.0.1:9000/hook", ALL_PRIVATE_TARGETS) == Target("http", "127.0.0.1", 9000, "/hook")
+    assert check_url("http://127.0.0.1:9000/hook", ALL_PRIVATE_TARGETS) == CheckedUrl(
+        "http", "127.0.0.1", 9000, "/hook"
+    )
     assert check_url("http://localhost/", ALL_PRIVATE_TARGETS).port == 80
     with pytest.raises(TargetRefused):
         check_url("http://example.com/", NO_PRIVATE_TARGETS)
@@ -186,7 +192,7 @@ def resolver(*addresses: str) -> Resolver:
     return look_up
 
 
-TARGET = Target("https", "example.com", 443, "/")
+TARGET = CheckedUrl("https", "example.com", 443, "/")
 
 
 async def test_every_public_address_is_handed_on_for_dialling() -> None:
@@ -211,12 +217,12 @@ async def test_an_answer_without_addresses_is_a_failed_lookup() -> None:
 
 async def test_plain_http_is_refused_again_when_connecting() -> None:
     with pytest.raises(TargetRefused):
-        await resolve(Target("http", "example.com", 80, "/"), NO_PRIVATE_TARGETS, resolver("8.8.8.8"))
+        await resolve(CheckedUrl("http", "example.com", 80, "/"), NO_PRIVATE_TARGETS, resolver("8.8.8.8"))
 
 
 async def test_the_resolver_of_the_system_is_asked_by_default() -> None:
     with pytest.raises(TargetRefused):
-        await resolve(Target("https", "localhost", 443, "/"), NO_PRIVATE_TARGETS)
+        await resolve(CheckedUrl("https", "localhost", 443, "/"), NO_PRIVATE_TARGETS)
 
 
 # --- private targets by name and network ---

@@ -15,7 +15,7 @@ import uvloop
 from service.core.targets import ALL_PRIVATE_TARGETS, NO_PRIVATE_TARGETS, PrivateTargets
 from service.net import guard, http1
 from service.net.connection import Response, Unreachable
-from service.net.guard import Resolver, Target, check_url
+from service.net.guard import CheckedUrl, Resolver, check_url
 from service.net.http1 import Client, Head, head_of
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -50,7 +50,7 @@ class Subscriber:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
-    def target(self, path: str = "/hook", scheme: str = "http", host: str = "127.0.0.1") -> Target:
+    def target(self, path: str = "/hook", scheme: str = "http", host: str = "127.0.0.1") -> CheckedUrl:
         return check_url(f"{scheme}://{host}:{self.port}{path}", ALL_PRIVATE_TARGETS)
 
     def head(self, path: str = "/", **where: str) -> Head:
@@ -119,7 +119,7 @@ async def client() -> AsyncIterator[Clients]:
         await one.aclose()
 
 
-async def failure(client: Client, target: Target, timeout: float = 5.0) -> Unreachable:
+async def failure(client: Client, target: CheckedUrl, timeout: float = 5.0) -> Unreachable:
     with pytest.raises(Unreachable) as caught:
         await client.post(head_of(target, HEADERS), b"", b"{}", timeout)
     return caught.value
@@ -522,7 +522,7 @@ async def test_one_private_address_refuses_the_target(subscriber: Start, client:
     server = await subscriber(OK)
     look_up, _ = resolver(["8.8.8.8", "127.0.0.1"])
     one = client(private=NO_PRIVATE_TARGETS, resolver=look_up)
-    assert (await failure(one, Target("https", "mixed.example", server.port, "/"))).reason == "refused_target"
+    assert (await failure(one, CheckedUrl("https", "mixed.example", server.port, "/"))).reason == "refused_target"
     assert server.connections == 0
 
 

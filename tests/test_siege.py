@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.tools.drill.siege.command import SCENES
-from service.tools.drill.siege.scene import Scene, play
+from service.tools.drill.siege.attack import Attack, play
+from service.tools.drill.siege.command import ATTACKS
 
 QUICK = (
     "trailers without end",
@@ -18,11 +18,13 @@ QUICK = (
 PATIENCE = 10.0
 
 
-@pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.name in QUICK], ids=lambda scene: scene.name)
-async def test_an_attack_is_felt_by_nobody_else_and_the_memory_stays_flat(scene: Scene, tmp_path: Path) -> None:
-    result = await play(scene, tmp_path)
+@pytest.mark.parametrize(
+    "attack", [attack for attack in ATTACKS if attack.name in QUICK], ids=lambda attack: attack.name
+)
+async def test_an_attack_is_felt_by_nobody_else_and_the_memory_stays_flat(attack: Attack, tmp_path: Path) -> None:
+    result = await play(attack, tmp_path)
     assert result.passed(PATIENCE), result
 
 
 def test_every_quick_scene_is_one_of_the_siege() -> None:
-    assert set(QUICK) < {scene.name for scene in SCENES}
+    assert set(QUICK) < {attack.name for attack in ATTACKS}

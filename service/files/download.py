@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from service.core.targets import PrivateTargets
 from service.files.bodies import FileOnItsWay, decoded, paced, too_large, within
-from service.net.guard import Resolver, Target, TargetRefused, check_url, resolve
+from service.net.guard import CheckedUrl, Resolver, TargetRefused, check_url, resolve
 from service.net.tls import trusted
 from service.ports.copies import DownloadFailed
 
@@ -59,14 +59,14 @@ class FileDownloader:
                 return
         raise DownloadFailed(f"The address redirects more than {MAX_REDIRECTS} times.", final=True)
 
-    def _checked(self, url: str) -> Target:
+    def _checked(self, url: str) -> CheckedUrl:
         try:
             return check_url(quote(url, safe=_URL_CHARACTERS), self._private)
         except TargetRefused as refused:
             raise _refused(refused) from None
 
     @asynccontextmanager
-    async def _get(self, target: Target) -> AsyncIterator[httpcore.Response]:
+    async def _get(self, target: CheckedUrl) -> AsyncIterator[httpcore.Response]:
         limits = self._limits
         dialer = _Dialer(target, self._private, self._resolver)
         # A pool of its own: no connection is kept, and the judgement of addresses belongs to this target.
@@ -84,7 +84,7 @@ class FileDownloader:
             finally:
                 await response.aclose()
 
-    def _request(self, target: Target) -> httpcore.Request:
+    def _request(self, target: CheckedUrl) -> httpcore.Request:
         limits = self._limits
         url = httpcore.URL(
             scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
@@ -105,7 +105,7 @@ class FileDownloader:
 class _Dialer(httpcore.AnyIOBackend):
     """Dials only addresses that were judged: what the name resolves to can change between a check and a connect."""
 
-    def __init__(self, target: Target, private: PrivateTargets, resolver: Resolver | None) -> None:
+    def __init__(self, target: CheckedUrl, private: PrivateTargets, resolver: Resolver | None) -> None:
         self._target = target
         self._private = private
         self._resolver = resolver

@@ -67,7 +67,7 @@ class TargetRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CheckedUrl:
     """`host`: ASCII, a name in lower case or an address without brackets. `path`: with the query, may hold secrets."""
 
     scheme: str
@@ -92,7 +92,7 @@ class Resolver(Protocol):
     async def __call__(self, host: str, port: int, *, type: int) -> list[tuple[Any, Any, Any, Any, Any]]: ...
 
 
-def check_url(url: str, private: PrivateTargets) -> Target:
+def check_url(url: str, private: PrivateTargets) -> CheckedUrl:
     """Raises TargetRefused. Asks no resolver: a name that passes may still resolve to a private address."""
     if len(url) > LONGEST_URL:
         raise TargetRefused(f"The URL is longer than {LONGEST_URL} characters.")
@@ -109,7 +109,7 @@ def check_url(url: str, private: PrivateTargets) -> Target:
     host, port = _authority(authority, DEFAULT_PORTS[scheme])
     if not (private.allows_host(host) or private.allows_address(host)):
         _check_host(scheme, host, private)
-    return Target(scheme, host, port, path if path.startswith("/") else "/" + path)
+    return CheckedUrl(scheme, host, port, path if path.startswith("/") else "/" + path)
 
 
 def is_public(address: str) -> bool:
@@ -125,7 +125,7 @@ def is_public(address: str) -> bool:
     return not any(ip in network for network in REFUSED_V4)
 
 
-async def resolve(target: Target, private: PrivateTargets, resolver: Resolver | None = None) -> list[Address]:
+async def resolve(target: CheckedUrl, private: PrivateTargets, resolver: Resolver | None = None) -> list[Address]:
     """The addresses to dial, each of them judged. Raises TargetRefused, and OSError when there is none."""
     look_up = resolver or asyncio.get_running_loop().getaddrinfo
     answers = await look_up(target.host, target.port, type=socket.SOCK_STREAM)

@@ -14,7 +14,7 @@ from functools import partial
 
 from service.core.targets import PrivateTargets
 from service.net.connection import Connection, Origin, Reason, Response, Silent, Unreachable
-from service.net.guard import Address, Resolver, Target, TargetRefused, resolve
+from service.net.guard import Address, CheckedUrl, Resolver, TargetRefused, resolve
 from service.net.tls import trusted
 
 IDLE_SECONDS = 30.0
@@ -29,12 +29,12 @@ OURS = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection
 class Head:
     """What every request to one address begins with; made and checked once, not for each request."""
 
-    target: Target
+    target: CheckedUrl
     origin: Origin
     lines: bytes = field(repr=False)
 
 
-def head_of(target: Target, headers: Sequence[tuple[bytes, bytes]]) -> Head:
+def head_of(target: CheckedUrl, headers: Sequence[tuple[bytes, bytes]]) -> Head:
     """Raises ValueError for a header that would change where the request ends: some are a subscriber's choice."""
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
@@ -162,7 +162,7 @@ class Client:
 
     # --- new connections ---
 
-    async def _connect(self, target: Target, deadline: float) -> "Connection":
+    async def _connect(self, target: CheckedUrl, deadline: float) -> "Connection":
         until = min(deadline, asyncio.get_running_loop().time() + self._connect_timeout)
         try:
             async with asyncio.timeout_at(until):
@@ -172,7 +172,7 @@ class Client:
         except TimeoutError:
             raise Unreachable("timeout", "No connection in time.") from None
 
-    async def _addresses(self, target: Target) -> list[Address]:
+    async def _addresses(self, target: CheckedUrl) -> list[Address]:
         """Callers of one origin share a lookup: a dead name server must not take all the resolver's threads."""
         origin = (target.scheme, target.host, target.port)
         lookup = self._lookups.get(origin)
@@ -187,7 +187,7 @@ class Client:
         except (OSError, UnicodeError):
             raise Unreachable("dns", "The host name has no address.") from None
 
-    async def _start(self, sock: socket.socket, target: Target) -> "Connection":
+    async def _start(self, sock: socket.socket, target: CheckedUrl) -> "Connection":
         loop = asyncio.get_running_loop()
         connection = Connection(loop, (target.scheme, target.host, target.port))
         secure = target.scheme == "https"

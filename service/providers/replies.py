@@ -41,7 +41,7 @@ _BROKE = (
 _SLOW_DOWN = ("per minute", "per second", "per hour", "too many requests", "rate limit", "concurren", "queued requests")
 
 
-class Account(Struct, frozen=True):
+class ProviderAccount(Struct, frozen=True):
     """How messages call a provider and the settings of its account."""
 
     name: str
@@ -80,7 +80,7 @@ def _inner_errors(document: dict[str, Any]) -> list[Any]:
     return [data.get("error"), data.get("detail"), reasons.last_lines(data.get("logs"))]
 
 
-def refused(account: Account, reply: ProviderReply, message: str | None, status: int | None = None) -> Answer:
+def refused(account: ProviderAccount, reply: ProviderReply, message: str | None, status: int | None = None) -> Answer:
     """What a response without a task means for the task; `status` is what the body says in place of the HTTP status."""
     meant = reply.status if status is None else status
     if 300 <= reply.status < 400:
@@ -109,7 +109,7 @@ def _kind_of(reply: ProviderReply) -> str:
     return " ".join(str(node[name])[:100] for node in nodes for name in ("type", "code") if name in node)
 
 
-def rejection(account: Account, status: int, message: str | None, code: int | None) -> Failure:
+def rejection(account: ProviderAccount, status: int, message: str | None, code: int | None) -> Failure:
     """`provider_rejected` with what to do about it, going by `status`; `code` is what the provider itself said."""
     advice = _ADVICE.get(status, "{name} did not take the task").format(
         name=account.name, key=account.key, base=account.base
@@ -118,7 +118,7 @@ def rejection(account: Account, status: int, message: str | None, code: int | No
     return Failure("provider_rejected", sentence, None if code is None else str(code), message)
 
 
-def _redirected(account: Account, reply: ProviderReply) -> Rejected:
+def _redirected(account: ProviderAccount, reply: ProviderReply) -> Rejected:
     location = next((value for name, value in reply.headers.items() if name.lower() == "location"), "")
     try:
         host = urlsplit(location).hostname
@@ -146,7 +146,7 @@ def busy(reply: ProviderReply) -> Busy:
     return Busy(None if wait is None else min(max(wait, 0.0), MAX_WAIT))
 
 
-def unclear(account: Account, reply: ProviderReply, message: str | None = None) -> Unclear:
+def unclear(account: ProviderAccount, reply: ProviderReply, message: str | None = None) -> Unclear:
     what = "a web page" if is_page(reply) else f"{reply.status}"
     said = f' and said "{message}"' if message else ""
     return Unclear(f"{account.name} answered {what}{said}: it may have the task or not")

@@ -14,7 +14,7 @@ CROWDED_STUCK_SECONDS = 3.0
 MAX_UNSENT = 32 * 1024 * 1024
 
 
-class Connection(Interface):
+class Peer(Interface):
     transport: asyncio.Transport
     unsent: int
     stuck_since: float
@@ -22,7 +22,7 @@ class Connection(Interface):
     def on_tick(self) -> None: ...
 
 
-async def watch(connections: Collection[Connection], many: int) -> None:
+async def watch(connections: Collection[Peer], many: int) -> None:
     """`many`: from so many connections on, less patience."""
     while True:
         await asyncio.sleep(TICK)
@@ -30,9 +30,9 @@ async def watch(connections: Collection[Connection], many: int) -> None:
         disconnect_stuck(connections, time.monotonic(), patience)
 
 
-def disconnect_stuck(connections: Collection[Connection], now: float, patience: float) -> None:
+def disconnect_stuck(connections: Collection[Peer], now: float, patience: float) -> None:
     """One clock for all connections: a timer for each would cost every request something."""
-    stuck: list[Connection] = []
+    stuck: list[Peer] = []
     for connection in list(connections):
         connection.on_tick()
         size = connection.transport.get_write_buffer_size()

@@ -28,9 +28,9 @@ from service.providers.modelslab import check as modelslab_check
 from service.providers.modelslab import tasks as modelslab_tasks
 from service.providers.modelslab.check import ENTERPRISE, V6, family
 from service.providers.redact import Cleaner
-from service.providers.replies import Account
+from service.providers.replies import ProviderAccount
 
-ACCOUNT = Account("ModelsLab", "MODELSLAB_API_KEY", "MODELSLAB_BASE_URL")
+ACCOUNT = ProviderAccount("ModelsLab", "MODELSLAB_API_KEY", "MODELSLAB_BASE_URL")
 SUBMIT = {ENTERPRISE: "/api/v1/enterprise/flux/{}", V6: "/api/v6/images/{}"}
 
 

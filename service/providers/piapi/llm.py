@@ -11,9 +11,9 @@ from service.providers import documents, replies
 from service.providers.piapi.chat_stream import ChatReader
 from service.providers.piapi.image_stream import ImageReader
 from service.providers.redact import Cleaner
-from service.providers.replies import Account
+from service.providers.replies import ProviderAccount
 
-ACCOUNT = Account("PiAPI", "PIAPI_API_KEY", "PIAPI_LLM_BASE_URL")
+ACCOUNT = ProviderAccount("PiAPI", "PIAPI_API_KEY", "PIAPI_LLM_BASE_URL")
 CHAT, IMAGES = "chat-completions", "image-generations"
 PATHS = {CHAT: "/v1/chat/completions", IMAGES: "/v1/images/generations"}
 # Messages are not nested deeper than this where they hold addresses.

@@ -27,9 +27,9 @@ from service.providers.piapi import check as piapi_check
 from service.providers.piapi import llm as piapi_llm
 from service.providers.piapi import tasks as piapi_tasks
 from service.providers.redact import Cleaner
-from service.providers.replies import Account
+from service.providers.replies import ProviderAccount
 
-ACCOUNT = Account("PiAPI", "PIAPI_API_KEY", "PIAPI_BASE_URL")
+ACCOUNT = ProviderAccount("PiAPI", "PIAPI_API_KEY", "PIAPI_BASE_URL")
 PROOF_HEADER = b"x-webhook-secret"
 # The history is asked for a window around the moment the request left.
 HISTORY_BEFORE_S, HISTORY_AFTER_S, HISTORY_PAGE = 60, 900, 100

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.settings import ApiKey
-from service.tools.demo.story import PATIENCE, DidNotHappen
+from service.tools.demo.console import PATIENCE, StepFailed
 from service.tools.harness import processes
 from service.web.page.login import LINK_PATH
 from service.web.page.sessions import Sessions
@@ -29,12 +29,12 @@ class Running:
         return f"{self.service}{LINK_PATH}{self.sessions.link_token()}"
 
     async def ready(self) -> None:
-        """Until both answer. Raises DidNotHappen with the end of the log of the one that did not."""
+        """Until both answer. Raises StepFailed with the end of the log of the one that did not."""
         for name, url, process in zip(
             ("sandbox", "service"), (f"{self.providers}/", f"{self.service}/readyz"), self.processes, strict=True
         ):
             if not await processes.answers(process, url, PATIENCE):
-                raise DidNotHappen(f"The {name} did not start.\n{self.log(name)}")
+                raise StepFailed(f"The {name} did not start.\n{self.log(name)}")
 
     def log(self, name: str) -> str:
         return processes.end_of(self.folder / f"{name}.log")

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
+from service.tools.demo.console import PATIENCE, Console, StepFailed
 from service.tools.demo.processes import Running, running
+from service.tools.demo.receiver import DemoReceiver
 from service.tools.demo.steps import TASKS, Demo
-from service.tools.demo.story import PATIENCE, DidNotHappen, Story
-from service.tools.demo.subscriber import Subscriber
 from service.tools.harness.serving import serving
 
 KEEP = """
@@ -30,48 +30,48 @@ Try:
 
 def main(keep: bool, tasks: Sequence[dict[str, Any]] = TASKS) -> int:
     """The exit code: 0 when every step came."""
-    story = Story()
+    console = Console()
     # Ends like Ctrl-C: the two processes are stopped, the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="callbridge-demo-") as folder:
-            return asyncio.run(_run(story, Path(folder), keep, tasks))
+            return asyncio.run(_run(console, Path(folder), keep, tasks))
     except KeyboardInterrupt:
-        story.say("\nStopped.")
+        console.say("\nStopped.")
         return 0 if keep else 130
 
 
-async def _run(story: Story, folder: Path, keep: bool, tasks: Sequence[dict[str, Any]]) -> int:
+async def _run(console: Console, folder: Path, keep: bool, tasks: Sequence[dict[str, Any]]) -> int:
     async with running(folder) as parts:
         try:
-            await _demo(story, parts, keep, tasks)
-        except (DidNotHappen, httpx.HTTPError) as error:
-            story.say(f"\nThe demo stops here. {error}\n\nThe end of the service's log:\n{parts.log('service')}")
+            await _demo(console, parts, keep, tasks)
+        except (StepFailed, httpx.HTTPError) as error:
+            console.say(f"\nThe demo stops here. {error}\n\nThe end of the service's log:\n{parts.log('service')}")
             return 1
     return 0
 
 
-async def _demo(story: Story, parts: Running, keep: bool, tasks: Sequence[dict[str, Any]]) -> None:
+async def _demo(console: Console, parts: Running, keep: bool, tasks: Sequence[dict[str, Any]]) -> None:
     await parts.ready()
-    subscriber = Subscriber()
+    subscriber = DemoReceiver()
     headers = {"Authorization": f"Bearer {parts.key}"}
     async with (
         serving(subscriber.app) as hook,
         httpx.AsyncClient(base_url=parts.service, headers=headers, timeout=PATIENCE, trust_env=False) as client,
         httpx.AsyncClient(base_url=parts.service, timeout=PATIENCE, trust_env=False) as anybody,
     ):
-        story.say("Callbridge between pretend providers and a subscriber. No key, and nothing leaves this machine.\n")
-        story.say(f"  pretend PiAPI and ModelsLab  {parts.providers}")
-        story.say(f"  Callbridge                   {parts.service}")
-        story.say(f"  a subscriber                 {hook}/hook")
-        demo = Demo(story, client, anybody, subscriber)
+        console.say("Callbridge between pretend providers and a subscriber. No key, and nothing leaves this machine.\n")
+        console.say(f"  pretend PiAPI and ModelsLab  {parts.providers}")
+        console.say(f"  Callbridge                   {parts.service}")
+        console.say(f"  a subscriber                 {hook}/hook")
+        demo = Demo(console, client, anybody, subscriber)
         await demo.subscribe(f"{hook}/hook")
         for body in tasks:
             await demo.task(body)
         await demo.locked_doors(parts.providers)
         await demo.sum_up(len(tasks))
         if keep:
-            story.say(
+            console.say(
                 KEEP.format(url=parts.service, key=parts.key, providers=parts.providers, link=parts.sign_in_link())
             )
             await asyncio.Event().wait()

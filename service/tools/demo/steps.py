@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from service.tools.demo.story import DidNotHappen, Story, expect, within
-from service.tools.demo.subscriber import Subscriber
+from service.tools.demo.console import Console, StepFailed, expect, within
+from service.tools.demo.receiver import DemoReceiver
 
 TASKS: tuple[dict[str, Any], ...] = (
     {
@@ -39,9 +39,9 @@ class Demo:
     """`client` has the API key, `anybody` has none."""
 
     def __init__(
-        self, story: Story, client: httpx.AsyncClient, anybody: httpx.AsyncClient, subscriber: Subscriber
+        self, console: Console, client: httpx.AsyncClient, anybody: httpx.AsyncClient, subscriber: DemoReceiver
     ) -> None:
-        self.story = story
+        self.console = console
         self.client = client
         self.anybody = anybody
         self.subscriber = subscriber
@@ -53,22 +53,22 @@ class Demo:
         self.subscriber.secret = made["secret"]
 
     async def task(self, body: dict[str, Any]) -> None:
-        self.story.chapter(f"{body['provider']}, {body['model']}, {body['task_type']}")
+        self.console.chapter(f"{body['provider']}, {body['model']}, {body['task_type']}")
         task = expect(await self.client.post("/v1/tasks", json=body), 202).json()
-        self.story.step("submit", f"202, {task['id']} is on disk")
+        self.console.step("submit", f"202, {task['id']} is on disk")
         streaming = asyncio.create_task(self._follow(task))
         async with within("The webhook about the end of the task"):
             event = await self.subscriber.events.get()
         if event["data"]["id"] != task["id"] or event["type"] != "task.completed":
-            raise DidNotHappen(f"The webhook told {event['type']} of {event['data']['id']} instead.")
+            raise StepFailed(f"The webhook told {event['type']} of {event['data']['id']} instead.")
         await self._tell_callbacks(task)
         order = event["data"]["metadata"]["order"]
-        self.story.step("webhook", f"{event['type']} of order {order}, the signature is good")
+        self.console.step("webhook", f"{event['type']} of order {order}, the signature is good")
         async with within("The end of the stream"):
             await streaming
         url = event["data"]["output"]["urls"][0]
         picture = expect(await self.client.get(url), 200)
-        self.story.step("result", f"{picture.headers['content-type']}, {len(picture.content)} bytes at {url}")
+        self.console.step("result", f"{picture.headers['content-type']}, {len(picture.content)} bytes at {url}")
         if "callback=twice" in body["input"]["prompt"]:
             async with within("The second call about the same end"):
                 while "repeated" not in await self._tell_callbacks(task):
@@ -80,7 +80,7 @@ class Demo:
             async for line in answer.aiter_lines():
                 if line.startswith("event:"):
                     await self._tell_callbacks(task)
-                    self.story.step("stream", line.removeprefix("event:").strip())
+                    self.console.step("stream", line.removeprefix("event:").strip())
 
     async def _tell_callbacks(self, task: dict[str, Any]) -> set[str]:
         """Tell of the provider's calls that were not told yet; the results of all of them."""
@@ -89,18 +89,18 @@ class Demo:
             for call in reversed(calls):
                 if call["id"] not in self._told:
                     self._told.add(call["id"])
-                    self.story.step("callback", _about(call))
+                    self.console.step("callback", _about(call))
         return {call["result"] for call in calls}
 
     async def locked_doors(self, pretend: str) -> None:
-        self.story.chapter("forged calls")
+        self.console.chapter("forged calls")
         expect(await self.anybody.post("/webhooks/piapi/made-up-token", json=LIE), 404)
-        self.story.step("refused", "404 for a callback address that somebody made up")
+        self.console.step("refused", "404 for a callback address that somebody made up")
         heard = (await self.anybody.get(f"{pretend}/sandbox/requests")).json()["requests"]
         expect(await self.anybody.post(_callback_address(heard), json=LIE), 401)
-        self.story.step("refused", "401 for the right address without its secret")
+        self.console.step("refused", "401 for the right address without its secret")
         expect(await self.anybody.get("/v1/tasks", headers={"X-API-Key": "a-guess"}), 401)
-        self.story.step("refused", "401 for a guessed API key")
+        self.console.step("refused", "401 for a guessed API key")
 
     async def sum_up(self, wanted: int) -> None:
         """Each of `wanted` tasks told once, and all of it kept."""
@@ -109,9 +109,9 @@ class Demo:
                 await asyncio.sleep(0.02)
         delivered = await self._deliveries("delivered")
         if delivered != wanted:
-            raise DidNotHappen(f"{delivered} deliveries arrived, and {wanted} should have.")
+            raise StepFailed(f"{delivered} deliveries arrived, and {wanted} should have.")
         events = expect(await self.client.get("/v1/events"), 200).json()["data"]
-        self.story.say(
+        self.console.say(
             f"\nAll of it happened: {wanted} tasks, {len(events)} events stored, {delivered} webhooks delivered."
         )
 
@@ -131,4 +131,4 @@ def _callback_address(heard: list[dict[str, Any]]) -> str:
     for request in heard:
         if request["path"] == "/api/v1/task":
             return str(request["body"]["config"]["webhook_config"]["endpoint"])
-    raise DidNotHappen("The pretend PiAPI has no task in its books.")
+    raise StepFailed("The pretend PiAPI has no task in its books.")

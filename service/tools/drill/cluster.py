@@ -7,11 +7,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from service.tools.drill.account import make_account, read_books
-from service.tools.drill.run import CALLBACK_RETRY, SETTINGS, Result, settle, subscribe
-from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.audit import audit_orders, read_records
+from service.tools.drill.killable_service import PATIENCE, KillableService
+from service.tools.drill.receiver import CountingReceiver
+from service.tools.drill.run import CALLBACK_RETRY, SETTINGS, DrillResult, settle, subscribe
 from service.tools.drill.traffic import Traffic
-from service.tools.drill.victim import PATIENCE, Victim
 from service.tools.harness import processes
 from service.tools.harness.processes import NeverStarted
 from service.tools.harness.serving import serving
@@ -23,7 +23,7 @@ LONGEST_LIFE = 1.5
 TASKS_A_KILL = 4
 
 
-class Cluster(Victim):
+class Cluster(KillableService):
     """One service of `count` processes, which its supervisor replaces when they die."""
 
     def __init__(self, folder: Path, provider_url: str, database: str, count: int) -> None:
@@ -62,10 +62,10 @@ class ClusterDrill:
         self.kills = kills
         self.chance = random.Random(seed)  # noqa: S311 - a drill, not a secret
         self.say = say
-        self.result = Result()
+        self.result = DrillResult()
 
-    async def run(self, folder: Path) -> Result:
-        subscriber = CountingSubscriber(self.chance)
+    async def run(self, folder: Path) -> DrillResult:
+        subscriber = CountingReceiver(self.chance)
         self.server.sql("CREATE DATABASE drill")
         async with (
             serving(create_sandbox(callback_retry=CALLBACK_RETRY)) as provider_url,
@@ -82,7 +82,7 @@ class ClusterDrill:
                     await self._crash_the_server()
                 await self._kill_one(cluster)
             self.result.settled = await settle(cluster, traffic)
-            self.result.account = make_account(await read_books(traffic), subscriber, cluster.results)
+            self.result.audit = audit_orders(await read_records(traffic), subscriber, cluster.results)
         return self.result
 
     async def _kill_one(self, cluster: Cluster) -> None:

@@ -11,8 +11,8 @@ import click
 
 from service.core.points import Point
 from service.tools.drill.cluster import ClusterDrill
-from service.tools.drill.run import Drill, Result
-from service.tools.drill.scenes import SCENES
+from service.tools.drill.run import Drill, DrillResult
+from service.tools.drill.scenarios import SCENARIOS
 from service.tools.postgres import PostgresServer
 
 # Committed is on disk: the drill crashes the server on purpose.
@@ -68,13 +68,13 @@ def run_drill(random_kills: int, seed: int | None, points: str) -> bool:
 def chosen_points(text: str) -> list[Point]:
     """Raises click.BadParameter."""
     if text == "all":
-        return list(SCENES)
+        return list(SCENARIOS)
     if text == "none":
         return []
     try:
         return [Point(name.strip()) for name in text.split(",")]
     except ValueError as error:
-        raise click.BadParameter(f"{error}; the points are: {', '.join(SCENES)}") from None
+        raise click.BadParameter(f"{error}; the points are: {', '.join(SCENARIOS)}") from None
 
 
 # Random moments on one line.
@@ -103,30 +103,30 @@ class Screen:
             click.echo("\n")
 
 
-def show(result: Result, seconds: float) -> None:
-    account = result.account
-    finished = ", ".join(f"{count} {status}" for status, count in account.finished.most_common())
+def show(result: DrillResult, seconds: float) -> None:
+    audit = result.audit
+    finished = ", ".join(f"{count} {status}" for status, count in audit.finished.most_common())
     row("killed and started again", result.kills, f"in {seconds:.0f} s")
-    row("accepted with 202", account.accepted)
-    row("taken by the provider", account.submitted, "each of them costs money")
-    row("finished here", sum(account.finished.values()), finished)
-    if account.streams_cut:
-        row("  streams cut", account.streams_cut, "a held line ends with its process; told as stream_interrupted")
-    row("unconfirmed, not taken", account.unconfirmed_unpaid, "perhaps sent: told so, and never sent again by itself")
-    if account.unconfirmed_paid:
+    row("accepted with 202", audit.accepted)
+    row("taken by the provider", audit.submitted, "each of them costs money")
+    row("finished here", sum(audit.finished.values()), finished)
+    if audit.streams_cut:
+        row("  streams cut", audit.streams_cut, "a held line ends with its process; told as stream_interrupted")
+    row("unconfirmed, not taken", audit.unconfirmed_unpaid, "perhaps sent: told so, and never sent again by itself")
+    if audit.unconfirmed_paid:
         row(
             "unconfirmed, taken",
-            account.unconfirmed_paid,
+            audit.unconfirmed_paid,
             "its one call fell into a kill, and no history is kept",
         )
-    row("callbacks acknowledged", account.calls_acknowledged)
-    row("finishes told", account.events)
-    row("delivered", account.delivered)
-    row("delivered again", account.delivered_again, "same webhook-id: the kill came between their 2xx and our commit")
-    row("files copied", account.copies)
-    verdict("told twice", len(account.told_twice))
-    verdict("paid twice", len(account.paid_twice))
-    verdict("lost", len(account.lost))
+    row("callbacks acknowledged", audit.calls_acknowledged)
+    row("finishes told", audit.events)
+    row("delivered", audit.delivered)
+    row("delivered again", audit.delivered_again, "same webhook-id: the kill came between their 2xx and our commit")
+    row("files copied", audit.copies)
+    verdict("told twice", len(audit.told_twice))
+    verdict("paid twice", len(audit.paid_twice))
+    verdict("lost", len(audit.lost))
     complain(result)
 
 
@@ -138,12 +138,12 @@ def verdict(name: str, count: int) -> None:
     click.echo(click.style(f"  {name:<24}{count:>6}", bold=True, fg="red" if count else "green"))
 
 
-def complain(result: Result) -> None:
-    for name, losses in result.account.lost.items():
+def complain(result: DrillResult) -> None:
+    for name, losses in result.audit.lost.items():
         click.echo(f"  lost: {name}: {'; '.join(losses)}")
-    for name in result.account.paid_twice:
+    for name in result.audit.paid_twice:
         click.echo(f"  paid twice: {name}")
-    for name in result.account.told_twice:
+    for name in result.audit.told_twice:
         click.echo(f"  told twice: {name}")
     for point in result.not_reached:
         click.echo(f"  never reached: {point}")

@@ -1,4 +1,4 @@
-"""The drill from its first start to its account."""
+"""The drill from its first start to its audit."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.core.points import Point
-from service.tools.drill.account import Account, make_account, read_books
-from service.tools.drill.scenes import SCENES, Scene
-from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.audit import Audit, audit_orders, read_records
+from service.tools.drill.killable_service import PATIENCE, KillableService
+from service.tools.drill.receiver import CountingReceiver
+from service.tools.drill.scenarios import SCENARIOS, Scenario
 from service.tools.drill.traffic import Traffic
-from service.tools.drill.victim import PATIENCE, Victim
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 
@@ -33,15 +33,15 @@ SETTLE = 90.0
 
 
 @dataclass(slots=True)
-class Result:
+class DrillResult:
     kills: int = 0
     not_reached: list[str] = field(default_factory=list)
-    account: Account = field(default_factory=Account)
+    audit: Audit = field(default_factory=Audit)
     settled: bool = True
 
     @property
     def passed(self) -> bool:
-        return self.account.clean and not self.not_reached and self.settled
+        return self.audit.clean and not self.not_reached and self.settled
 
 
 class Drill:
@@ -54,82 +54,82 @@ class Drill:
         self.random_kills = random_kills
         self.chance = random.Random(seed)  # noqa: S311 - a drill, not a secret
         self.say = say
-        self.result = Result()
+        self.result = DrillResult()
 
-    async def run(self) -> Result:
+    async def run(self) -> DrillResult:
         """Provider and subscriber live in this process, so that they outlive every kill and count honestly."""
-        subscriber = CountingSubscriber(self.chance)
+        subscriber = CountingReceiver(self.chance)
         sandbox = create_sandbox(callback_retry=CALLBACK_RETRY)
         async with (
             serving(sandbox) as provider_url,
             serving(subscriber.app()) as subscriber_url,
-            Victim(self.folder, provider_url, SETTINGS) as victim,
+            KillableService(self.folder, provider_url, SETTINGS) as service,
         ):
             # A killed service cuts requests in their middle; that is no news here.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-            traffic = Traffic(victim, provider_url, subscriber_url, self.chance)
-            await victim.start()
-            await subscribe(victim, subscriber_url)
-            await self._kill(victim)
+            traffic = Traffic(service, provider_url, subscriber_url, self.chance)
+            await service.start()
+            await subscribe(service, subscriber_url)
+            await self._kill(service)
             for point in self.points:
                 for moment in MOMENTS:
-                    await self._kill_at(victim, traffic, SCENES[point], f"{moment}:{point}")
+                    await self._kill_at(service, traffic, SCENARIOS[point], f"{moment}:{point}")
             for _ in range(self.random_kills):
-                await self._kill_whenever(victim, traffic)
-            await victim.start()
-            self.result.settled = await settle(victim, traffic)
-            self.result.account = make_account(await read_books(traffic), subscriber, victim.results)
+                await self._kill_whenever(service, traffic)
+            await service.start()
+            self.result.settled = await settle(service, traffic)
+            self.result.audit = audit_orders(await read_records(traffic), subscriber, service.results)
         return self.result
 
-    async def _kill_at(self, victim: Victim, traffic: Traffic, scene: Scene, point: str) -> None:
-        if scene.before is not None:
-            await victim.start()
-            await scene.before(traffic)
-            await self._kill(victim)
+    async def _kill_at(self, service: KillableService, traffic: Traffic, scenario: Scenario, point: str) -> None:
+        if scenario.before is not None:
+            await service.start()
+            await scenario.before(traffic)
+            await self._kill(service)
         reached = True
-        if await victim.start(point, **scene.settings):
-            acting = asyncio.create_task(scene.act(traffic))
+        if await service.start(point, **scenario.settings):
+            acting = asyncio.create_task(scenario.act(traffic))
             try:
                 async with asyncio.timeout(PATIENCE):
-                    await victim.ended()
+                    await service.ended()
             except TimeoutError:
                 reached = False
                 self.result.not_reached.append(point)
-                victim.kill()
+                service.kill()
             finally:
                 await _end(acting)
         self.result.kills += 1
         self.say(point, reached)
 
-    async def _kill_whenever(self, victim: Victim, traffic: Traffic) -> None:
+    async def _kill_whenever(self, service: KillableService, traffic: Traffic) -> None:
         traffic.mix(4)
-        await victim.start()
+        await service.start()
         life = self.chance.uniform(0, LONGEST_LIFE)
         await asyncio.sleep(life)
-        await self._kill(victim)
+        await self._kill(service)
         self.say(f"{life * 1000:.0f} ms", True)
 
-    async def _kill(self, victim: Victim) -> None:
-        victim.kill()
-        await victim.ended()
+    async def _kill(self, service: KillableService) -> None:
+        service.kill()
+        await service.ended()
         self.result.kills += 1
 
 
-async def subscribe(victim: Victim, url: str) -> None:
+async def subscribe(service: KillableService, url: str) -> None:
     for name, wanted in (("main", {}), ("other", {}), ("broken", {"metadata": {"for": "broken"}})):
         body = {"url": f"{url}/{name}", "description": name, "filter": wanted}
-        (await victim.ask("POST", "/v1/subscriptions", json=body)).raise_for_status()
+        (await service.ask("POST", "/v1/subscriptions", json=body)).raise_for_status()
 
 
-async def settle(victim: Victim, traffic: Traffic) -> bool:
+async def settle(service: KillableService, traffic: Traffic) -> bool:
     """Let the service finish what it can: all that the provider knows, and every delivery. False: not in time."""
     try:
         async with asyncio.timeout(SETTLE):
             await traffic.all_sent()
             await traffic.open_the_gate()
-            while not all(one.settled for one in await read_books(traffic)):
+            while not all(one.settled for one in await read_records(traffic)):
                 await asyncio.sleep(0.3)
-            while await victim.pages("/v1/deliveries", status="pending"):
+            while await service.pages("/v1/deliveries", status="pending"):
                 await asyncio.sleep(0.3)
     except TimeoutError:
         return False

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from service.tools.drill.victim import Victim
+from service.tools.drill.killable_service import KillableService
 
 # What the pretend provider does wrong; the words are those of service/tools/sandbox/behaviour.py.
 KINDS: dict[str, tuple[str, str]] = {
@@ -55,8 +55,8 @@ class Order:
 
 
 class Traffic:
-    def __init__(self, victim: Victim, sandbox_url: str, subscriber_url: str, chance: random.Random) -> None:
-        self.victim = victim
+    def __init__(self, service: KillableService, sandbox_url: str, subscriber_url: str, chance: random.Random) -> None:
+        self.service = service
         self.sandbox_url = sandbox_url
         self.subscriber_url = subscriber_url
         self.orders: list[Order] = []
@@ -86,7 +86,7 @@ class Traffic:
         headers = {"Idempotency-Key": f"order-{order.number}"}
         wanted = 2 if order.number % 4 == 0 else 1
         while wanted:
-            answer = await self.victim.ask("POST", "/v1/tasks", json=body, headers=headers)
+            answer = await self.service.ask("POST", "/v1/tasks", json=body, headers=headers)
             if answer.status_code == httpx.codes.ACCEPTED:
                 order.ids.add(answer.json()["id"])
                 wanted -= 1
@@ -101,7 +101,7 @@ class Traffic:
     async def until(self, order: Order, *statuses: str) -> dict[str, Any]:
         while True:
             if order.ids:
-                task: dict[str, Any] = (await self.victim.ask("GET", f"/v1/tasks/{order.task_id}")).json()
+                task: dict[str, Any] = (await self.service.ask("GET", f"/v1/tasks/{order.task_id}")).json()
                 if task["status"] in statuses:
                     return task
             await asyncio.sleep(0.03)

@@ -2,14 +2,14 @@
 
 import asyncio
 
-from service.tools.drill.siege.scene import Scene
-from service.tools.drill.siege.target import Target
+from service.tools.drill.siege.attack import Attack
+from service.tools.drill.siege.target import SiegeTarget
 
 # Base64 of a picture, a little under the largest callback.
 LARGE = 27_000_000
 
 
-async def four_large_callbacks(target: Target) -> None:
+async def four_large_callbacks(target: SiegeTarget) -> None:
     """Each is taken in its turn, or asked to come again."""
     addresses = await _addresses(target, 4)
     picture = b"iVBORw0KGgo" + b"A" * LARGE
@@ -24,7 +24,7 @@ async def four_large_callbacks(target: Target) -> None:
     assert set(statuses) <= {200, 503}, statuses
 
 
-async def _addresses(target: Target, count: int) -> list[tuple[str, str, str]]:
+async def _addresses(target: SiegeTarget, count: int) -> list[tuple[str, str, str]]:
     """Of tasks that the provider has: their ids there, callback addresses and secrets."""
     for _ in range(count):
         assert (await target.submit(how="queue=gate")).status_code == 202
@@ -38,4 +38,4 @@ async def _addresses(target: Target, count: int) -> list[tuple[str, str, str]]:
     return [(task, hook["endpoint"], hook["secret"]) for task, hook in zip(submitted, hooks, strict=True)]
 
 
-SCENES = (Scene("4 callbacks of 27 MB at once", four_large_callbacks),)
+ATTACKS = (Attack("4 callbacks of 27 MB at once", four_large_callbacks),)

@@ -1,4 +1,4 @@
-"""`python -m service drill --siege`: play every attack, show what an innocent caller and the memory saw."""
+"""`python -m service drill --siege`: play every attack, show what an bystander caller and the memory saw."""
 
 import asyncio
 import shutil
@@ -8,22 +8,22 @@ from pathlib import Path
 import click
 
 from service.tools.drill.siege import callbacks, owners, receivers, strangers
-from service.tools.drill.siege.scene import MAX_MB, MAX_WAIT, Result, Scene, play
+from service.tools.drill.siege.attack import MAX_MB, MAX_WAIT, Attack, AttackResult, play
 
-SCENES: tuple[Scene, ...] = (*strangers.SCENES, *owners.SCENES, *callbacks.SCENES, *receivers.SCENES)
+ATTACKS: tuple[Attack, ...] = (*strangers.ATTACKS, *owners.ATTACKS, *callbacks.ATTACKS, *receivers.ATTACKS)
 
 
 def run_siege(only: str) -> bool:
-    """`only`: a part of the names of the scenes to play."""
+    """`only`: a part of the names of the attacks to play."""
     folder = Path(tempfile.mkdtemp(prefix="callbridge-siege-"))
-    scenes = [scene for scene in SCENES if only.lower() in scene.name.lower()]
+    attacks = [attack for attack in ATTACKS if only.lower() in attack.name.lower()]
     click.echo(
-        f"Siege: {len(scenes)} attacks, each on a fresh service, while an innocent caller asks and submits.\n"
+        f"Siege: {len(attacks)} attacks, each on a fresh service, while an bystander caller asks and submits.\n"
         f"Right: it waits less than {MAX_WAIT:g} s and is never refused, and the service stays under {MAX_MB} MB.\n"
     )
     click.echo(f"  {'what is tried':<54}{'worst wait':>11}{'peak':>9}")
-    results = asyncio.run(_play(scenes, folder))
-    passed = len(results) == len(scenes) and all(result.passed() for result in results)
+    results = asyncio.run(_play(attacks, folder))
+    passed = len(results) == len(attacks) and all(result.passed() for result in results)
     if results:
         peak, worst = max(one.peak_mb for one in results), max(one.seen.worst for one in results)
         click.echo(click.style(f"  {'all of it':<54}{worst:>9.2f} s{peak:>6.0f} MB", bold=True))
@@ -34,14 +34,14 @@ def run_siege(only: str) -> bool:
     return passed
 
 
-async def _play(scenes: list[Scene], folder: Path) -> list[Result]:
+async def _play(attacks: list[Attack], folder: Path) -> list[AttackResult]:
     results = []
-    for n, scene in enumerate(scenes):
+    for n, attack in enumerate(attacks):
         own = folder / str(n)
         own.mkdir()
-        click.echo(f"  {scene.name:<54}", nl=False)
+        click.echo(f"  {attack.name:<54}", nl=False)
         try:
-            result = await play(scene, own)
+            result = await play(attack, own)
         except Exception as error:
             click.echo(click.style(f"FAILED: {type(error).__name__}: {error}", fg="red"))
             continue

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from service.tools.drill.siege.scene import Scene
-from service.tools.drill.siege.target import IMG, Target
+from service.tools.drill.siege.attack import Attack
+from service.tools.drill.siege.target import IMG, SiegeTarget
 
 PRIVATE = {"ALLOW_PRIVATE_TARGETS": "true", "DELIVERY_TIMEOUT": "5"}
 
@@ -25,7 +25,7 @@ async def hanging() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def subscribe(target: Target, addresses: list[str], **fields: Any) -> list[str]:
+async def subscribe(target: SiegeTarget, addresses: list[str], **fields: Any) -> list[str]:
     ids = []
     for address in addresses:
         body = {"url": address, "events": ["task.queued"], **fields}
@@ -35,7 +35,7 @@ async def subscribe(target: Target, addresses: list[str], **fields: Any) -> list
     return ids
 
 
-async def subscribers_that_hang(target: Target) -> None:
+async def subscribers_that_hang(target: SiegeTarget) -> None:
     """A thousand subscribers, nine of ten hang or refuse, and tasks that tell all of them."""
     async with hanging() as address:
         await subscribe(target, [f"{address if n % 3 else 'http://127.0.0.1:9'}/{n}" for n in range(1000)])
@@ -44,7 +44,7 @@ async def subscribers_that_hang(target: Target) -> None:
         await asyncio.sleep(8)
 
 
-async def pings_that_hang(target: Target) -> None:
+async def pings_that_hang(target: SiegeTarget) -> None:
     """150 subscriptions and 700 pings to an address that hangs."""
     async with hanging() as address:
         ids = await subscribe(target, [f"{address}/{n}" for n in range(150)])
@@ -59,7 +59,7 @@ async def pings_that_hang(target: Target) -> None:
         assert set(statuses) <= {200, 429}, set(statuses)
 
 
-async def names_that_never_answer(target: Target) -> None:
+async def names_that_never_answer(target: SiegeTarget) -> None:
     """400 subscriptions whose names have no server that answers."""
     await subscribe(target, [f"https://name{n}.example.com/hook" for n in range(400)])
     for _ in range(5):
@@ -67,7 +67,7 @@ async def names_that_never_answer(target: Target) -> None:
     await asyncio.sleep(8)
 
 
-async def callbacks_that_hang(target: Target) -> None:
+async def callbacks_that_hang(target: SiegeTarget) -> None:
     """Thousands of callback addresses on one host that hangs."""
     async with hanging() as address:
         gate = asyncio.Semaphore(8)
@@ -82,7 +82,7 @@ async def callbacks_that_hang(target: Target) -> None:
         await asyncio.gather(*(submit(n) for n in range(3000)))
 
 
-async def many_replays(target: Target) -> None:
+async def many_replays(target: SiegeTarget) -> None:
     """Twenty replays of all that there is, to receivers that hang."""
     for _ in range(300):
         await target.submit()
@@ -96,10 +96,10 @@ async def many_replays(target: Target) -> None:
         await asyncio.sleep(5)
 
 
-SCENES = (
-    Scene("1,000 subscribers, most of them hang or refuse", subscribers_that_hang, settings=PRIVATE),
-    Scene("700 pings to subscribers that hang", pings_that_hang, settings=PRIVATE, files=1024),
-    Scene("400 subscribers whose names never resolve", names_that_never_answer),
-    Scene("3,000 callback addresses on a host that hangs", callbacks_that_hang, settings=PRIVATE),
-    Scene("20 replays to subscribers that hang", many_replays, settings=PRIVATE),
+ATTACKS = (
+    Attack("1,000 subscribers, most of them hang or refuse", subscribers_that_hang, settings=PRIVATE),
+    Attack("700 pings to subscribers that hang", pings_that_hang, settings=PRIVATE, files=1024),
+    Attack("400 subscribers whose names never resolve", names_that_never_answer),
+    Attack("3,000 callback addresses on a host that hangs", callbacks_that_hang, settings=PRIVATE),
+    Attack("20 replays to subscribers that hang", many_replays, settings=PRIVATE),
 )

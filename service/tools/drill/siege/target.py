@@ -19,13 +19,13 @@ from service.tools.harness.processes import (
     service_settings,
 )
 
-# Each key's name is its owner; `innocent` is used by the one who measures.
-OWNERS = ("careless", "innocent", *(f"owner{n}" for n in range(8)))
+# Each key's name is its owner; `bystander` is used by the one who measures.
+OWNERS = ("careless", "bystander", *(f"owner{n}" for n in range(8)))
 IMG = {"provider": "piapi", "model": "Qubico/flux1-schnell", "task_type": "txt2img"}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SiegeTarget:
     url: str
     port: int
     pid: int
@@ -75,7 +75,7 @@ def key_of(owner: str) -> str:
 
 
 @asynccontextmanager
-async def started(folder: Path, settings: Mapping[str, str], files: int | None = None) -> AsyncIterator[Target]:
+async def started(folder: Path, settings: Mapping[str, str], files: int | None = None) -> AsyncIterator[SiegeTarget]:
     """`files`: the hard limit of open files. `folder` must exist. Raises NeverStarted."""
     providers, port = free_ports(2)
     pretend, url = f"http://127.0.0.1:{providers}", f"http://127.0.0.1:{port}"
@@ -89,4 +89,4 @@ async def started(folder: Path, settings: Mapping[str, str], files: int | None =
     ):
         if not await answers(process, f"{url}/readyz"):
             raise NeverStarted(end_of(log))
-        yield Target(url, port, process.pid, folder, client, pretend)
+        yield SiegeTarget(url, port, process.pid, folder, client, pretend)

@@ -10,11 +10,11 @@ import httpx
 PATIENCE = 15.0
 
 
-class DidNotHappen(Exception):
+class StepFailed(Exception):
     """A step that failed or did not come in time; the text is what the person reads."""
 
 
-class Story:
+class Console:
     def __init__(self) -> None:
         self._start = time.time()
 
@@ -37,11 +37,11 @@ async def within(what: str) -> AsyncIterator[None]:
         async with asyncio.timeout(PATIENCE):
             yield
     except TimeoutError:
-        raise DidNotHappen(f"{what} did not come within {PATIENCE:g} s.") from None
+        raise StepFailed(f"{what} did not come within {PATIENCE:g} s.") from None
 
 
 def expect(answer: httpx.Response, status: int) -> httpx.Response:
     if answer.status_code != status:
         asked = f"{answer.request.method} {answer.url.path}"
-        raise DidNotHappen(f"{asked} should answer {status}, and answered {answer.status_code}: {answer.text[:300]}")
+        raise StepFailed(f"{asked} should answer {status}, and answered {answer.status_code}: {answer.text[:300]}")
     return answer

@@ -15,7 +15,7 @@ KEY, ADMIN_KEY = "drill-key", "drill-admin-key"
 PATIENCE = 20.0
 
 
-class Victim:
+class KillableService:
     """`settings` are on top of what every drill needs. Use it as a context manager."""
 
     def __init__(self, folder: Path, provider_url: str, settings: dict[str, str]) -> None:

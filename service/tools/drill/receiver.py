@@ -14,8 +14,8 @@ MOST_REFUSALS = 2
 REFUSED, SLOW = 0.15, 0.1
 
 
-class CountingSubscriber:
-    """`/main` is what the account is made from; `/other` takes everything, `/broken` nothing."""
+class CountingReceiver:
+    """`/main` is what the audit is made from; `/other` takes everything, `/broken` nothing."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance

@@ -1,6 +1,6 @@
 """A caller who does nothing odd, in a process of its own: how long does it wait while others misbehave?
 
-`python -m service.tools.drill.siege.innocent URL KEY` asks until its standard input is closed, then prints what it saw
+`python -m service.tools.drill.siege.bystander URL KEY` asks until its standard input is closed, then prints what it saw
 as JSON.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 
 import httpx
 
-from service.tools.drill.siege.target import IMG, Target, key_of
+from service.tools.drill.siege.target import IMG, SiegeTarget, key_of
 
 PAUSE = 0.05
 TIMEOUT = 30.0
@@ -24,7 +24,7 @@ SUBMITS = 10
 
 
 @dataclass(slots=True)
-class Seen:
+class BystanderReport:
     """`worst` is in seconds; `refused` counts statuses of 400 and above, and connections that broke."""
 
     requests: int = 0
@@ -34,26 +34,26 @@ class Seen:
 
 
 @asynccontextmanager
-async def innocent(target: Target) -> AsyncIterator[Seen]:
+async def bystander(target: SiegeTarget) -> AsyncIterator[BystanderReport]:
     """Asks beside the block; what it yields is filled in at the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, target.url, key_of("innocent"),
+        sys.executable, "-m", __name__, target.url, key_of("bystander"),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
     await process.stdout.readline()  # it has begun
-    seen = Seen()
+    seen = BystanderReport()
     try:
         yield seen
     finally:
         output, _ = await process.communicate(b"")
-        found = Seen(**json.loads(output))
-        for name in Seen.__slots__:
+        found = BystanderReport(**json.loads(output))
+        for name in BystanderReport.__slots__:
             setattr(seen, name, getattr(found, name))
 
 
 async def main(url: str, key: str) -> None:
-    seen = Seen()
+    seen = BystanderReport()
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=TIMEOUT, trust_env=False) as client:
         for n in itertools.count():
@@ -66,7 +66,7 @@ async def main(url: str, key: str) -> None:
     print(json.dumps(asdict(seen)))
 
 
-async def one(client: httpx.AsyncClient, seen: Seen, n: int) -> None:
+async def one(client: httpx.AsyncClient, seen: BystanderReport, n: int) -> None:
     kind = "submit" if n % SUBMITS == SUBMITS - 1 else ("list", "health")[n % 2]
     began = time.monotonic()
     try:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 
-class Subscriber:
+class DemoReceiver:
     """Answers 204 to what is truly signed, 401 to everything else."""
 
     def __init__(self) -> None:

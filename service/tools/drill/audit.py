@@ -1,4 +1,4 @@
-"""The account after the kills: the provider's ledger and the subscriber's count against what the service says."""
+"""The audit after the kills: the provider's ledger and the subscriber's count against what the service says."""
 
 import re
 from collections import Counter, defaultdict
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.tools.drill.copies import wrong_copies
-from service.tools.drill.subscriber import CountingSubscriber
+from service.tools.drill.receiver import CountingReceiver
 from service.tools.drill.traffic import Order, Traffic
 
 FINISHED = ("completed", "failed", "canceled")
@@ -16,7 +16,7 @@ ORDER = re.compile(r"order (\d+)\.")
 
 
 @dataclass(slots=True)
-class Books:
+class OrderRecord:
     """One order as each side has it."""
 
     order: Order
@@ -104,7 +104,7 @@ class Books:
 
 
 @dataclass(slots=True)
-class Account:
+class Audit:
     accepted: int = 0
     submitted: int = 0
     finished: Counter[str] = field(default_factory=Counter)
@@ -125,49 +125,49 @@ class Account:
         return not (self.lost or self.paid_twice or self.told_twice)
 
 
-async def read_books(traffic: Traffic) -> list[Books]:
-    tasks = {task["id"]: task for task in await traffic.victim.pages("/v1/tasks")}
+async def read_records(traffic: Traffic) -> list[OrderRecord]:
+    tasks = {task["id"]: task for task in await traffic.service.pages("/v1/tasks")}
     paid: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for entry in await traffic.ledger():
         if found := ORDER.search(entry["prompt"]):
             paid[int(found[1])].append(entry)
     events: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for event in await traffic.victim.pages("/v1/events", types=",".join(FINISHING)):
+    for event in await traffic.service.pages("/v1/events", types=",".join(FINISHING)):
         events[event["data"]["id"]].append(event)
-    stored = Counter(event["data"]["id"] for event in await traffic.victim.pages("/v1/events", types="task.stored"))
-    calls = Counter(row["task_id"] for row in await traffic.victim.pages("/v1/callbacks") if row["status_code"] == 200)
+    stored = Counter(event["data"]["id"] for event in await traffic.service.pages("/v1/events", types="task.stored"))
+    calls = Counter(row["task_id"] for row in await traffic.service.pages("/v1/callbacks") if row["status_code"] == 200)
     return [
-        Books(order, tasks.get(task_id), paid[order.number], events[task_id], stored[task_id], calls[task_id])
+        OrderRecord(order, tasks.get(task_id), paid[order.number], events[task_id], stored[task_id], calls[task_id])
         for order in traffic.orders
         for task_id in sorted(order.ids)[:1]
     ]
 
 
-def make_account(books: list[Books], subscriber: CountingSubscriber, results: Path) -> Account:
+def audit_orders(records: list[OrderRecord], subscriber: CountingReceiver, results: Path) -> Audit:
     """`results` is the folder of the copies."""
-    account = Account(accepted=len(books), copies=sum(len(one.copies) for one in books))
-    for wrong in wrong_copies([one.task for one in books if one.task is not None], results):
-        account.lost.setdefault("copies", []).append(wrong)
-    for one in books:
+    audit = Audit(accepted=len(records), copies=sum(len(one.copies) for one in records))
+    for wrong in wrong_copies([one.task for one in records if one.task is not None], results):
+        audit.lost.setdefault("copies", []).append(wrong)
+    for one in records:
         name = f"order {one.order.number} ({one.order.kind})"
-        account.submitted += bool(one.paid)
+        audit.submitted += bool(one.paid)
         if one.status in FINISHED:
-            account.finished[one.status] += 1
+            audit.finished[one.status] += 1
         elif one.status == "unconfirmed" and one.paid:
-            account.unconfirmed_paid += 1
+            audit.unconfirmed_paid += 1
         elif one.status == "unconfirmed":
-            account.unconfirmed_unpaid += 1
+            audit.unconfirmed_unpaid += 1
         error = (one.task or {}).get("error") or {}
-        account.streams_cut += error.get("code") == "stream_interrupted"
-        account.calls_acknowledged += len(one.calls_acknowledged)
+        audit.streams_cut += error.get("code") == "stream_interrupted"
+        audit.calls_acknowledged += len(one.calls_acknowledged)
         ids = [event["id"] for event in one.events]
-        account.events += len(ids)
-        account.delivered += sum(subscriber.acknowledged[event_id] > 0 for event_id in ids)
-        account.delivered_again += sum(max(0, subscriber.acknowledged[event_id] - 1) for event_id in ids)
+        audit.events += len(ids)
+        audit.delivered += sum(subscriber.acknowledged[event_id] > 0 for event_id in ids)
+        audit.delivered_again += sum(max(0, subscriber.acknowledged[event_id] - 1) for event_id in ids)
         if losses := one.losses(subscriber.acknowledged):
-            account.lost[name] = losses
+            audit.lost[name] = losses
         if len(one.paid) > 1:
-            account.paid_twice.append(name)
+            audit.paid_twice.append(name)
         if one.told_twice:
-            account.told_twice.append(name)
-    return account
+            audit.told_twice.append(name)
+    return audit
