@@ -10,14 +10,17 @@ from collections.abc import Hashable
 from enum import StrEnum
 from itertools import islice
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 LEAST, MOST = 16, 512
 # Connections to the receivers may take this part of the open files; as many again may be kept idle.
 SHARE_OF_FILES = 8
 # This part of the places is for owners who have none.
 RESERVED = 8
-# Bytes of open requests: a receiver that does not read leaves them in memory.
-BYTES = 64 * 1024 * 1024
+# Bytes of open requests: a receiver that does not read leaves them in memory. Small ones are not counted, since all
+# places together hold no more than 16 MiB of them.
+BYTES = 48 * 1024 * 1024
+SMALL = 32 * 1024
 # Groups looked at when a place becomes free; the others have their turn at the next one.
 LOOKED_AT = 8
 
@@ -42,24 +45,33 @@ class Waiting(Protocol):
     def pump(self) -> None: ...
 
 
+class Share:
+    """The places of one owner for receivers of one standing."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open = 0
+
+
 class Owner:
-    __slots__ = ("bytes", "open", "open_by_standing")
+    __slots__ = ("bytes", "open", "shares")
 
     def __init__(self) -> None:
         self.open = self.bytes = 0
-        self.open_by_standing = dict.fromkeys(Standing, 0)
+        self.shares = {standing: Share() for standing in Standing}
 
 
 class Group:
     """Receivers that share a limit: those of one standing, or the callback addresses on one host."""
 
-    __slots__ = ("key", "limit", "open", "owner", "standing", "waiting")
+    __slots__ = ("__weakref__", "limit", "open", "owner", "share", "standing", "waiting")
 
-    def __init__(self, owner: Owner, standing: Standing, limit: int, key: Hashable) -> None:
+    def __init__(self, owner: Owner, standing: Standing) -> None:
         self.owner = owner
-        self.limit = limit
         self.standing = standing
-        self.key = key
+        self.share = owner.shares[standing]
+        self.limit = LIMITS.get(standing, MOST)
         self.open = 0
         # An ordered set, first come first served.
         self.waiting: dict[Waiting, None] = {}
@@ -71,7 +83,8 @@ class DeliveryLimiter:
         self._reserve = places // RESERVED
         self._free_bytes = BYTES
         self._owners: dict[str, Owner] = {}
-        self._groups: dict[Hashable, Group] = {}
+        # Each as long as a lane or a place refers to it.
+        self._groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
         # Those in which somebody waits, an ordered set too.
         self._with_waiting: dict[Group, None] = {}
 
@@ -81,29 +94,26 @@ class DeliveryLimiter:
         if found is None:
             if owner not in self._owners:
                 self._owners[owner] = Owner()
-            limit = LIMITS.get(standing, MOST)
-            found = self._groups[key] = Group(self._owners[owner], standing, limit, key)
+            found = self._groups[key] = Group(self._owners[owner], standing)
         return found
 
     def allows(self, group: Group, size: int = 0) -> bool:
-        owner = group.owner
-        left = self._free - owner.open
+        free, owner = self._free, group.owner
         return (
-            left > owner.open_by_standing[group.standing]
-            and (self._free > self._reserve or (not owner.open and self._free > 0))
+            group.share.open < free - owner.open
+            and (free > self._reserve or not owner.open)
             and group.open < group.limit
-            and (owner.bytes + size <= self._free_bytes - size or not owner.open)
+            and (size <= SMALL or not owner.open or owner.bytes + size <= self._free_bytes - size)
         )
 
     def take(self, group: Group, size: int) -> None:
         """A place for a request of `size` bytes, after `allows`; give it back with `release`."""
-        owner = group.owner
         self._free -= 1
-        self._free_bytes -= size
         group.open += 1
-        owner.open += 1
-        owner.bytes += size
-        owner.open_by_standing[group.standing] += 1
+        group.share.open += 1
+        group.owner.open += 1
+        if size > SMALL:
+            self._count_bytes(group.owner, size)
 
     def wait(self, lane: Waiting, group: Group) -> None:
         """`lane.pump` is called when there may be a place in its group."""
@@ -111,17 +121,18 @@ class DeliveryLimiter:
         self._with_waiting[group] = None
 
     def release(self, group: Group, size: int) -> None:
-        owner = group.owner
         self._free += 1
-        self._free_bytes += size
         group.open -= 1
-        owner.open -= 1
-        owner.bytes -= size
-        owner.open_by_standing[group.standing] -= 1
+        group.share.open -= 1
+        group.owner.open -= 1
+        if size > SMALL:
+            self._count_bytes(group.owner, -size)
         if self._with_waiting:
             self._hand_out(group)
-        if not group.open and not group.waiting:
-            self._groups.pop(group.key, None)
+
+    def _count_bytes(self, owner: Owner, size: int) -> None:
+        owner.bytes += size
+        self._free_bytes -= size
 
     def _hand_out(self, freed: Group) -> None:
         """To those whose turn it is; and to the group that gave the place back, whose own limit may have held it up."""

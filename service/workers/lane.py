@@ -71,6 +71,7 @@ class Lane:
         self.parts = parts
         self._ready: deque[Delivery] = deque()
         self._order = TaskOrder()
+        self._group: Group | None = None
         self._running = self._recording = 0
         # Whether the store may hold something due, and whether something went there while a claim was under way.
         self._in_store = False
@@ -93,9 +94,10 @@ class Lane:
 
     @property
     def group(self) -> Group:
-        if self.host is not None:
-            return self.parts.limiter.group(self.owner, Standing.CALLBACK, self.host)
-        return self.parts.limiter.group(self.owner, self.parts.attempts.health.standing(self.name))
+        standing = Standing.CALLBACK if self.host is not None else self.parts.attempts.health.standing(self.name)
+        if self._group is None or self._group.standing is not standing:
+            self._group = self.parts.limiter.group(self.owner, standing, self.host)
+        return self._group
 
     # --- what comes in ---
 
