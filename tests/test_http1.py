@@ -391,7 +391,7 @@ async def test_the_last_used_connection_is_used_first(subscriber: Start, client:
 
 
 async def test_no_more_connections_are_kept_than_allowed(subscriber: Start, client: Clients) -> None:
-    server, one = await subscriber(OK), client(max_idle_per_origin=2)
+    server, one = await subscriber(OK), client(max_idle=2)
     for _ in range(2):
         await asyncio.gather(*(one.post(server.head(), b"", b"{}", 5) for _ in range(4)))
     assert server.connections == 6

@@ -24,8 +24,6 @@ class Delivering:
         self.client = Client(
             private=settings.private_targets,
             connect_timeout=CONNECT_SECONDS,
-            # Lanes of many subscriptions may share a host: their connections are kept too.
-            max_idle_per_origin=places,
             max_idle=places,
             resolver=base.lookups,
         )

@@ -22,6 +22,7 @@ EVENT_TYPES = (*TASK_EVENTS, "subscription.disabled", "ping")
 
 
 TIMESTAMP = b'"timestamp":"'
+LENGTH_OF_TIME = len("2026-01-31T12:00:00.000Z")
 
 
 class Event(Struct, frozen=True):
@@ -44,7 +45,7 @@ def encode_event(seq: int, event_id: str, event_type: str, at: int, data: bytes)
 def time_of(body: bytes) -> str:
     """The timestamp of an event made by `encode_event`."""
     start = body.index(TIMESTAMP) + len(TIMESTAMP)
-    return body[start : body.index(b'"', start)].decode()
+    return body[start : start + LENGTH_OF_TIME].decode()
 
 
 def encode(document: object) -> bytes:

@@ -51,9 +51,11 @@ class Subscription:
         wanted: dict[str, Any] = self.filter.get("metadata") or {}
         return all(key in metadata and _same(metadata[key], value) for key, value in wanted.items())
 
-    def secrets(self, now: int) -> list[str]:
+    def secrets(self, now: int) -> tuple[str, ...]:
         """Newest first; old ones sign too until their time is over."""
-        return [self.secret, *(secret for secret, until in self.old_secrets if until > now)]
+        if not self.old_secrets:
+            return (self.secret,)
+        return (self.secret, *(secret for secret, until in self.old_secrets if until > now))
 
     def document(self) -> dict[str, Any]:
         """Without the secret and without the values of `headers`: both are shown to nobody again."""

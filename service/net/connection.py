@@ -67,10 +67,13 @@ class Connection(asyncio.Protocol):
         self._text = b""
 
     @property
+    def alive(self) -> bool:
+        return self._keep_alive and self._transport is not None and not self._transport.is_closing()
+
+    @property
     def reusable(self) -> bool:
-        # A response that came before the request was written out leaves half a request in the line.
-        line = self._transport
-        return self._keep_alive and line is not None and not line.is_closing() and line.get_write_buffer_size() == 0
+        """Alive, and the request was written out: a response that came earlier leaves half of it in the line."""
+        return self.alive and self._transport is not None and self._transport.get_write_buffer_size() == 0
 
     def send(self, request: bytes) -> "asyncio.Future[Response]":
         assert self._transport is not None
@@ -171,8 +174,11 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         assert self._waiter is not None
         # NUL is no text for every store.
-        text = self._text.decode("utf-8", "replace").replace("\0", "\ufffd")
-        self._waiter.set_result(Response(self._status, self._kept(b"retry-after"), self._kept(b"location"), text))
+        text = self._text.decode("utf-8", "replace").replace("\0", "\ufffd") if self._text else ""
+        retry_after = location = None
+        if self._headers:
+            retry_after, location = self._kept(b"retry-after"), self._kept(b"location")
+        self._waiter.set_result(Response(self._status, retry_after, location, text))
 
     def _kept(self, name: bytes) -> str | None:
         value = self._headers.get(name)

@@ -53,14 +53,12 @@ class Client:
         *,
         private: PrivateTargets,
         connect_timeout: float,
-        max_idle_per_origin: int = 16,
         max_idle: int = 512,
         resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._private = private
         self._connect_timeout = connect_timeout
-        self._max_idle_per_origin = max_idle_per_origin
         # Over all: every kept connection is an open file.
         self._max_idle = max_idle
         self._idle_count = 0
@@ -123,21 +121,19 @@ class Client:
         while idle:
             connection = idle.pop()
             self._idle_count -= 1
-            if connection.reusable and now - connection.idle_since < IDLE_SECONDS:
+            if connection.alive and now - connection.idle_since < IDLE_SECONDS:
                 return connection
             connection.abort()
         return None
 
     def _release(self, connection: "Connection") -> None:
         loop = asyncio.get_running_loop()
-        idle = self._idle.setdefault(connection.origin, [])
         now = connection.idle_since = loop.time()
-        young = now - connection.opened_at < LIFE_SECONDS
-        full = len(idle) >= self._max_idle_per_origin or self._idle_count >= self._max_idle
-        if self._closed or not connection.reusable or not young or full:
+        old = now - connection.opened_at >= LIFE_SECONDS
+        if old or self._closed or self._idle_count >= self._max_idle or not connection.reusable:
             connection.abort()
             return
-        idle.append(connection)
+        self._idle.setdefault(connection.origin, []).append(connection)
         self._idle_count += 1
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -16,7 +16,7 @@ from service.net.connection import Unreachable
 from service.net.guard import TargetRefused, check_url
 from service.net.http1 import Client, Head, head_of
 from service.ports.outlets import Endpoint, Outcome
-from service.wire.cloudevents import cloud_event_headers
+from service.wire.cloudevents import cloud_event_lines
 from service.wire.signature import Signer
 
 log = logging.getLogger("callbridge.deliver")
@@ -44,14 +44,14 @@ class WebhookOutlet:
         self.timeout = timeout
         self.source = source
         # One event goes to many receivers, at about the same time.
-        self._event_lines = lru_cache(maxsize=64)(self._cloud_event_lines)
-        self._request = lru_cache(maxsize=2048)(self._prepare)
+        self._event_lines = lru_cache(maxsize=64)(cloud_event_lines)
+        self._prepared = lru_cache(maxsize=2048)(self._prepare)
 
-    def _prepare(self, url: str, secrets: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> EndpointTemplate:
-        own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    def _prepare(self, endpoint: Endpoint) -> EndpointTemplate:
+        own = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in endpoint.headers]
         chosen = {name.lower() for name, _ in own}
         ours = [(name, value) for name, value in HEADERS if name not in chosen]
-        return EndpointTemplate(head_of(check_url(url, self.private), own + ours), Signer(list(secrets)))
+        return EndpointTemplate(head_of(check_url(endpoint.url, self.private), own + ours), Signer(endpoint.secrets))
 
     def check(self, url: str) -> None:
         try:
@@ -63,9 +63,9 @@ class WebhookOutlet:
         at, started = now_ms(), time.perf_counter()
         status = error = text = retry_after = None
         try:
-            request = self._request(endpoint.url, tuple(endpoint.secrets), tuple(endpoint.headers.items()))
-            lines = self._lines(request.signer, delivery, at // 1000)
-            response = await self.client.post(request.head, lines, delivery.body, self.timeout)
+            prepared = self._prepared(endpoint)
+            lines = self._lines(prepared.signer, delivery, at // 1000)
+            response = await self.client.post(prepared.head, lines, delivery.body, self.timeout)
             status, text = response.status, response.text or None
             retry_after = seconds_of(response.retry_after)
             if 300 <= status < 400:
@@ -85,15 +85,11 @@ class WebhookOutlet:
         """The headers of one attempt: those of Standard Webhooks and of CloudEvents."""
         event_id, body = delivery.event_id, delivery.body
         signature = signer.sign(event_id, timestamp, body)
-        event_lines = self._event_lines(event_id, delivery.event_type, time_of(body), delivery.task_id)
+        event_lines = self._event_lines(event_id, delivery.event_type, time_of(body), self.source, delivery.task_id)
         return (
             f"webhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}\r\n"
             f"webhook-signature: {signature}\r\n{event_lines}"
         ).encode()
-
-    def _cloud_event_lines(self, event_id: str, event_type: str, time: str, task_id: str | None) -> str:
-        headers = cloud_event_headers(event_id, event_type, time, self.source, task_id)
-        return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 def _shown(location: str | None) -> str:

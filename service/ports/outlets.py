@@ -1,6 +1,5 @@
 """Outlets: how one delivery leaves."""
 
-from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -23,11 +22,11 @@ class Outcome(Struct, frozen=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """Where an attempt goes. Secrets are the newest first; all of them sign."""
+    """Where an attempt goes. Secrets are the newest first; all of them sign. `headers` are names and values."""
 
     url: str
-    secrets: Sequence[str]
-    headers: Mapping[str, str] = {}
+    secrets: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Outlet(Protocol):

@@ -1,13 +1,15 @@
 """CloudEvents in binary mode: https://github.com/cloudevents/spec, bindings/http-protocol-binding.md, section 3.1."""
 
 
+def cloud_event_lines(event_id: str, event_type: str, time: str, source: str, task_id: str | None) -> str:
+    """Header lines. `time` is RFC 3339, `source` the address of the service; without a task there is no subject."""
+    subject = "" if task_id is None else f"ce-subject: {task_id}\r\n"
+    return (
+        f"ce-specversion: 1.0\r\nce-id: {event_id}\r\nce-type: {event_type}\r\n"
+        f"ce-source: {source}\r\nce-time: {time}\r\n{subject}"
+    )
+
+
 def cloud_event_headers(event_id: str, event_type: str, time: str, source: str, task_id: str | None) -> dict[str, str]:
-    """`time` is RFC 3339, `source` the address of the service; the subject is the task, absent where there is none."""
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": event_id,
-        "ce-type": event_type,
-        "ce-source": source,
-        "ce-time": time,
-    }
-    return headers if task_id is None else headers | {"ce-subject": task_id}
+    lines = cloud_event_lines(event_id, event_type, time, source, task_id).splitlines()
+    return dict(line.split(": ", 1) for line in lines)

@@ -5,6 +5,7 @@ import binascii
 import hmac
 import secrets
 from binascii import b2a_base64
+from collections.abc import Sequence
 
 PREFIX = "whsec_"
 
@@ -29,17 +30,16 @@ def secret_bytes(secret: str) -> bytes:
 class Signer:
     """Signs for one subscriber; several secrets while they rotate, the newest first."""
 
-    def __init__(self, secrets_: list[str]) -> None:
+    def __init__(self, secrets_: Sequence[str]) -> None:
         # Keyed once: a copy costs half of what setting up the key again does.
         self._keyed = [hmac.new(secret_bytes(secret), digestmod="sha256") for secret in secrets_]
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
         """The value of `webhook-signature`."""
-        head = f"{message_id}.{timestamp}.".encode()
-        return " ".join([_signature(keyed.copy(), head, body) for keyed in self._keyed])
-
-
-def _signature(mac: hmac.HMAC, head: bytes, body: bytes) -> str:
-    mac.update(head)
-    mac.update(body)
-    return f"v1,{b2a_base64(mac.digest(), newline=False).decode()}"
+        signed = f"{message_id}.{timestamp}.".encode() + body
+        signatures = []
+        for keyed in self._keyed:
+            mac = keyed.copy()
+            mac.update(signed)
+            signatures.append(f"v1,{b2a_base64(mac.digest(), newline=False).decode()}")
+        return " ".join(signatures)

@@ -119,10 +119,10 @@ class Tokens:
         purpose = f"callback-secret:{token.provider}:{token.task_id}:{token.attempt}".encode()
         return [mac.hex() for mac in self._macs(purpose)]
 
-    def owner_secrets(self, owner: str) -> list[str]:
+    def owner_secrets(self, owner: str) -> tuple[str, ...]:
         """Webhook secrets (`whsec_…`) that sign what goes to the callback_url of this owner's tasks."""
         purpose = f"webhook-secret:{owner}".encode()
-        return ["whsec_" + base64.b64encode(mac).decode() for mac in self._macs(purpose)]
+        return tuple(["whsec_" + base64.b64encode(mac).decode() for mac in self._macs(purpose)])
 
     def _macs(self, text: bytes) -> list[bytes]:
         """Of every secret key, the signing one first."""
