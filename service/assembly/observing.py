@@ -23,7 +23,8 @@ class Observing:
         self.counters = MetricsRecorder(tally, submitting.providers)
         for client in submitting.clients.values():
             client.observers.append(self.counters.on_provider_request)
-        delivering.attempts.observers += [FailedAttempts(base.store.tasks), self.counters]
+        delivering.attempts.observers.append(self.counters)
+        delivering.attempts.failure_observers.append(FailedAttempts(base.store.tasks))
         self.scrape = Scrape(base.store.metrics, tally, self._present, __version__, now_ms)
         parts: dict[str, Callable[[], bool]] = {
             "submits": lambda: submitting.queues.alive,

@@ -63,7 +63,7 @@ class Web:
         self._keys = Keys(settings.api_keys, settings.rate_limit)
         gate = gate_of(base.secret_keys, settings.api_keys, self._bodies)
         self.site = Site(gate, self._flows, store.insight, base.hub, settings.public_url)
-        delivering.attempts.observers.append(self.site.live)
+        self.site.live.follow(delivering.attempts.observers)
         handler = CallbackHandler(store, submitting.readers, base.tokens, base.timing, base.keeper)
         bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
         door = Door(handler, bodies, audit, observing.counters.on_callback)

@@ -58,14 +58,14 @@ def _finished(task: Task) -> Fields:
 
 
 class FailedAttempts:
-    """An observer of delivery attempts. Each line carries the request that submitted the task."""
+    """An observer of failed attempts. Each line carries the request that submitted the task."""
 
     def __init__(self, tasks: TaskStore) -> None:
         self._tasks = tasks
         self._lookups: set[asyncio.Task[None]] = set()
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
-        if outcome.attempt.succeeded or not log.isEnabledFor(logging.INFO):
+        if not log.isEnabledFor(logging.INFO):
             return
         if delivery.task_id is None or len(self._lookups) >= MOST_LOOKUPS:
             _log_failure(delivery, outcome, None)

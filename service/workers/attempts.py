@@ -31,7 +31,9 @@ class Attempts:
         retries: Retries,
     ) -> None:
         self.health = health
-        self.observers: list[AttemptObserver] = [health]
+        self.observers: list[AttemptObserver] = []
+        # These are told of failures alone.
+        self.failure_observers: list[AttemptObserver] = []
         self._subscriptions = subscriptions
         self._outlet = outlet
         self._tokens = tokens
@@ -43,10 +45,8 @@ class Attempts:
 
     def allowed(self, lane: str) -> bool:
         """False while the subscription is disabled, and after it was removed."""
-        if lane.startswith(LANE_OF_URL):
-            return True
         subscription = self._subscriptions.known(lane)
-        return subscription is not None and subscription.enabled
+        return lane.startswith(LANE_OF_URL) if subscription is None else subscription.enabled
 
     def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
         """None when the subscription is gone. The address, secrets and headers are those of this moment."""
@@ -57,7 +57,7 @@ class Attempts:
             if subscription is None:
                 return None
             secrets = subscription.secrets(self._retries.now())
-            endpoint = Endpoint(subscription.url, secrets, subscription.headers)
+            endpoint = Endpoint(subscription.url, secrets, tuple(subscription.headers.items()))
         return self._outlet.post(delivery, endpoint)
 
     def after(self, delivery: Delivery, outcome: Outcome) -> Delivery:
@@ -70,5 +70,14 @@ class Attempts:
 
     def note(self, delivery: Delivery, outcome: Outcome) -> None:
         """After the outcome is stored."""
+        failed = not outcome.attempt.succeeded
+        if delivery.subscription_id is not None:
+            if failed:
+                self.health.failed(delivery.subscription_id, outcome.attempt)
+            else:
+                self.health.succeeded(delivery.subscription_id)
         for observer in self.observers:
             observer.attempted(delivery, outcome)
+        if failed:
+            for observer in self.failure_observers:
+                observer.attempted(delivery, outcome)

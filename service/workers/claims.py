@@ -27,7 +27,7 @@ class Claims:
 
     def ours(self, lane: str) -> bool:
         """False: another worker may be sending what waits there."""
-        return self._lease.owns(lane) and self._lease.valid()
+        return self._lease.holds(lane)
 
     def begin(self, lane: Pumped) -> bool:
         """False: too many claim now; the lane is pumped when it is its turn. True: call `end` afterwards."""

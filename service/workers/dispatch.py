@@ -132,7 +132,7 @@ class Dispatcher:
         after = delivery.after(outcome.attempt, None)
         await asyncio.shield(self._store.queue.record(after))
         if outcome.attempt.succeeded:
-            self._attempts.health.attempted(after, outcome)
+            self._attempts.health.succeeded(delivery.lane)
             self.wake(delivery.lane)
         return after
 

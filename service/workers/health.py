@@ -5,10 +5,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from service.core.delivery import GONE, Attempt, Delivery
+from service.core.delivery import GONE, Attempt
 from service.core.errors import Unavailable
 from service.core.subscription import Subscription
-from service.ports.outlets import Outcome
 from service.ports.store import SubscriptionStore
 from service.workers.background import Background
 from service.workers.delivery_limiter import Standing
@@ -50,14 +49,6 @@ class SubscriptionHealth:
         if subscription_id in self._healthy:
             return Standing.HEALTHY
         return Standing.FAILING if subscription_id in self._failing else Standing.NEW
-
-    def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
-        if delivery.subscription_id is None:
-            return
-        if outcome.attempt.succeeded:
-            self.succeeded(delivery.subscription_id)
-        else:
-            self.failed(delivery.subscription_id, outcome.attempt)
 
     def succeeded(self, subscription_id: str) -> None:
         if subscription_id in self._healthy:

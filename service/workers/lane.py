@@ -167,8 +167,8 @@ class Lane:
 
     @property
     def _allowed(self) -> bool:
-        stopping = self.parts.background.stopping
-        return not stopping and self.parts.claims.ours(self.name) and self.parts.attempts.allowed(self.name)
+        parts, name = self.parts, self.name
+        return not parts.background.stopping and parts.claims.ours(name) and parts.attempts.allowed(name)
 
     @property
     def _resting(self) -> bool:
@@ -193,8 +193,10 @@ class Lane:
         return None
 
     def _must_pause(self) -> bool:
+        if not self._rest_until and not self._slow_until:
+            return False
         until = max(self._rest_until, self._slow_until)
-        if not until or until <= asyncio.get_running_loop().time():
+        if until <= asyncio.get_running_loop().time():
             return False
         self._wake_at(until)
         return True

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from typing import Protocol
 
 from service.core.errors import CallbridgeError
@@ -26,8 +27,7 @@ FIRST_LOOK = 1.0
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def uptime() -> float:
-    return time.clock_gettime(CLOCK)
+uptime = partial(time.clock_gettime, CLOCK)
 
 
 class LaneHolder(Protocol):
@@ -63,6 +63,10 @@ class Lease:
     def valid(self) -> bool:
         """Ask before anything that must not be done twice: another worker may have taken over what we hold."""
         return self._clock() < self._valid_until
+
+    def holds(self, lane: str) -> bool:
+        """It is ours, and the lease is valid: nobody else sends what waits there."""
+        return self._clock() < self._valid_until and (self._settled is ALL_GROUPS or group_of(lane) in self._groups)
 
     def owns(self, lane: str) -> bool:
         """Its deliveries are ours to claim and to send."""

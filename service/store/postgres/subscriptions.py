@@ -22,6 +22,8 @@ class PostgresSubscriptions:
         self.database = database
         self.publisher = publisher
         self.feed: ChangeFeed = publisher.feed
+        # From memory; every attempt asks, so without a step between.
+        self.known = self.feed.subscriptions.get
 
     async def add(self, subscription: Subscription, limit: int | None = None) -> None:
         owner = subscription.owner
@@ -87,6 +89,3 @@ class PostgresSubscriptions:
             outbox.signals.append((SUBSCRIPTION, subscription_id))
             outbox.then = lambda: self._remember(subscription_id, None)
             return True
-
-    def known(self, subscription_id: str) -> Subscription | None:
-        return self.feed.subscriptions.get(subscription_id)

@@ -21,6 +21,8 @@ class SqliteSubscriptions:
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.db = database.db
+        # From memory; every attempt asks, so without a step between.
+        self.known = database.subscriptions.get
 
     async def add(self, subscription: Subscription, limit: int | None = None) -> None:
         def work() -> None:
@@ -71,6 +73,3 @@ class SqliteSubscriptions:
             return removed
 
         return await self.database.write(Point.REMOVE_SUBSCRIPTION, work)
-
-    def known(self, subscription_id: str) -> Subscription | None:
-        return self.database.subscriptions.get(subscription_id)

@@ -17,6 +17,7 @@ from service.core.errors import RateLimited
 from service.flows.backlog import Listener
 from service.flows.browse import Browser
 from service.flows.hub import Hub
+from service.ports.observers import AttemptObserver
 from service.ports.outlets import Outcome
 from service.web.page.gate import Gate, Visit
 from service.wire.sse import FAREWELL, HEARTBEAT
@@ -64,13 +65,17 @@ class LiveDoor:
         self.browser = browser
         self.hub = hub
         self.watches: set[Watch] = set()
+        self._attempts: list[AttemptObserver] = []
         self._open: Counter[Caller] = Counter()
 
     def routes(self) -> list[Route]:
         return [self.gate.get("/live", self.open)]
 
+    def follow(self, attempts: list[AttemptObserver]) -> None:
+        """Be among these observers while a page is open: no event tells of an attempt."""
+        self._attempts = attempts
+
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Called after the outcome is stored; no event tells of it."""
         for watch in self.watches:
             if watch.concerns(delivery):
                 watch.touch()
@@ -87,6 +92,8 @@ class LiveDoor:
         owner = None if watch.task_id is not None else watch.caller.owner
         listener = Listener(owner, watch.task_id, None, watch.touch, watch.heartbeat)
         self.hub.add(listener)
+        if not self.watches:
+            self._attempts.append(self)
         self.watches.add(watch)
         self._open[watch.caller] += 1
         return listener
@@ -94,6 +101,8 @@ class LiveDoor:
     def leave(self, watch: Watch, listener: Listener) -> None:
         self.hub.drop(listener)
         self.watches.discard(watch)
+        if not self.watches:
+            self._attempts.remove(self)
         self._open[watch.caller] -= 1
 
 
