@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from service.core.callback import CallbackResult
 from service.core.result import Failure
 from service.core.task import Task, Update
 
@@ -94,7 +95,7 @@ class Prepared:
 class CallbackRefused(Exception):
     """A callback that is not for us to believe; `result` names it in the audit, `status` answers it."""
 
-    def __init__(self, status: int, result: str, detail: str) -> None:
+    def __init__(self, status: int, result: CallbackResult, detail: str) -> None:
         super().__init__(detail)
         # Set where the token is good: it says whose callback address was called.
         self.task_id: str | None = None

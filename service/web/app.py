@@ -11,14 +11,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.core.errors import CallbridgeError, NotFound, Unavailable, bad_query
+from service.core.errors import CallbridgeError, NotFound, Unavailable
 from service.web.auth import Keys, caller_of
 from service.web.budget import Budget
 from service.web.cors import OpenToOrigins, preflight
 from service.web.door import PREFIX, Door
 from service.web.operations.operation import Endpoint, Handler, Operation
 from service.web.request_log import RequestLog
-from service.web.requests import ClientGone, on_client_gone
+from service.web.requests import ClientGone, check_query, on_client_gone
 from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem, within
 
 KEYED_PREFIX = "/v1/"
@@ -106,10 +106,7 @@ def _routes(operation: Operation, handler: Handler, keys: Keys, responses: Budge
                 # Like somebody else's object: what a key may not see does not exist for it.
                 raise NotFound("This address is for admin keys.")
         if operation.access != "open":
-            for name in request.query_params:
-                if name not in names and not (prefixes and name.startswith(prefixes)):
-                    known = ", ".join(sorted(names)) or "none"
-                    raise bad_query(name[:60], f"is not a parameter of this operation (known: {known})")
+            check_query(request, names, prefixes)
             if operation.access != "link":
                 return await within(responses, caller_of(request).name, await handler(request))
         return await handler(request)

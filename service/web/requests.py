@@ -1,7 +1,7 @@
 """Reading requests: bounded while reading, and every fault of the sender a clear 4xx."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,6 +32,8 @@ DEEPEST = 64
 # Of all levels together: a megabyte of empty lists would be 30 MB in memory, and seconds of checks.
 MAX_VALUES = 20_000
 LARGEST_PAGE = 200
+# Clients that reconnect add it to the address as it was: the last one counts.
+RESUME = "lastEventId"
 BAD_BODY = "The request body is invalid; see errors."
 T = TypeVar("T")
 
@@ -163,6 +165,21 @@ def _unusable_values(value: Any, pointer: str, depth: int) -> list[Fault]:
 
 
 # --- queries ---
+
+
+def check_query(request: Request, names: Collection[str], prefixes: tuple[str, ...]) -> None:
+    """Raises ValidationFailed for a parameter that is not among `names` and begins with no prefix, or comes twice."""
+    given = request.query_params
+    for name in given:
+        if name not in names and not (prefixes and name.startswith(prefixes)):
+            known = ", ".join(sorted(names)) or "none"
+            raise bad_query(name[:60], f"is not a parameter of this operation (known: {known})")
+    if len(given.multi_items()) == len(given):
+        return
+    for name in given:
+        if len(given.getlist(name)) > 1 and name != RESUME:
+            hint = "; separate the types by commas" if name == "types" else ""
+            raise bad_query(name[:60], f"is given more than once{hint}")
 
 
 def whole_number(request: Request, name: str, default: int | None, low: int, high: int) -> int | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.core.callback import CALLBACK_RESULTS
 from service.core.delivery import DeliveryStatus
 from service.flows.browse import Browser
 from service.flows.redeliver import Redeliverer
@@ -47,7 +48,7 @@ class DeliveryRoutes:
     async def callbacks(self, request: Request) -> Response:
         page = await self.browser.callbacks(
             caller_of(request),
-            plain(request, "result"),
+            one_of(request, "result", CALLBACK_RESULTS),
             plain(request, "task_id"),
             plain(request, "cursor"),
             limit_of(request),

@@ -17,7 +17,7 @@ from service.web.api.stream import EventStream, Feed
 from service.web.auth import Keys, caller_of
 from service.web.operations import events as operations
 from service.web.operations.operation import HIGHEST_SEQ, STREAM, Endpoint
-from service.web.requests import limit_of, one_of, plain, types_of, whole_number
+from service.web.requests import RESUME, limit_of, one_of, plain, types_of, whole_number
 from service.web.responses import Json
 from service.wire.tokens import BadToken, Tokens
 
@@ -117,7 +117,7 @@ def _resume_after(request: Request) -> int | None:
         if not (header.isascii() and header.isdigit()) or len(header) > 19 or int(header) > HIGHEST_SEQ:
             raise bad_query("Last-Event-ID", "must be the id of an event of this stream")
         return int(header)
-    name = "lastEventId" if request.query_params.get("lastEventId") else "after"
+    name = RESUME if request.query_params.get(RESUME) else "after"
     return whole_number(request, name, None, 0, HIGHEST_SEQ)
 
 

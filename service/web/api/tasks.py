@@ -99,7 +99,10 @@ class TaskRoutes:
         if len(metadata) > MAX_METADATA:
             raise bad_query("metadata", f"may be given at most {MAX_METADATA} times")
         wanted = TaskFilter(
-            one_of(request, "status", STATUSES), plain(request, "provider"), plain(request, "model"), metadata
+            one_of(request, "status", STATUSES),
+            one_of(request, "provider", operations.PROVIDERS),
+            plain(request, "model"),
+            metadata,
         )
         page = await self.browser.tasks(caller_of(request), wanted, plain(request, "cursor"), limit_of(request))
         return Json({"data": [self.shown(task) for task in page.items], "next_cursor": page.next_cursor})

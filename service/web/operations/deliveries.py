@@ -1,5 +1,6 @@
 """Operations on deliveries, and the log of received callbacks."""
 
+from service.core.callback import CALLBACK_RESULTS
 from service.core.delivery import DeliveryStatus
 from service.web.operations.operation import CURSOR, KEYED, LIMIT, TASK, TEXT, Operation, Parameter
 
@@ -24,7 +25,12 @@ CALLBACKS = Operation(
     "List received callbacks, accepted and refused (admin keys)",
     {200: "callback.list"},
     (*KEYED, 404),
-    parameters=(Parameter("result", TEXT, "Only those with this result"), TASK, LIMIT, CURSOR),
+    parameters=(
+        Parameter("result", {"enum": list(CALLBACK_RESULTS)}, "Only those with this result"),
+        TASK,
+        LIMIT,
+        CURSOR,
+    ),
     access="admin",
 )
 ALL = (LIST, RETRY, CALLBACKS)

@@ -2,7 +2,10 @@
 
 from service.core.task import Status
 from service.web.operations.operation import BODY, CURSOR, KEYED, LIMIT, TEXT, Operation, Parameter
+from service.wire import schemas
 
+# Those that a task may name.
+PROVIDERS: tuple[str, ...] = tuple(schemas.load("api/task.submit")["properties"]["provider"]["enum"])
 WAIT = Parameter("Prefer", TEXT, "wait=N: respond when the task is finished, or after N seconds (1 to 120)", "header")
 
 SUBMIT = Operation(
@@ -35,7 +38,7 @@ LIST = Operation(
     KEYED,
     parameters=(
         Parameter("status", {"enum": [status.value for status in Status]}, "Only tasks in this status"),
-        Parameter("provider", TEXT, "Only tasks of this provider"),
+        Parameter("provider", {"enum": list(PROVIDERS)}, "Only tasks of this provider"),
         Parameter("model", TEXT, "Only tasks of this model"),
         Parameter("metadata.KEY", TEXT, "Only tasks whose metadata has this value under KEY, any name of yours"),
         LIMIT,
