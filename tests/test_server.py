@@ -83,6 +83,40 @@ async def test_an_offered_upgrade_is_declined_at_the_callback_doors(service: Ser
     assert status in (200, 409)
 
 
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["kept", "closed"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_an_accepted_callback_is_answered_with_a_dated_response_without_a_body(
+    service: Service, version: bytes, more: bytes
+) -> None:
+    task = await service.submit(txt2img("hold=gate"))
+    await service.event(task["id"], "task.submitted")
+    # Every second in a server that serves; it sets the date.
+    await service.server.on_tick(0)
+    stored = await service.bridge.store.tasks.get(task["id"])
+    assert stored is not None
+    callback = service.bridge.submitting.submitter.callbacks.of(stored)
+    body = orjson.dumps({"data": {"task_id": stored.provider_task_id, "status": "processing"}})
+    request = b"POST %b HTTP/%b\r\nHost: x\r\nx-webhook-secret: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
+        callback.url.removeprefix(service.url).encode(),
+        version,
+        callback.secret.encode(),
+        len(body),
+        more,
+        body,
+    )
+    kept = version == b"1.1" and not more
+    async with connected(service) as (reader, writer):
+        for _ in range(2 if kept else 1):
+            writer.write(request)
+            status, headers, _ = await response(reader)
+            assert status == 200
+            assert headers["content-length"] == "0"
+            assert "date" in headers
+            assert ("connection" not in headers) is kept
+        if not kept:
+            assert await reader.read() == b""
+
+
 @pytest.mark.parametrize(
     "endless",
     [
@@ -266,7 +300,7 @@ def test_connections_never_take_the_files_of_the_rest() -> None:
 
 
 def test_uvicorn_is_as_the_protocol_expects_it() -> None:
-    """Private names that are relied on; when one of these fails, look at `serving/protocol.py`."""
+    """Private names that are relied on; when one of these fails, look at `serving/protocol.py` and `cycle.py`."""
     source = inspect.getsource(httptools_impl)
     upgrade = inspect.getsource(httptools_impl.HttpToolsProtocol.data_received)
     assert "self.headers.append((name, value))" in source
@@ -277,4 +311,7 @@ def test_uvicorn_is_as_the_protocol_expects_it() -> None:
     cycle = inspect.getsource(httptools_impl.RequestResponseCycle.send)
     assert "if self.chunked_encoding is None" in cycle
     assert "num_bytes > self.expected_content_length" in cycle
+    assert "headers = self.default_headers + list" in cycle
+    end = ["self.response_complete = True", "self.message_event.set()", "self.transport.close()", "self.on_response()"]
+    assert [line.strip() for line in cycle.splitlines() if line.strip() in end] == end
     assert hasattr(httptools.HttpRequestParser, "set_dangerous_leniencies")

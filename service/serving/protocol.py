@@ -7,11 +7,12 @@ from typing import Any
 import httptools
 import orjson
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.core.errors import InvalidRequest
 from service.core.throttled_warning import ThrottledWarning
 from service.serving.admission import Access, Admission
+from service.serving.cycle import EXTENSIONS, Http10Cycle, Http11Cycle
 
 log = logging.getLogger("callbridge.server")
 # A request's head must be complete after this time, and its body after this (the API itself responds 408 before).
@@ -123,8 +124,11 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._overhead = 0
         self.headers = DISCARDED
-        if self.cycle.scope["http_version"] == "1.0":
+        if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = Http10Cycle
+        else:
+            self.cycle.__class__ = Http11Cycle
+            self.scope["extensions"] = EXTENSIONS
 
     # The next two are uvicorn's, without the question for an upgrade that each of them asks.
 
@@ -208,18 +212,3 @@ class _AfterHead:
     def on_message_complete(self) -> None:
         self._in_first = False
         self._protocol.on_message_complete()
-
-
-class Http10Cycle(RequestResponseCycle):
-    """HTTP/1.0 has no chunks: a response without a length ends with the connection."""
-
-    _until_close = False
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self._until_close = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
-            if self._until_close:
-                self.chunked_encoding = False
-        elif self._until_close:
-            self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)

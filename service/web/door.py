@@ -9,6 +9,7 @@ from collections.abc import Callable
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from service.core.asgi import EMPTY_RESPONSE, IN_TWO_MESSAGES
 from service.core.errors import (
     CallbridgeError,
     Conflict,
@@ -34,9 +35,8 @@ PREFIX = "/webhooks/"
 KEPT_BODY = 4096
 # Refused callbacks written down per second: a stranger must not fill the disk.
 AUDIT_RATE = 20.0
-# No body, so the response is one write to the socket; providers read only the status.
-TAKEN = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
-NO_BODY = {"type": "http.response.body", "body": b""}
+# Without a body, since providers read only the status.
+ACCEPTED = {"type": EMPTY_RESPONSE}
 REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict}
 
 
@@ -66,8 +66,11 @@ class Door:
             log.exception("a callback met an unknown fault")
             await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."))
         else:
-            await send(TAKEN)
-            await send(NO_BODY)
+            if EMPTY_RESPONSE in scope.get("extensions", ()):
+                await send(ACCEPTED)
+            else:
+                for message in IN_TWO_MESSAGES:
+                    await send(message)
 
     async def _take(self, scope: Scope, receive: Receive) -> None:
         provider_name, _, token_text = scope["path"][len(PREFIX) :].partition("/")
