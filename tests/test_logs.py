@@ -49,6 +49,7 @@ def test_many_lines_at_once_look_like_single_ones(stream: io.StringIO, form: str
         [
             {
                 "time": time[0],
+                "level": "info",
                 "message": "task completed",
                 "request_id": "the-key-of-alice",
                 "task_id": "tsk_1",

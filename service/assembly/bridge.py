@@ -49,8 +49,8 @@ class Bridge:
         self.hub.publish(event)
         if self.copying is not None:
             self.copying.archiver.on_event(event)
-        self._on_canceled(event)
         if event.type in FINISHING_EVENTS:
+            self._on_canceled(event)
             self.submitting.queues.wake_all()
 
     def on_event_elsewhere(self, event: Event) -> None:

@@ -94,7 +94,7 @@ class Delivery(Struct, frozen=True):
             "task_id": self.task_id,
             "subscription_id": self.subscription_id,
             "url": self.url,
-            "status": self.status.value,
+            "status": str(self.status),
             "attempts": self.attempts,
             "next_attempt_at": None if self.next_attempt_at is None else to_iso(self.next_attempt_at),
         }

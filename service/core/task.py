@@ -123,7 +123,7 @@ class Task(Struct, frozen=True):
             "provider": self.provider,
             "model": self.model,
             "task_type": self.task_type,
-            "status": self.status.value,
+            "status": str(self.status),
             "input": self.input,
             "config": self.config,
             "metadata": self.metadata,

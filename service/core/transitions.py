@@ -38,7 +38,7 @@ NOTHING: Decision = ()
 def tell(before: Task, after: Task) -> Decision:
     """The move and the event it makes; progress while processing is told too."""
     if after.status is not before.status or (after.status is S.PROCESSING and after.progress != before.progress):
-        return ((after, f"task.{after.status.value}"),)
+        return ((after, f"task.{after.status}"),)
     return ((after, None),)
 
 

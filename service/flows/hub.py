@@ -55,6 +55,8 @@ class Hub:
     def publish(self, event: Event) -> None:
         """Called once for each event after its commit, in order of seq."""
         self.last_seq = event.seq
+        if not self._last_beat and not self._waiters:
+            return
         matched = [self._by_owner.get(event.owner), self._by_owner.get(None)]
         if event.task_id is not None:
             matched.append(self._by_task.get(event.task_id))

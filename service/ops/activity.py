@@ -45,13 +45,13 @@ class FinishedTasks:
 
 def _finished(task: Task) -> Fields:
     at = task.finished_at or task.updated_at
-    fields: Fields = {"time": to_iso(at), "message": f"task {task.status.value}"}
+    fields: Fields = {"time": to_iso(at), "level": "info", "message": f"task {task.status}"}
     if task.request_id is not None:
         fields["request_id"] = task.request_id
     fields |= {
         "task_id": task.id,
         "provider": task.provider,
-        "status": task.status.value,
+        "status": str(task.status),
         "duration_ms": at - task.created_at,
     }
     return fields

@@ -103,11 +103,11 @@ def set_up(form: str, level: str, secrets: Iterable[str] = (), stream: TextIO | 
 
 
 def write_lines(lines: Sequence[Fields]) -> None:
-    """Many lines at level info, each with `time` and `message`; cheaper than a record for each."""
+    """Many lines at level info, each with `time`, `level` and `message`; cheaper than a record for each."""
     log = logging.getLogger(f"{ROOT}.tasks")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LineHandler):
-            handler.write_lines([{"time": line["time"], "level": "info", **line} for line in lines])
+            handler.write_lines(lines)
         else:
             for line in lines:
                 extra = {name: value for name, value in line.items() if name in FIELDS}

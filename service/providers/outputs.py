@@ -44,6 +44,7 @@ TEXT_FIELDS = (
     *("text", "caption", "captions", "description", "descriptions", "content", "lyrics", "transcript"),
     *("transcription", "answer", "result", "results", "seed"),
 )
+_TEXT_NAMES = frozenset(TEXT_FIELDS)
 
 
 class Found(Struct, frozen=True):
@@ -114,9 +115,10 @@ def text_of(tree: Any, numbers: bool = False) -> str | None:
         return next((text for item in tree if (text := text_of(item, numbers))), None)
     if not isinstance(tree, dict):
         return None
-    for name in TEXT_FIELDS:
-        if name in tree and not isinstance(value := tree[name], dict) and (text := text_of(value, numbers)):
-            return text
+    if not _TEXT_NAMES.isdisjoint(tree):
+        for name in TEXT_FIELDS:
+            if name in tree and not isinstance(value := tree[name], dict) and (text := text_of(value, numbers)):
+                return text
     for value in tree.values():
         if isinstance(value, dict | list) and not _only_words(value) and (text := text_of(value, numbers)):
             return text

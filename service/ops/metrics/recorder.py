@@ -36,6 +36,7 @@ class MetricsRecorder:
         self._providers = frozenset(providers)
         # What every callback and every delivery counts goes the short way.
         self._callbacks = tally.counts[CALLBACKS]
+        self._finished = tally.counts[TASKS_FINISHED]
         self._deliveries = tally.counts[DELIVERIES]
         self._lag = tally.distribution(DELIVERY_LAG, LAG_BOUNDS)
         # So that a rate is right from the first event on.
@@ -47,24 +48,21 @@ class MetricsRecorder:
         for provider in self._providers:
             tally.count(CALLBACKS, provider, "accepted", by=0)
             for status in sorted(FINISHED):
-                tally.count(TASKS_FINISHED, provider, status.value, by=0)
+                tally.count(TASKS_FINISHED, provider, str(status), by=0)
 
     def on_commit(self, seconds: float) -> None:
         self._tally.observe(COMMIT_SECONDS, COMMIT_BOUNDS, seconds)
 
     def on_finish(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
-            self._tally.count(TASKS_FINISHED, task.provider, task.status.value)
+            self._finished[task.provider, str(task.status)] += 1
             if task.submitted_at is not None and task.finished_at is not None:
                 seconds = (task.finished_at - task.submitted_at) / 1000
                 self._tally.observe(TASK_SECONDS, TASK_BOUNDS, seconds, task.provider)
 
     def on_callback(self, provider: str, result: str) -> None:
         """`provider` as the caller wrote it: of unknown ones there is no end."""
-        try:
-            self._callbacks[provider, result] += 1
-        except KeyError:
-            self._tally.count(CALLBACKS, provider if provider in self._providers else UNKNOWN, result)
+        self._callbacks[provider if provider in self._providers else UNKNOWN, result] += 1
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
         self._deliveries[RESULTS[delivery.status]] += 1

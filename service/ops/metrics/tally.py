@@ -34,12 +34,11 @@ class Snapshot(msgspec.Struct):
 
 class Tally:
     def __init__(self) -> None:
-        self.counts: dict[str, dict[Labels, float]] = defaultdict(dict)
+        self.counts: dict[str, dict[Labels, float]] = defaultdict(lambda: defaultdict(int))
         self.distributions: dict[str, dict[Labels, Distribution]] = defaultdict(dict)
 
     def count(self, metric: str, *labels: str, by: float = 1) -> None:
-        counts = self.counts[metric]
-        counts[labels] = counts.get(labels, 0) + by
+        self.counts[metric][labels] += by
 
     def distribution(self, metric: str, bounds: Sequence[float], *labels: str) -> Distribution:
         found = self.distributions[metric].get(labels)

@@ -165,7 +165,7 @@ def _usage(data: dict[str, Any]) -> Usage | None:
     meta = data.get("meta")
     usage = meta.get("usage") if isinstance(meta, dict) else None
     if isinstance(usage, dict):
-        return {name: usage[name] for name in ("type", "frozen", "consume") if _plain(usage.get(name))} or None
+        return {name: value for name in ("type", "frozen", "consume") if _plain(value := usage.get(name))} or None
     info, result = data.get("task_info"), data.get("task_result")
     old = {
         "frozen": info.get("frozen_credits") if isinstance(info, dict) else None,
@@ -175,7 +175,9 @@ def _usage(data: dict[str, Any]) -> Usage | None:
 
 
 def _plain(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) < 100 and "\x00" not in value)
+    if isinstance(value, str):
+        return len(value) < 100 and "\x00" not in value
+    return isinstance(value, int | float)
 
 
 def _error(data: dict[str, Any], cleaner: Cleaner) -> Failure:

@@ -39,7 +39,7 @@ def new_task(task: Task) -> tuple[Any, ...]:
         task.owner,
         task.provider,
         text(task.model),
-        task.status.value,
+        str(task.status),
         encode_task(task),
         task.created_at,
         task.finished_at,
@@ -53,7 +53,7 @@ def new_task(task: Task) -> tuple[Any, ...]:
 def changed_task(task: Task) -> tuple[Any, ...]:
     return (
         task.id,
-        task.status.value,
+        str(task.status),
         encode_task(task),
         task.finished_at,
         task.sent_at,
@@ -109,7 +109,7 @@ def delivery_of_row(row: Record, body: bytes = b"") -> Delivery:
 
 def outcome_row(item: Delivery) -> tuple[Any, ...]:
     attempts = orjson.dumps(item.attempts)
-    return item.n, item.worker, item.status.value, item.tries, attempts, item.next_attempt_at
+    return item.n, item.worker, str(item.status), item.tries, attempts, item.next_attempt_at
 
 
 def subscription_rows(records: Iterable[Record]) -> list[Subscription]:

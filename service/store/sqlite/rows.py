@@ -40,7 +40,7 @@ def task_to_new_row(task: Task) -> tuple[Any, ...]:
         task.owner,
         task.provider,
         task.model,
-        task.status.value,
+        str(task.status),
         _encode_state(task),
         task.created_at,
         task.deadline_at,
@@ -52,12 +52,12 @@ def task_to_metadata(task: Task) -> tuple[Any, ...]:
 
 
 def task_to_moved_row(n: int, task: Task) -> tuple[Any, ...]:
-    return task.status.value, _encode_state(task), n
+    return str(task.status), _encode_state(task), n
 
 
 def task_to_changed_row(n: int, task: Task) -> tuple[Any, ...]:
     return (
-        task.status.value,
+        str(task.status),
         _encode_state(task),
         task.finished_at,
         task.sent_at,
@@ -175,4 +175,4 @@ def new_delivery_to_row(item: Delivery) -> tuple[Any, ...]:
 
 
 def outcome_to_row(item: Delivery) -> tuple[Any, ...]:
-    return item.status.value, item.tries, orjson.dumps(item.attempts), item.next_attempt_at, item.n, item.worker
+    return str(item.status), item.tries, orjson.dumps(item.attempts), item.next_attempt_at, item.n, item.worker
