@@ -1,5 +1,6 @@
 """A subscription: which events of an owner go to which address, signed with which secret."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,11 +52,12 @@ class Subscription:
         wanted: dict[str, Any] = self.filter.get("metadata") or {}
         return all(key in metadata and _same(metadata[key], value) for key, value in wanted.items())
 
-    def secrets(self, now: int) -> tuple[str, ...]:
+    def secrets(self, now: Callable[[], int]) -> tuple[str, ...]:
         """Newest first; old ones sign too until their time is over."""
         if not self.old_secrets:
             return (self.secret,)
-        return (self.secret, *(secret for secret, until in self.old_secrets if until > now))
+        moment = now()
+        return (self.secret, *(secret for secret, until in self.old_secrets if until > moment))
 
     def document(self) -> dict[str, Any]:
         """Without the secret and without the values of `headers`: both are shown to nobody again."""

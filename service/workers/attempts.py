@@ -56,7 +56,7 @@ class Attempts:
             subscription = self._subscriptions.known(delivery.subscription_id)
             if subscription is None:
                 return None
-            secrets = subscription.secrets(self._retries.now())
+            secrets = subscription.secrets(self._retries.now)
             endpoint = Endpoint(subscription.url, secrets, tuple(subscription.headers.items()))
         return self._outlet.post(delivery, endpoint)
 

@@ -176,19 +176,20 @@ class Lane:
 
     def _next(self) -> tuple[Delivery, Group] | None:
         """The next that may be sent now, with a place for it."""
-        while self._ready and self._allowed and self.parts.outcomes.keep_up(self) and not self._must_pause():
+        parts = self.parts
+        while self._ready and self._allowed and parts.outcomes.keep_up(self) and not self._must_pause():
             size = len(self._ready[0].body)
             group = self.group
-            if not self.parts.limiter.allows(group, size):
-                self.parts.limiter.wait(self, group)
+            if not parts.limiter.allows(group, size):
+                parts.limiter.wait(self, group)
                 return None
             delivery = self._ready.popleft()
             if self._order.must_wait(delivery):
                 continue
             if self._failures >= SLOW_AFTER:
                 self._slow_until = asyncio.get_running_loop().time() + SLOW_GAP
-            self.parts.memory.remove_one(delivery)
-            self.parts.limiter.take(group, size)
+            parts.memory.remove_one(delivery)
+            parts.limiter.take(group, size)
             return delivery, group
         return None
 
@@ -213,27 +214,27 @@ class Lane:
         self.pump()
 
     async def _attempt(self, delivery: Delivery, group: Group) -> None:
+        parts = self.parts
         outcome: Outcome | None = None
         try:
-            posting = self.parts.attempts.post(delivery)
+            posting = parts.attempts.post(delivery)
             if posting is not None:
                 outcome = await posting
         finally:
             if behind := self._order.done(delivery):
                 self._ready.extendleft(reversed(behind))
             if outcome is not None:
-                self._judge(outcome)
+                if outcome.attempt.succeeded:
+                    self._failures = 0
+                else:
+                    self._on_failure(outcome)
             # Last: it may pump this lane.
-            self.parts.limiter.release(group, len(delivery.body))
+            parts.limiter.release(group, len(delivery.body))
         if outcome is not None:
-            after = self.parts.attempts.after(delivery, outcome)
             self._recording += 1
-            self.parts.outcomes.record(after, partial(self._recorded, after, outcome))
+            parts.outcomes.record(self, parts.attempts.after(delivery, outcome), outcome)
 
-    def _judge(self, outcome: Outcome) -> None:
-        if outcome.attempt.succeeded:
-            self._failures = 0
-            return
+    def _on_failure(self, outcome: Outcome) -> None:
         self._failures += 1
         rest = outcome.rest
         if outcome.attempt.status_code == GONE:
@@ -252,7 +253,8 @@ class Lane:
         self._recording -= 1
         self.pump()
 
-    def _recorded(self, after: Delivery, outcome: Outcome) -> None:
+    def recorded(self, after: Delivery, outcome: Outcome) -> None:
+        """Its outcome is on disk."""
         self._recording -= 1
         self.parts.attempts.note(after, outcome)
         if self._rest_until == math.inf:

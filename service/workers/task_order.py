@@ -1,14 +1,12 @@
 """First attempts of one task go to a receiver one after the other, in the order of its events."""
 
-from collections import deque
-
 from service.core.delivery import Delivery
 
 
 class TaskOrder:
     def __init__(self) -> None:
         # By task: what waits behind the first attempt in hand.
-        self._behind: dict[str, deque[Delivery]] = {}
+        self._behind: dict[str, list[Delivery]] = {}
         self.waiting = 0
 
     def must_wait(self, delivery: Delivery) -> bool:
@@ -17,13 +15,13 @@ class TaskOrder:
             return False
         behind = self._behind.get(delivery.task_id)
         if behind is None:
-            self._behind[delivery.task_id] = deque()
+            self._behind[delivery.task_id] = []
             return False
         behind.append(delivery)
         self.waiting += 1
         return True
 
-    def done(self, delivery: Delivery) -> deque[Delivery] | None:
+    def done(self, delivery: Delivery) -> list[Delivery] | None:
         """After the attempt of `delivery`: those that waited for it, oldest first."""
         if delivery.tries or delivery.task_id is None:
             return None

@@ -22,7 +22,6 @@ class PostgresSubscriptions:
         self.database = database
         self.publisher = publisher
         self.feed: ChangeFeed = publisher.feed
-        # From memory; every attempt asks, so without a step between.
         self.known = self.feed.subscriptions.get
 
     async def add(self, subscription: Subscription, limit: int | None = None) -> None:

@@ -42,19 +42,21 @@ class SqliteQueue:
         return await self.database.write(Point.CLAIM_DELIVERIES, work)
 
     def record(self, delivery: Delivery) -> "Future[None]":
-        return self._gather([delivery])
+        rows, recorded = self._gathered()
+        rows.append(outcome_to_row(delivery))
+        return recorded
 
     def give_back(self, deliveries: Sequence[Delivery]) -> "Future[None]":
-        return self._gather(deliveries)
+        rows, recorded = self._gathered()
+        rows.extend(map(outcome_to_row, deliveries))
+        return recorded
 
-    def _gather(self, deliveries: Sequence[Delivery]) -> "Future[None]":
+    def _gathered(self) -> "tuple[Rows, Future[None]]":
         """Outcomes that come while a transaction runs are one change of the next."""
         if self._gathering is None or self._gathering[1].done():
             fresh: Rows = []
             self._gathering = fresh, self.database.write(Point.RECORD_ATTEMPT, lambda: self._write(fresh))
-        rows, recorded = self._gathering
-        rows.extend(map(outcome_to_row, deliveries))
-        return recorded
+        return self._gathering
 
     def _write(self, rows: Rows) -> None:
         if self._gathering is not None and self._gathering[0] is rows:

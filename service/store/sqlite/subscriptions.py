@@ -21,7 +21,6 @@ class SqliteSubscriptions:
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self.db = database.db
-        # From memory; every attempt asks, so without a step between.
         self.known = database.subscriptions.get
 
     async def add(self, subscription: Subscription, limit: int | None = None) -> None:
