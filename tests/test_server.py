@@ -106,8 +106,9 @@ async def test_an_accepted_callback_is_answered_with_a_dated_response_without_a_
     )
     kept = version == b"1.1" and not more
     async with connected(service) as (reader, writer):
-        for _ in range(2 if kept else 1):
-            writer.write(request)
+        # The second and the third at once.
+        for sent in (request, request * 2, b"") if kept else (request,):
+            writer.write(sent)
             status, headers, _ = await response(reader)
             assert status == 200
             assert headers["content-length"] == "0"
@@ -300,7 +301,7 @@ def test_connections_never_take_the_files_of_the_rest() -> None:
 
 
 def test_uvicorn_is_as_the_protocol_expects_it() -> None:
-    """Private names that are relied on; when one of these fails, look at `serving/protocol.py` and `cycle.py`."""
+    """Private names that are relied on; when one of these fails, look at `serving/protocol.py`."""
     source = inspect.getsource(httptools_impl)
     upgrade = inspect.getsource(httptools_impl.HttpToolsProtocol.data_received)
     assert "self.headers.append((name, value))" in source

@@ -9,10 +9,11 @@ import orjson
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.core.asgi import EMPTY_RESPONSE
 from service.core.errors import InvalidRequest
 from service.core.throttled_warning import ThrottledWarning
 from service.serving.admission import Access, Admission
-from service.serving.cycle import EXTENSIONS, Http10Cycle, Http11Cycle
+from service.serving.cycle import Http10Cycle
 
 log = logging.getLogger("callbridge.server")
 # A request's head must be complete after this time, and its body after this (the API itself responds 408 before).
@@ -56,6 +57,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._extensions: dict[str, dict[object, object]] = {EMPTY_RESPONSE: {"send": self._send_empty}}
         self._arm("head")
         access = self.admission.access(len(self.connections))
         if access is not Access.ALL:
@@ -124,11 +126,21 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._overhead = 0
         self.headers = DISCARDED
+        self.scope["extensions"] = self._extensions
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = Http10Cycle
-        else:
-            self.cycle.__class__ = Http11Cycle
-            self.scope["extensions"] = EXTENSIONS
+
+    def _send_empty(self, scope: Any) -> bool:
+        """What EMPTY_RESPONSE is: as two messages this response would be one in twenty instructions of a callback."""
+        cycle = self.cycle
+        if cycle.scope is not scope or not cycle.keep_alive or cycle.disconnected or cycle.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        lines = [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        cycle.transport.write(STATUS_LINE[200] + b"".join(lines) + b"content-length: 0\r\n\r\n")
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     # The next two are uvicorn's, without the question for an upgrade that each of them asks.
 

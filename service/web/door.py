@@ -9,7 +9,7 @@ from collections.abc import Callable
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from service.core.asgi import EMPTY_RESPONSE, IN_TWO_MESSAGES
+from service.core.asgi import EMPTY_RESPONSE
 from service.core.errors import (
     CallbridgeError,
     Conflict,
@@ -36,7 +36,10 @@ KEPT_BODY = 4096
 # Refused callbacks written down per second: a stranger must not fill the disk.
 AUDIT_RATE = 20.0
 # Without a body, since providers read only the status.
-ACCEPTED = {"type": EMPTY_RESPONSE}
+ACCEPTED = (
+    {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]},
+    {"type": "http.response.body", "body": b""},
+)
 REFUSALS = {400: InvalidRequest, 401: Unauthorized, 404: NotFound, 409: Conflict}
 
 
@@ -66,10 +69,9 @@ class Door:
             log.exception("a callback met an unknown fault")
             await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."))
         else:
-            if EMPTY_RESPONSE in scope.get("extensions", ()):
-                await send(ACCEPTED)
-            else:
-                for message in IN_TWO_MESSAGES:
+            offered = scope.get("extensions", {}).get(EMPTY_RESPONSE)
+            if offered is None or not offered["send"](scope):
+                for message in ACCEPTED:
                     await send(message)
 
     async def _take(self, scope: Scope, receive: Receive) -> None:
