@@ -17,13 +17,14 @@ help:
 demo: .venv/run
 	@$(BIN)/python -m service demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
+# Four processes, as most tests wait for disks and clocks; each module compiled once, also where an image says not to.
 test: .venv/test .venv/node
 	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
 	  { echo "Chromium is missing, which the pages are tested in (Debian: apt install chromium; or set CHROMIUM to its path)." >&2; exit 1; }
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n 2
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4
 
 install: .venv/run .venv/test .venv/node
 

@@ -234,7 +234,7 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
             yield Service(url, bridge, server, clients[0], clients[1], clients[2], clients[3])
     finally:
         await server.shutdown()
-        await bridge.stop()
+        await bridge.stop(patience=1.0)
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ async def provider() -> AsyncIterator[FileProvider]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def a_store_in_trouble_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.workers.archive.TRY_STORE_AGAIN", 0.3)
+
+
 @pytest.fixture
 def env(provider: FileProvider, tmp_path: Path, engine: str) -> dict[str, str]:
     database = {"DATABASE_URL": fresh_database()} if engine == "postgres" else {}

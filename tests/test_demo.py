@@ -20,8 +20,14 @@ ROOT = Path(__file__).parents[1]
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", "demo", *arguments, cwd=ROOT, stdout=pipe, stderr=asyncio.subprocess.STDOUT
-    )
+        sys.executable, "-m", "service", "demo", *arguments, cwd=ROOT, stdout=pipe, stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+
+
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores it, and so would all that is started from there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def test_the_demo_shows_every_step_of_both_providers_and_ends_with_0() -> None:

@@ -35,16 +35,14 @@ async def test_after_kills_at_the_main_commit_points_nothing_is_lost_and_nothing
     assert result.audit.delivered == result.audit.events > 10
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_processes_on_postgresql_die_and_its_server_crashes_and_nothing_is_lost(
-    seed: int, tmp_path: Path
-) -> None:
+async def test_processes_on_postgresql_die_and_its_server_crashes_and_nothing_is_lost(tmp_path: Path) -> None:
+    # One order of kills; `python -m service drill --engine postgres` tries others.
     server = PostgresServer(tmp_path / "postgres", DURABLE)
     server.create()
     server.start()
     said: list[str] = []
     try:
-        drill = ClusterDrill(server, 3, 4, seed, lambda what, _: said.append(what))
+        drill = ClusterDrill(server, 3, 4, 1, lambda what, _: said.append(what))
         result = await drill.run(tmp_path)
     finally:
         server.stop()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.store.sqlite import unreadable
+from service.workers import submit_queue
 from tests.conftest import Subscriber, running, txt2img
 
 
@@ -55,7 +56,10 @@ async def test_a_damaged_task_stops_neither_a_start_nor_a_list_nor_the_queue(
     assert caplog.text.count(f"task {broken['id']} cannot be read") == 1
 
 
-async def test_a_damaged_task_at_the_head_of_the_queue_is_passed(env: dict[str, str], tmp_path: Path) -> None:
+async def test_a_damaged_task_at_the_head_of_the_queue_is_passed(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit_queue, "LOOK_AGAIN", 0.1)
     async with running(env | {"PIAPI_MAX_INFLIGHT": "1"}) as service:
         await service.submit(txt2img("hold=gate"))
         queued = [await service.submit(txt2img()) for _ in range(3)]

@@ -82,7 +82,8 @@ class Bridge:
             asyncio.create_task(keep_alive(self.hub), name="heartbeat"),
         ]
 
-    async def stop(self) -> None:
+    async def stop(self, patience: float = LAST_REQUESTS) -> None:
+        """Requests that are under way have `patience` seconds to end."""
         for loop in self._loops:
             loop.cancel()
         with suppress(CallbridgeError):
@@ -93,7 +94,7 @@ class Bridge:
             await self.copying.stop()
         await self._tidier.stop()
         await self.submitting.stop_asking()
-        await asyncio.gather(self.submitting.stop(LAST_REQUESTS), self.delivering.stop(LAST_REQUESTS))
+        await asyncio.gather(self.submitting.stop(patience), self.delivering.stop(patience))
         with suppress(CallbridgeError):
             await self.lease.stop()
         await self.submitting.close()
