@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import orjson
 import pytest
 
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.ports.providers import Accepted, Busy, Rejected, Unclear
 from service.providers import documents, outputs, texts
 from tests.samples import (

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.result import Progress
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.ports.providers import Accepted, Busy, Rejected, Unclear
 from service.providers import event_stream as sse
 from service.providers import texts

@@ -13,7 +13,7 @@ UNTIDY = [f"json={way}" for way in WAYS]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transitions, "DOUBT_GAPS", (0.1, 0.1, 0.1))
+    monkeypatch.setattr(transitions, "CHECKS_IN_DOUBT", (0.1, 0.1, 0.1))
 
 
 @pytest.mark.parametrize("make", [txt2img, img2img])

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.ports.providers import Accepted, CallbackRefused, Rejected
 from tests.samples import CALLBACK, KEY, TASK_ID, asked, error_of, make_task, modelslab, output_of, reply
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from service.core.errors import Conflict
 from service.core.result import Failure, File, Output
-from service.core.task import FINISHED, RANK, Task, Update
+from service.core.task import FINISHED, RANK, Task
 from service.core.task import Status as S
-from service.core.transitions import NOTHING, Decide, Decision, Timing, apply, given_back, rejected, unconfirmed
+from service.core.transitions import NOTHING, Decide, Decision, Timing, given_back, rejected, unconfirmed
+from service.core.update import Update, apply
 from service.flows.cancel import canceled
 from service.workers.sweep import Sweeper
 from tests.conftest import Service, img2img

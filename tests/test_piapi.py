@@ -6,7 +6,8 @@ import orjson
 import pytest
 from msgspec.structs import asdict
 
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.ports.providers import Accepted, Busy, CallbackRefused, Rejected, Unclear
 from service.providers import redact, statuses
 from service.providers.piapi.provider import PiAPI

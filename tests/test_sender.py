@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from service.core.result import Failure, Output
-from service.core.task import Status, Task, Update
+from service.core.task import Status, Task
+from service.core.update import Update, updated
 from service.net import provider_http as http
 from service.net.provider_http import HttpSender
 from service.ports.providers import ProviderRequest, SubmitNotSent, SubmitUnclear
@@ -119,7 +120,7 @@ def test_a_cancel_of_ours_gives_way_to_a_result_and_not_to_a_failure() -> None:
     task = Task(
         "tsk_1", "alice", "piapi", "m", "t", {}, 1, 1, status=Status.CANCELED, finished_by_us=True, finished_at=2
     )
-    assert task.updated(Update(Status.FAILED, error=Failure("x", "x")), 3) is None
-    result = task.updated(Update(Status.COMPLETED, output=Output()), 3)
+    assert updated(task, Update(Status.FAILED, error=Failure("x", "x")), 3) is None
+    result = updated(task, Update(Status.COMPLETED, output=Output()), 3)
     assert result is not None
     assert result.status is Status.COMPLETED

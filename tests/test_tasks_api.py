@@ -91,7 +91,7 @@ async def test_a_failed_task_shows_its_error_with_the_words_of_the_provider(serv
 async def test_done_without_an_output_is_failed_with_no_output_after_the_provider_was_asked_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transitions, "DOUBT_GAPS", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(transitions, "CHECKS_IN_DOUBT", (0.05, 0.05, 0.05))
     task = await service.finished(txt2img("no_output=1"))
     assert (task["status"], task["error"]["code"]) == ("failed", "no_output")
 

@@ -9,7 +9,7 @@ from service.core.points import Point
 from service.core.result import Failure
 from service.core.task import Status as S
 from service.core.task import Task
-from service.core.transitions import Decide, Decision, Timing, tell
+from service.core.transitions import Decide, Decision, Timing, announced
 from service.ports.providers import ProviderClient, SubmitNotSent, SubmitUnclear
 from service.ports.store import Store
 
@@ -53,7 +53,7 @@ def canceled(warning: str | None, timing: Timing, holds_place: bool = True) -> D
         now = timing.now()
         place_until = min(now + PLACE_HELD_MS, task.deadline_at) if told and holds_place else None
         changes: dict[str, Any] = {"error": error, "progress": None, "finished_by_us": True, "warnings": warnings}
-        return tell(task, task.moved(S.CANCELED, now, place_until=place_until, **changes))
+        return announced(task, task.moved(S.CANCELED, now, place_until=place_until, **changes))
 
     return decide
 

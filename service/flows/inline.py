@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from service.core.inline import with_addresses
-from service.core.task import Update
+from service.core.update import Update
 from service.ports.files import InlineFiles
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from service.core.points import Point
 from service.core.task import Task
-from service.core.transitions import Decision, Timing, apply
+from service.core.transitions import Decision, Timing
+from service.core.update import apply
 from service.flows.inline import InlineKeeper
 from service.ports.providers import CallbackRefused, Provider
 from service.ports.store import Call, Store

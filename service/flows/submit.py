@@ -9,7 +9,7 @@ from service.core.ids import new_id
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
-from service.core.transitions import Decision, Timing, tell
+from service.core.transitions import Decision, Timing, announced
 from service.flows.callbacks import Callbacks
 from service.flows.check import TaskChecker, not_configured
 from service.ports.store import Idempotency, Store
@@ -101,7 +101,7 @@ class Submitter:
                 raise Conflict(f"Only an unconfirmed or failed task can be sent again; this one is {present.status}.")
             now = self.timing.now()
             again = present.resubmitted(now, now + int(self.timing.task_deadline * 1000))
-            return tell(present, again)
+            return announced(present, again)
 
         if task.provider not in self.checker.providers:
             raise not_configured(task.provider)

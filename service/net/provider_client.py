@@ -5,7 +5,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from service.core.task import Task, Update
+from service.core.task import Task
+from service.core.update import Update
 from service.net.provider_http import HttpSender
 from service.ports.providers import (
     Answer,

@@ -6,7 +6,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from service.core.callback import CallbackResult
 from service.core.result import Failure
-from service.core.task import Task, Update
+from service.core.task import Task
+from service.core.update import Update
 
 T = TypeVar("T")
 Operation = Literal["submit", "stream", "fetch", "history", "cancel"]

@@ -8,8 +8,9 @@ from contextlib import aclosing
 from service.core.points import Point
 from service.core.result import Failure
 from service.core.task import Status as S
-from service.core.task import Task, Update
-from service.core.transitions import Timing, apply, unconfirmed, under_claim
+from service.core.task import Task
+from service.core.transitions import Timing, unconfirmed, under_claim
+from service.core.update import Update, apply
 from service.flows.inline import InlineKeeper
 from service.ports.providers import (
     Accepted,

@@ -9,7 +9,8 @@ from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
-from service.core.transitions import Decide, apply, given_back, rejected, unconfirmed, under_claim
+from service.core.transitions import Decide, given_back, rejected, unconfirmed, under_claim
+from service.core.update import apply
 from service.flows.callbacks import Callbacks
 from service.ports.providers import (
     Accepted,

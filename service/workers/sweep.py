@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from service.core.errors import CallbridgeError, Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
-from service.core.task import Task, Update
-from service.core.transitions import NOTHING, SOON, Decide, Decision, Timing, apply, fail, next_check, tell
+from service.core.task import Task
+from service.core.transitions import NOTHING, Decide, Decision, Timing, announced, fail, next_check
+from service.core.update import SOON, Update, apply
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
 from service.ports.providers import ProviderBusy, ProviderClient, SubmitNotSent, SubmitUnclear
@@ -156,7 +157,7 @@ class Sweeper:
 
     async def _told(self, task: Task, found: Update | None, asked_at: int) -> None:
         try:
-            note = partial(Task.with_question, at=asked_at, outcome=_outcome(found))
+            note = partial(Task.with_check, at=asked_at, outcome=_outcome(found))
             if found is not None:
                 found = await self.keeper.keep(found)
                 decide = apply(found, self.timing, attempt=task.attempts, asked=True)
@@ -210,7 +211,7 @@ class Sweeper:
             return NOTHING
         if task.output is not None:
             # The provider called it by a word that nobody knows, but the result is there.
-            return tell(task, task.moved(S.COMPLETED, self.timing.now(), finished_by_us=True))
+            return announced(task, task.moved(S.COMPLETED, self.timing.now(), finished_by_us=True))
         if task.status is S.UNCONFIRMED:
             code = "submission_unconfirmed"
             text = "No answer to the submit came, and no callback; the provider may have charged for it."

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from service.core.inline import with_addresses
-from service.core.task import Task, Update
+from service.core.task import Task
 from service.core.times import now_ms
+from service.core.update import Update
 from service.ports.providers import Callback, Exchange, ProviderReply, StreamReader
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI

@@ -13,7 +13,7 @@ from service.core.points import Point
 from service.core.subscription import Subscription
 from service.core.task import Status as S
 from service.core.task import Task
-from service.core.transitions import Decide, Decision, claimed, tell
+from service.core.transitions import Decide, Decision, announced, claimed
 from service.ports.store import DeliveryQuery, EventQuery, Store, TaskQuery
 
 NOW = 1_770_000_000_000
@@ -74,7 +74,7 @@ def a_subscription(**changes: Any) -> Subscription:
 
 
 def to(status: S, now: int = NOW, **changes: Any) -> Decide:
-    return lambda task: tell(task, task.moved(status, now, **changes))
+    return lambda task: announced(task, task.moved(status, now, **changes))
 
 
 def refuse(task: Task) -> Decision:

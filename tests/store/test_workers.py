@@ -6,8 +6,8 @@ from service.core.delivery import Attempt, DeliveryStatus
 from service.core.lanes import ALL_GROUPS, GROUPS
 from service.core.points import Point
 from service.core.task import Status as S
-from service.core.task import Update
-from service.core.transitions import Timing, apply, given_back, lost, under_claim
+from service.core.transitions import Timing, given_back, lost, under_claim
+from service.core.update import Update, apply
 from service.ports.store import DeliveryQuery, Store
 from tests.store.parts import LEASE, NOW, added, deliveries, failed_attempt
 

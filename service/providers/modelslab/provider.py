@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import orjson
 
-from service.core.task import Status, Task, Update
+from service.core.task import Status, Task
+from service.core.update import Update
 from service.ports.providers import (
     Accepted,
     Answer,

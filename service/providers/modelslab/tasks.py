@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from service.core.inline import InlineFile, unique
 from service.core.result import Failure
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.providers import documents, outputs, reasons, statuses
 from service.providers.documents import Document
 from service.providers.redact import Cleaner

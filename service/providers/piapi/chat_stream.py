@@ -5,7 +5,8 @@ from typing import Any
 
 from service.core.inline import InlineFile, unique
 from service.core.result import Failure, Progress, Usage
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.providers import inline, outputs, reasons, texts
 from service.providers.event_stream import ENDS, Payloads
 from service.providers.outputs import Found

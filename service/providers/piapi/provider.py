@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 import orjson
 from msgspec.structs import replace
 
-from service.core.task import Status, Task, Update
+from service.core.task import Status, Task
+from service.core.update import Update
 from service.ports.providers import (
     Accepted,
     Answer,

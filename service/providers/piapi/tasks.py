@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from service.core.inline import InlineFile, unique
 from service.core.result import Failure, Usage
-from service.core.task import Status, Update
+from service.core.task import Status
+from service.core.update import Update
 from service.providers import documents, known, outputs, reasons, statuses
 from service.providers.redact import Cleaner
 from service.providers.replies import provider_id
