@@ -13,7 +13,7 @@ from service.core.errors import CallbridgeError
 from service.core.event import EVENT_TYPES, FINISHING_EVENTS, TASK_EVENTS
 from service.core.task import Status
 from service.providers.catalog import catalog
-from service.wire import schemas
+from service.wire import schemas, validation
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "samples"
@@ -39,7 +39,7 @@ def enum_of(name: str, *path: str) -> list[str]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_schema_has_a_sample_that_fits(name: str) -> None:
-    assert schemas.faults(name, sample(name)) == []
+    assert validation.faults(name, sample(name)) == []
 
 
 def test_every_sample_has_a_schema() -> None:
@@ -56,7 +56,7 @@ def test_a_sample_has_no_field_that_its_schema_does_not_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in OURS if name.startswith("events/")])
 def test_an_event_of_one_type_is_not_taken_for_another(name: str) -> None:
-    fits = [other for other in OURS if other.startswith("events/") and not schemas.faults(other, sample(name))]
+    fits = [other for other in OURS if other.startswith("events/") and not validation.faults(other, sample(name))]
     assert fits == [name]
 
 

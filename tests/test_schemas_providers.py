@@ -9,7 +9,7 @@ import pytest
 from service.core.errors import Fault, ValidationFailed
 from service.providers import known
 from service.providers.catalog import catalog
-from service.wire import schemas
+from service.wire import schema_faults, schemas, validation
 from tests.samples import CALLBACK, KEY, PLACES, TASK_ID, each, load, make_task, modelslab, piapi, provider
 
 
@@ -43,7 +43,7 @@ def known_model(asked: dict[str, Any]) -> str:
 def test_every_callback_sample_is_valid_by_its_schema(folder: str) -> None:
     samples = [param.values[1] for param in each(f"{folder}/callbacks")]
     assert samples
-    assert [schemas.faults(f"callbacks/{folder}", sample["body"]) for sample in samples] == [[]] * len(samples)
+    assert [validation.faults(f"callbacks/{folder}", sample["body"]) for sample in samples] == [[]] * len(samples)
 
 
 def test_every_schema_of_the_catalogue_exists() -> None:
@@ -250,8 +250,8 @@ def test_samples_hold_no_placeholder_after_loading() -> None:
 
 
 def test_a_pointer_is_escaped_and_a_long_name_is_cut() -> None:
-    assert schemas.pointer("a/b", "c~d", 0) == "/a~1b/c~0d/0"
-    assert len(schemas.pointer("x" * 1000)) < 80
+    assert schema_faults.pointer("a/b", "c~d", 0) == "/a~1b/c~0d/0"
+    assert len(schema_faults.pointer("x" * 1000)) < 80
 
 
 def test_no_sentence_repeats_what_was_sent() -> None:
@@ -264,14 +264,14 @@ def test_no_sentence_repeats_what_was_sent() -> None:
 
 
 def test_faults_are_bounded_in_number() -> None:
-    faults = schemas.faults("piapi/chat-completions", {"messages": [1] * 1000})
-    assert len(faults) == schemas.MAX_FAULTS
+    faults = validation.faults("piapi/chat-completions", {"messages": [1] * 1000})
+    assert len(faults) == schema_faults.MAX_FAULTS
 
 
 def test_an_input_nested_beyond_reason_is_a_fault_and_no_crash() -> None:
     deep: Any = []
     for _ in range(900):
         deep = [deep]
-    [fault] = schemas.faults("piapi/task", {"prompt": deep}, at="/input")
+    [fault] = validation.faults("piapi/task", {"prompt": deep}, at="/input")
     assert fault.pointer == "/input"
     assert "nested too deeply" in fault.detail

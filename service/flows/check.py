@@ -7,7 +7,7 @@ from typing import Any
 from service.core.errors import Fault, ProviderNotConfigured, ValidationFailed
 from service.ports.outlets import Outlet
 from service.ports.providers import Prepared, Provider
-from service.wire import schemas
+from service.wire import schema_faults, validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TaskChecker:
 
     def check(self, body: Any) -> Checked:
         """Raises ValidationFailed with the faults of the form, the addresses and the input; ProviderNotConfigured."""
-        faults = schemas.faults("api/task.submit", body)
+        faults = validation.faults("api/task.submit", body)
         if isinstance(body, dict) and isinstance(url := body.get("callback_url"), str):
             faults += target_faults(self.outlet, url, "/callback_url")
         if faults and not _has_input(body):
@@ -41,7 +41,7 @@ class TaskChecker:
                     raise
                 faults += error.faults
         if faults or provider is None or prepared is None:
-            kept = tuple(dict.fromkeys(faults))[: schemas.MAX_FAULTS]
+            kept = tuple(dict.fromkeys(faults))[: schema_faults.MAX_FAULTS]
             raise ValidationFailed("The request body is invalid; see errors.", faults=kept)
         return Checked(provider, prepared)
 

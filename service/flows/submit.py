@@ -13,7 +13,7 @@ from service.core.transitions import Decision, Timing, announced
 from service.flows.callbacks import Callbacks
 from service.flows.check import TaskChecker, not_configured
 from service.ports.store import Idempotency, Store
-from service.wire import schemas
+from service.wire import validation
 
 # A body with more values is checked in a thread, not in the event loop.
 QUICKLY_CHECKED = 2_000
@@ -58,7 +58,7 @@ class Submitter:
         self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None
     ) -> tuple[Task, bool]:
         try:
-            if schemas.is_larger(body, QUICKLY_CHECKED):
+            if validation.is_larger(body, QUICKLY_CHECKED):
                 checked = await asyncio.to_thread(self.checker.check, body)
             else:
                 checked = self.checker.check(body)

@@ -17,7 +17,7 @@ from service.flows.check import target_faults
 from service.ports.outlets import DeliveryWorker, Outlet
 from service.ports.replays import Replay
 from service.ports.store import EventQuery, Store
-from service.wire import schemas
+from service.wire import validation
 from service.wire.signature import new_secret, secret_bytes
 
 BOTH_SIGN_MS = 24 * 3600 * 1000
@@ -70,7 +70,7 @@ class SubscriptionManager:
         return await self._change(subscription, rotated)
 
     def _check(self, body: Any, schema: str) -> None:
-        faults = schemas.faults(schema, body)
+        faults = validation.faults(schema, body)
         if isinstance(body, dict):
             if isinstance(url := body.get("url"), str):
                 faults += target_faults(self.outlet, url, "/url")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.errors import Fault
-from service.wire import schemas
+from service.wire import validation
 
 # Warnings of one task; more tell nothing new.
 MAX_WARNINGS = 50
@@ -24,7 +24,7 @@ def without_keys(input: dict[str, Any]) -> dict[str, Any]:
 
 def without_nulls(schema: str, document: dict[str, Any]) -> dict[str, Any]:
     """The document without fields that are null where the schema wants a value: SDKs send null for what is not set."""
-    while paths := schemas.null_fields(schema, document):
+    while paths := validation.null_fields(schema, document):
         document = _without(document, paths)
     return document
 

@@ -22,7 +22,7 @@ from service.core.errors import (
 )
 from service.web.auth import caller_of
 from service.web.budget import Budget, Reservation
-from service.wire import schemas
+from service.wire import schema_faults, validation
 
 # A body must be there in this time, however slowly its pieces come.
 BODY_SECONDS = 30.0
@@ -111,7 +111,7 @@ async def read_document(request: Request, bodies: Bodies) -> Any:
 async def read_json(request: Request, bodies: Bodies, schema: str) -> dict[str, Any]:
     """The body as an object that agrees with `schema`."""
     document = await read_document(request, bodies)
-    found = schemas.faults(schema, document)
+    found = validation.faults(schema, document)
     if found:
         raise ValidationFailed(BAD_BODY, faults=tuple(found))
     assert isinstance(document, dict)
@@ -127,7 +127,7 @@ def parse(body: bytes) -> Any:
         raise ValidationFailed(BAD_BODY, faults=(Fault("", f"holds more than {MAX_VALUES} values"),))
     found = _unusable_values(document, "", 0)
     if found:
-        raise ValidationFailed(BAD_BODY, faults=tuple(found[: schemas.MAX_FAULTS]))
+        raise ValidationFailed(BAD_BODY, faults=tuple(found[: schema_faults.MAX_FAULTS]))
     return document
 
 
@@ -160,7 +160,7 @@ def _unusable_values(value: Any, pointer: str, depth: int) -> list[Fault]:
         if isinstance(key, str) and "\x00" in key:
             found.append(Fault(pointer, "has a field name with a NUL character"))
         elif isinstance(item, str | float | dict | list):
-            found += _unusable_values(item, pointer + schemas.pointer(key), depth + 1)
+            found += _unusable_values(item, pointer + schema_faults.pointer(key), depth + 1)
     return found
 
 

@@ -6,7 +6,7 @@ from service.core.errors import Fault, ValidationFailed
 from service.ports.providers import Prepared
 from service.providers import known
 from service.providers.prepare import blank_prompt, is_key, not_called, without_nulls
-from service.wire import schemas
+from service.wire import schema_faults, validation
 
 PROVIDER = "modelslab"
 ENTERPRISE = "flux"
@@ -25,7 +25,7 @@ def prepare(task_type: str, model: str, input: dict[str, Any], config: dict[str,
         takes = " or ".join(known.models(PROVIDER)[family(model)]["task_types"])
         raise _invalid([Fault("/task_type", f"must be {takes}")])
     input = without_nulls(schema, {name: value for name, value in input.items() if name == KEY or not is_key(name)})
-    faults = schemas.faults(schema, _numbers(input), at="/input")
+    faults = validation.faults(schema, _numbers(input), at="/input")
     faults += _model_id_faults(model, input)
     faults += [] if any(fault.pointer == "/input/prompt" for fault in faults) else blank_prompt(input, required=True)
     if faults:
@@ -42,7 +42,7 @@ def family(model: str) -> str:
 
 
 def _invalid(faults: list[Fault]) -> ValidationFailed:
-    kept = tuple(dict.fromkeys(faults))[: schemas.MAX_FAULTS]
+    kept = tuple(dict.fromkeys(faults))[: schema_faults.MAX_FAULTS]
     return ValidationFailed("The task does not follow the rules of ModelsLab; see `errors`", faults=kept)
 
 

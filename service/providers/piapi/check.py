@@ -7,7 +7,7 @@ from service.ports.providers import Prepared
 from service.providers import known
 from service.providers.prepare import MAX_WARNINGS, blank_prompt, not_called, without_keys, without_nulls
 from service.providers.rules import RULES, WARNINGS
-from service.wire import schemas
+from service.wire import schema_faults, schemas, validation
 
 PROVIDER = "piapi"
 GENERAL, CONFIG = "piapi/task", "piapi/config"
@@ -22,7 +22,7 @@ def prepare(task_type: str, model: str, input: dict[str, Any], config: dict[str,
         raise _invalid([misplaced])
     schema = known.schema_of(PROVIDER, model, task_type) or STREAMED.get(task_type, GENERAL)
     input = without_nulls(schema, without_keys(input))
-    faults = schemas.faults(schema, input, at="/input")
+    faults = validation.faults(schema, input, at="/input")
     document = schemas.load(schema)
     for rule in document.get("x-rules", ()):
         faults += [Fault(f"/input{fault.pointer}", fault.detail) for fault in RULES[rule](input)]
@@ -32,7 +32,7 @@ def prepare(task_type: str, model: str, input: dict[str, Any], config: dict[str,
     warnings: list[str] = []
     if task_type not in STREAMED:
         config = without_nulls(CONFIG, without_keys(config))
-        faults += schemas.faults(CONFIG, config, at="/config")
+        faults += validation.faults(CONFIG, config, at="/config")
         config, warnings = _without_webhook(config)
     if faults:
         raise _invalid(faults)
@@ -49,7 +49,7 @@ def _wants_prompt(document: dict[str, Any]) -> bool:
 
 
 def _invalid(faults: list[Fault]) -> ValidationFailed:
-    kept = tuple(dict.fromkeys(faults))[: schemas.MAX_FAULTS]
+    kept = tuple(dict.fromkeys(faults))[: schema_faults.MAX_FAULTS]
     return ValidationFailed("The task does not follow the rules of PiAPI; see `errors`", faults=kept)
 
 
