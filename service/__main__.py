@@ -1,5 +1,6 @@
 """The command line: `python -m service` serves; its subcommands are for everything around it."""
 
+import gc
 import importlib
 import logging
 import os
@@ -12,7 +13,6 @@ import uvloop
 from service import __version__
 from service.command import load_dotenv_file, log_to_stderr, wrong_settings
 from service.environment import SettingsError
-from service.main import serve
 from service.migrate import migrate
 from service.preflight import unusable, warnings
 from service.server import bind
@@ -70,6 +70,11 @@ def run_server() -> None:
         raise wrong_settings(wrong)
     if settings.made_key:
         _show_made_key(settings.made_key)
+    # No other command needs it. All of it stays: to look for garbage in it meanwhile takes a tenth of the start.
+    gc.disable()
+    from service.main import serve
+
+    gc.enable()
     try:
         if settings.web_concurrency > 1 and settings.sqlite_path is None:
             sys.exit(_serve_with_many(settings))
@@ -82,6 +87,8 @@ def run_server() -> None:
 
 def _serve_with_many(settings: Settings) -> int:
     """A database that cannot be used ends the start here, once; later each process waits for it by itself."""
+    from service.main import serve
+
     uvloop.run(migrate(settings))
 
     def work(sockets: list[socket.socket]) -> int:
