@@ -21,6 +21,8 @@ demo: .venv/run
 test: .venv/test .venv/node
 	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || \
 	  { echo "Chromium is missing, which the pages are tested in (Debian: apt install chromium; or set CHROMIUM to its path)." >&2; exit 1; }
+	@[ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || \
+	  echo "pgbouncer is missing (Debian: apt install pgbouncer): tests/test_pgbouncer.py does not run." >&2
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

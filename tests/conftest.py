@@ -26,7 +26,11 @@ from service.store.sqlite.store import SqliteStore
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from service.web.app import EssentialOnly
+from tests.pgbouncer import find_pgbouncer
 from tests.servers import end_of_run, fresh_database, start_of_run
+
+# A machine without it runs the rest; .ci/run installs it.
+collect_ignore = [] if find_pgbouncer() else ["test_pgbouncer.py"]
 
 PATIENCE = 20.0
 # Those of the service: reading them takes longer than starting it.
@@ -204,7 +208,7 @@ def environment(sandbox: str, folder: Path, port: int) -> dict[str, str]:
 async def running(env: dict[str, str], kill_point: Callable[[str], None] | None = None) -> AsyncIterator[Service]:
     """The service in this loop, on a real socket and a real file; stopped as SIGTERM stops it."""
     settings = load_settings(env)
-    store = await open_store(settings.database_url, kill_point=kill_point)
+    store = await open_store(settings.database_url, settings.database_direct_url, kill_point)
     bridge = await assemble(settings, store)
     await bridge.start()
     server = create_server(

@@ -228,40 +228,6 @@ class Breaking:
         return str(answer)
 
 
-async def test_a_pooler_without_a_direct_address_is_refused_by_name(own_server: PostgresServer) -> None:
-    """It gives its own number in place of the server's, as pgbouncer does."""
-    async with pooler(own_server.port) as port:
-        with pytest.raises(CannotOpen, match="DATABASE_DIRECT_URL"):
-            await open_store(own_server.url().replace(str(own_server.port), str(port)))
-
-
-class pooler:
-    """Passes everything on, but for the number of the server process."""
-
-    def __init__(self, to: int) -> None:
-        self._to = to
-
-    async def __aenter__(self) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection("127.0.0.1", self._to)
-        await asyncio.gather(self._pass(reader, there[1], b""), self._pass(there[0], writer, b"K\x00\x00\x00\x0c"))
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: bytes) -> None:
-        while data := await reader.read(65536):
-            at = data.find(key) if key else -1
-            if at >= 0:
-                data = data[: at + 5] + b"\x00\x00\x00\x07" + data[at + 9 :]
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-
 def test_no_more_than_eight_connections_are_used_by_one_process() -> None:
     # The writer's and the listener's stand beside the pool.
     assert database.POOL + 2 <= 8

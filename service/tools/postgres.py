@@ -43,7 +43,7 @@ class PostgresServer:
         self._folder = folder
         self._data = folder / "data"
         self._settings = (*SETTINGS, *settings)
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres") -> str:
@@ -73,7 +73,7 @@ class PostgresServer:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self._data],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **_as_user(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **as_server_user(),
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
@@ -118,7 +118,7 @@ class PostgresServer:
         path = self._programs / program
         done = subprocess.run(
             [path if path.exists() else program, *arguments],
-            cwd="/", **_as_user(), capture_output=True, text=True, check=False,
+            cwd="/", **as_server_user(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.strip()}")
@@ -137,12 +137,13 @@ def _user() -> str | None:
     return None
 
 
-def _as_user() -> dict[str, Any]:
+def as_server_user() -> dict[str, Any]:
+    """For subprocess: who may run a server. Root may not."""
     user = _user()
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -14,8 +14,10 @@ from service.core.errors import Unavailable
 from service.core.points import Point
 from service.store.errors import CannotOpen
 from service.store.postgres.migrate import migrate
+from service.store.postgres.pooler import NotificationsLost, hears
 
 log = logging.getLogger("callbridge.store")
+T = TypeVar("T")
 
 # At most 8 connections for each process: the writer's, the listener's, and these.
 POOL = 6
@@ -25,6 +27,8 @@ ACQUIRE, STATEMENT, CONNECT = 4.0, 8.0, 5.0
 PATIENCE = 30.0
 LONG_READS = 2
 READ_AHEAD = 16
+# A pooler gives each transaction another session, which knows no statement of the one before.
+NO_STATEMENTS = {"statement_cache_size": 0}
 # SQLSTATE classes: connection, resources, intervention of an operator, system; and a server that only reads.
 TROUBLE = ("08", "53", "57", "58")
 READ_ONLY = "25006"
@@ -40,10 +44,6 @@ else:  # the classes are not generic when they run
 
 class DatabaseUnreachable(CannotOpen):
     """The start ends; the sentence names the setting."""
-
-
-class PoolerInBetween(CannotOpen):
-    """A pooler in transaction mode, and nobody said where the server itself is."""
 
 
 KillPoint = Callable[[str], None]
@@ -70,19 +70,22 @@ class PostgresDatabase:
         self._long_reads = asyncio.Semaphore(LONG_READS)
 
     async def open(self, patience: float = PATIENCE) -> None:
-        """Wait for the server, bring the schema up to date. Raises DatabaseUnreachable, PoolerInBetween,
+        """Wait for the server, bring the schema up to date. Raises DatabaseUnreachable, NotificationsLost,
         SchemaFromTheFuture."""
-        connection = await self._reach(patience)
+        deadline = time.monotonic() + patience
+        direct = "DATABASE_DIRECT_URL" if self.pooled else "DATABASE_URL"
+        connection = await self._reach(direct, deadline, lambda: self.connect(direct=True))
         try:
-            if await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid():
-                raise PoolerInBetween(
-                    "DATABASE_URL leads to a connection pooler, through which notifications do not come:"
-                    " set DATABASE_DIRECT_URL to the address of the server itself"
-                )
             await migrate(connection)
+            self._pool = await self._reach("DATABASE_URL", deadline, self._make_pool)
+            if not await hears(connection, self._pool):
+                await self.close()
+                raise NotificationsLost(self.pooled)
         finally:
             connection.terminate()
-        self._pool = await asyncpg.create_pool(
+
+    async def _make_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        return await asyncpg.create_pool(
             self.url,
             min_size=1,
             max_size=POOL,
@@ -92,25 +95,21 @@ class PostgresDatabase:
             **self._options(),
         )
 
-    async def _reach(self, patience: float) -> OwnConnection:
-        deadline = time.monotonic() + patience
+    async def _reach(self, setting: str, deadline: float, connect: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
-                return await self.connect(direct=True)
+                return await connect()
             except Exception as error:
                 # What waiting does not mend: a wrong password, a database that is not there, an address that is none.
                 if not is_trouble(error) or time.monotonic() > deadline:
-                    raise DatabaseUnreachable(
-                        f"the database at DATABASE_URL cannot be used: {describe(error)}"
-                    ) from None
+                    raise DatabaseUnreachable(f"the database at {setting} cannot be used: {describe(error)}") from None
                 if self.healthy:
                     log.warning("the database does not answer yet, it is waited for: %s", describe(error))
                 self.healthy = False
                 await asyncio.sleep(random.uniform(0.3, 1))  # noqa: S311 - spreads reconnects
 
     def _options(self) -> dict[str, Any]:
-        # A pooler gives each transaction another session, which knows no statement of the one before.
-        return {"statement_cache_size": 0} if self.pooled else {}
+        return NO_STATEMENTS if self.pooled else {}
 
     async def close(self) -> None:
         with suppress(TimeoutError):
@@ -121,7 +120,7 @@ class PostgresDatabase:
     async def connect(self, direct: bool = False) -> OwnConnection:
         """One more, outside of the pool; `direct` for what needs a session of its own."""
         url = self.direct_url if direct else self.url
-        options = {} if direct else self._options()
+        options = NO_STATEMENTS if direct else self._options()
         return await asyncpg.connect(url, timeout=CONNECT, command_timeout=STATEMENT, **options)
 
     @asynccontextmanager
@@ -156,7 +155,13 @@ class PostgresDatabase:
         """Row by row, and no more of them in memory than a few: for a question that may look at the whole history, or
         whose rows are large. Few at a time, so that the others find a connection."""
         async with self._long_reads, self.connection() as connection, connection.transaction(readonly=True):
-            async for row in connection.cursor(sql, *values, prefetch=READ_AHEAD):
+            if self.pooled:
+                # A cursor's statement would get a name, which outlives us in the pooler's session.
+                statement = await connection.prepare(sql, name="")
+                cursor = statement.cursor(*values, prefetch=READ_AHEAD)
+            else:
+                cursor = connection.cursor(sql, *values, prefetch=READ_AHEAD)
+            async for row in cursor:
                 yield row
 
     @asynccontextmanager

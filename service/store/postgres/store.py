@@ -92,7 +92,7 @@ class PostgresStore:
 
 
 async def open_store(url: str, direct_url: str | None = None, kill_point: KillPoint | None = None) -> PostgresStore:
-    """Raises DatabaseUnreachable, PoolerInBetween, SchemaFromTheFuture."""
+    """Raises DatabaseUnreachable, NotificationsLost, SchemaFromTheFuture."""
     database = PostgresDatabase(url, direct_url, kill_point)
     await database.open()
     feed = ChangeFeed(database)
