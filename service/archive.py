@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import click
 import uvloop
 
-from service.assembly.copying import Copying, links, results_of
+from service.assembly.copying import Copying
+from service.assembly.storage import file_storage, result_storage
 from service.command import settings_or_exit
 from service.core.errors import CallbridgeError
 from service.core.times import from_iso, now_ms
 from service.environment import SettingsError, WrongSetting
-from service.files.folder import MediaFolder
 from service.net.lookups import Lookups
-from service.ports.copies import CopyStore, StoreTrouble
+from service.ports.copies import CopyStorage, StorageUnavailable
 from service.ports.store import Store, TaskQuery
 from service.settings import Settings
 from service.store.errors import CannotOpen
@@ -39,7 +39,7 @@ def command(since: str) -> None:
         uvloop.run(_archive(settings_or_exit(), moment))
     except DatabaseInUse as error:
         raise click.ClickException(f"{error}; while the service runs, it copies what completes by itself") from None
-    except (SettingsError, StoreTrouble, CallbridgeError, CannotOpen) as error:
+    except (SettingsError, StorageUnavailable, CallbridgeError, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Stopped. What is left is copied when the service runs.", err=True)
@@ -60,25 +60,22 @@ class ArchiveCounts:
 
 
 async def _archive(settings: Settings, since: int) -> None:
-    kept = results_of(settings)
-    if kept is None:
+    results = result_storage(settings)
+    if results is None:
         raise SettingsError([WrongSetting("RESULTS_URL", "is not set: it says where copies go")])
-    await kept.probe()
+    await results.probe()
     store = await open_store(settings.database_url, settings.database_direct_url)
     try:
-        await _copy(settings, store, kept, since)
+        await _copy(settings, store, results, since)
     finally:
         await store.close()
 
 
-async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -> None:
+async def _copy(settings: Settings, store: Store, results: CopyStorage, since: int) -> None:
     secret = await store.secret_key(lambda: secrets.token_urlsafe(48))
-    addresses = links(settings.public_url, (secret, *settings.secret_keys))
-    copying = Copying(
-        settings, store.copies, kept, store.inline_files or MediaFolder(settings.media_dir), addresses, Lookups()
-    )
-    tally = ArchiveCounts()
-    copying.archiver.observers.append(tally)
+    copying = Copying(settings, store.copies, file_storage(settings, store, secret), results, Lookups())
+    counts = ArchiveCounts()
+    copying.archiver.observers.append(counts)
     now = await store.workers.now()
     worker = ArchiveWorker((await store.workers.join(now, now + LEASE_MS)).worker)
     beating = asyncio.create_task(_beat(store, worker))
@@ -92,8 +89,10 @@ async def _copy(settings: Settings, store: Store, kept: CopyStore, since: int) -
         beating.cancel()
         with contextlib.suppress(CallbridgeError):
             await store.workers.renew(worker.worker, 0)
-    elsewhere = total - tally.stored - tally.failed
-    click.echo(f"{tally.stored} stored, {tally.failed} failed" + (f", {elsewhere} by the service" if elsewhere else ""))
+    elsewhere = total - counts.stored - counts.failed
+    click.echo(
+        f"{counts.stored} stored, {counts.failed} failed" + (f", {elsewhere} by the service" if elsewhere else "")
+    )
 
 
 async def _mark(store: Store, since: int) -> int:
@@ -122,7 +121,7 @@ async def _watch(store: Store, show: Callable[[int], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveWorker:
-    """This process as a worker that only copies: it takes no lanes from the others."""
+    """This process as a worker that only copies: it takes no lanes."""
 
     worker: int
 

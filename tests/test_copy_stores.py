@@ -11,7 +11,7 @@ import pytest
 from service.files.object_store import SMALLEST_PART, ObjectStore
 from service.files.result_folder import ResultFolder
 from service.files.results import open_results
-from service.ports.copies import CopyMissing, CopyStore, StoreTrouble
+from service.ports.copies import CopyMissing, CopyStorage, StorageUnavailable
 from tests.buckets import S3, s3_server
 
 NAME = "2026/01/31/tsk_1/0.png"
@@ -28,7 +28,7 @@ class SourceFailed(Exception):
 class Kept:
     """A store and what is in it."""
 
-    store: CopyStore
+    store: CopyStorage
     names: Callable[[], list[str]]
 
 
@@ -65,7 +65,7 @@ async def failing(data: bytes) -> AsyncIterator[bytes]:
     raise SourceFailed
 
 
-async def read(store: CopyStore, name: str, start: int, end: int) -> bytes:
+async def read(store: CopyStorage, name: str, start: int, end: int) -> bytes:
     return b"".join([chunk async for chunk in await store.read(name, start, end)])
 
 
@@ -148,22 +148,24 @@ async def test_a_folder_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
     await store.put(NAME, pieces(SMALL), "image/png", download=False)
     (tmp_path / "volume").rename(tmp_path / "away")
     for attempt in (store.put(NAME, pieces(SMALL), "image/png", download=False), store.probe(), store.delete("2026")):
-        with pytest.raises(StoreTrouble, match="The folder of RESULTS_URL cannot be used: No such file or directory"):
+        with pytest.raises(
+            StorageUnavailable, match="The folder of RESULTS_URL cannot be used: No such file or directory"
+        ):
             await attempt
-    with pytest.raises(StoreTrouble, match="is not there"):
+    with pytest.raises(StorageUnavailable, match="is not there"):
         await store.read(NAME, 0, 1)
     (tmp_path / "away").rename(tmp_path / "volume")
     assert await read(store, NAME, 0, len(SMALL)) == SMALL
 
 
 async def test_nothing_is_taken_for_deleted_where_the_folder_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreTrouble, match="No such file or directory"):
+    with pytest.raises(StorageUnavailable, match="No such file or directory"):
         await ResultFolder(str(tmp_path / "results")).delete("2026/01/31/tsk_1")
 
 
 async def test_a_full_disk_is_trouble_of_the_store() -> None:
     store = ResultFolder("/dev/full/results")
-    with pytest.raises(StoreTrouble, match="The folder of RESULTS_URL cannot be used: Not a directory"):
+    with pytest.raises(StorageUnavailable, match="The folder of RESULTS_URL cannot be used: Not a directory"):
         await store.put(NAME, pieces(SMALL), "image/png", download=False)
 
 
@@ -171,13 +173,13 @@ async def test_a_bucket_that_cannot_be_reached_is_trouble_of_the_store(s3: S3, m
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     store = open_results("s3://nowhere", MAX_BYTES)
     for data in (SMALL, LARGE):
-        with pytest.raises(StoreTrouble, match="it cannot be reached"):
+        with pytest.raises(StorageUnavailable, match="it cannot be reached"):
             await store.put(NAME, pieces(data), "image/png", download=False)
 
 
 async def test_a_bucket_that_does_not_exist_is_trouble_of_the_store(s3: S3) -> None:
     store = open_results("s3://does-not-exist", MAX_BYTES)
-    with pytest.raises(StoreTrouble, match="does not exist"):
+    with pytest.raises(StorageUnavailable, match="does not exist"):
         await store.probe()
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from service.ports.copies import StoreTrouble
+from service.ports.copies import StorageUnavailable
 from tests.buckets import S3, s3_server
 from tests.conftest import Service, Subscriber, environment, free_port, running, txt2img
 from tests.file_provider import PNG, FileProvider, file_provider
@@ -336,7 +336,7 @@ async def test_copies_are_removed_with_their_task_when_the_store_is_back(
         while (await service.client.get(f"/v1/tasks/{task['id']}")).status_code != 404:
             await asyncio.sleep(0.05)
         assert service.bridge.copying is not None
-        with pytest.raises(StoreTrouble):
+        with pytest.raises(StorageUnavailable):
             await service.bridge.copying.remover.step()
         away.rename(results)
         while list(results.iterdir()):

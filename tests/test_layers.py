@@ -15,7 +15,7 @@ MAY_SEE = {
     "environment": {"core"},
     "settings": {"environment", "core"},
     "command": {"ops"} | SETTINGS,
-    "ops": {"command", "assembly", "net", "preflight", "store"} | INNER | SETTINGS,
+    "ops": {"command", "files", "net", "preflight", "store"} | INNER | SETTINGS,
     "serving": {"core"},
     "server": {"serving"},
     "client": {"command", "wire"},
@@ -33,7 +33,7 @@ MAY_SEE = {
     "migrate": {"command", "store"} | INNER | SETTINGS,
     "transfer": {"command", "store"} | INNER | SETTINGS,
     "supervisor": set(),
-    "archive": {"assembly", "command", "files", "net", "store"} | INNER | SETTINGS,
+    "archive": {"assembly", "command", "net", "store"} | INNER | SETTINGS,
     # Builds every part from the settings and joins them.
     "assembly": {"web", "flows", "workers", "store", "files", "providers", "outlets", "net", "ops"} | INNER | SETTINGS,
     "main": {"assembly", "server", "settings", "store", "web"},

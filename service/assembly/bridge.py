@@ -33,14 +33,14 @@ class Bridge:
         self.copying = self._copying()
         self.web = Web(base, self.submitting, self.delivering, self.observing)
         self._clock_watch = ClockWatch(base.store.clock, clock)
-        self._tidier = Tidier(base.store, base.settings.retention_days, base.files.remove_older)
+        self._tidier = Tidier(base.store, base.settings.retention_days, base.files.inline.remove_older)
         self._loops: list[asyncio.Task[None]] = []
 
     def _copying(self) -> Copying | None:
         base = self.base
-        if base.results is None:
+        if base.files.results is None:
             return None
-        copying = Copying(base.settings, base.store.copies, base.results, base.files, base.links, base.lookups)
+        copying = Copying(base.settings, base.store.copies, base.files, base.files.results, base.lookups)
         copying.archiver.observers.append(self.observing.counters)
         return copying
 

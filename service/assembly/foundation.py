@@ -1,9 +1,8 @@
 """What the groups of parts share: the store, secrets and addresses, time, and the identity of this process."""
 
-from service.assembly.copying import links, results_of
+from service.assembly.storage import file_storage
 from service.core.times import now_ms
 from service.core.transitions import Timing
-from service.files.folder import MediaFolder
 from service.flows.callbacks import Callbacks
 from service.flows.hub import Hub
 from service.flows.inline import InlineKeeper
@@ -24,11 +23,11 @@ class Foundation:
         self.secret_keys = settings.secret_keys or (local_secret,)
         self.tokens = Tokens(self.secret_keys)
         self.callbacks = Callbacks(settings.public_url, self.tokens)
-        self.results = results_of(settings)
-        self.timing = Timing(settings.sweep_after, settings.task_deadline, now_ms, copies=self.results is not None)
-        self.files = store.inline_files or MediaFolder(settings.media_dir)
-        self.links = links(settings.public_url, (local_secret, *settings.secret_keys))
-        self.keeper = InlineKeeper(self.files, self.links.media.of)
+        self.files = file_storage(settings, store, local_secret)
+        self.timing = Timing(
+            settings.sweep_after, settings.task_deadline, now_ms, copies=self.files.results is not None
+        )
+        self.keeper = InlineKeeper(self.files.inline, self.files.inline_addresses.of)
         self.lookups = Lookups()
         self.lease = Lease(store)
         self.hub = Hub()

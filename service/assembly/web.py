@@ -71,7 +71,7 @@ class Web:
         self.app.site = DiagnosisDoor(self.app.site, Diagnosis(base.local_secret))
 
     def _endpoints(self) -> list[Endpoint]:
-        base, flows, observing = self._base, self._flows, self._observing
+        base, flows, observing, files = self._base, self._flows, self._observing, self._base.files
         waiter = FinishWaiter(flows.browser, base.hub, HEROKU_WAIT if base.settings.on_heroku else LONGEST_WAIT)
         feed = Feed(base.store, base.hub, Budget(*REPLAYS))
         return [
@@ -81,5 +81,7 @@ class Web:
             *DeliveryRoutes(flows.browser, flows.redeliverer).endpoints(),
             *PublicRoutes(catalog(), __version__).endpoints(),
             *OperatorRoutes(__version__, observing.readiness.troubles, observing.scrape).endpoints(),
-            *FileRoutes(base.files, base.links.media, base.store.copies, base.links.copies, base.results).endpoints(),
+            *FileRoutes(
+                files.inline, files.inline_addresses, base.store.copies, files.copy_addresses, files.results
+            ).endpoints(),
         ]

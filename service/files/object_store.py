@@ -16,7 +16,7 @@ from obstore.exceptions import (
 )
 from obstore.store import from_url
 
-from service.ports.copies import CopyMissing, StoreTrouble
+from service.ports.copies import CopyMissing, StorageUnavailable
 
 # What S3 takes as the smallest part; a file has at most 10,000.
 SMALLEST_PART = 5 * 1024 * 1024
@@ -120,9 +120,9 @@ class ObjectStore:
             await obstore.put_async(self._store, name, PROBE.encode())
             found = await obstore.get_async(self._store, name)
             if bytes(await found.bytes_async()) != PROBE.encode():
-                raise StoreTrouble("The store of RESULTS_URL gives back other bytes than it was given.")
+                raise StorageUnavailable("The store of RESULTS_URL gives back other bytes than it was given.")
             await obstore.delete_async(self._store, name)
-        except StoreTrouble:
+        except StorageUnavailable:
             raise
         except Exception as error:
             raise _trouble(error) from None
@@ -166,12 +166,12 @@ async def _chunks(found: Any) -> AsyncIterator[bytes]:
         raise _trouble(error) from None
 
 
-def _trouble(error: Exception) -> StoreTrouble:
+def _trouble(error: Exception) -> StorageUnavailable:
     """The library's own text names addresses, which may hold a signature."""
     if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
-        return StoreTrouble("The store of RESULTS_URL refuses these credentials.")
+        return StorageUnavailable("The store of RESULTS_URL refuses these credentials.")
     if isinstance(error, NotFoundError | FileNotFoundError):
-        return StoreTrouble("The bucket of RESULTS_URL does not exist.")
+        return StorageUnavailable("The bucket of RESULTS_URL does not exist.")
     status = _STATUS.search(str(error))
     cause = f"it answered with status {status[1]}" if status else "it cannot be reached"
-    return StoreTrouble(f"The store of RESULTS_URL cannot be used: {cause}.")
+    return StorageUnavailable(f"The store of RESULTS_URL cannot be used: {cause}.")

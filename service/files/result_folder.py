@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, ParamSpec, TypeVar
 
-from service.ports.copies import CopyMissing, StoreTrouble
+from service.ports.copies import CopyMissing, StorageUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class ResultFolder:
     async def read(self, name: str, start: int, end: int) -> AsyncIterator[bytes]:
         path = self._root / name
         if not self._root.is_dir():
-            raise StoreTrouble("The folder of RESULTS_URL is not there.")
+            raise StorageUnavailable("The folder of RESULTS_URL is not there.")
         if not path.is_file():
             raise CopyMissing
         return self._chunks(path, start, end)
@@ -74,7 +74,7 @@ class ResultFolder:
             raise
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else "it failed"
-            raise StoreTrouble(f"The folder of RESULTS_URL cannot be used: {cause}.") from None
+            raise StorageUnavailable(f"The folder of RESULTS_URL cannot be used: {cause}.") from None
 
     async def _chunks(self, path: Path, start: int, end: int) -> AsyncIterator[bytes]:
         file = await self._do(path.open, "rb")
@@ -83,7 +83,7 @@ class ResultFolder:
             while start < end:
                 chunk = await self._do(file.read, min(READ_BYTES, end - start))
                 if not chunk:
-                    raise StoreTrouble("The file is shorter than it was when it was stored.")
+                    raise StorageUnavailable("The file is shorter than it was when it was stored.")
                 start += len(chunk)
                 yield chunk
         finally:

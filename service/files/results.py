@@ -3,12 +3,12 @@
 import os
 from urllib.parse import unquote, urlsplit
 
-from service.ports.copies import CopyStore
+from service.ports.copies import CopyStorage
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
 
 
-def open_results(url: str, max_bytes: int) -> CopyStore:
+def open_results(url: str, max_bytes: int) -> CopyStorage:
     """Opens nothing yet: the service starts without the store. Raises ValueError with a sentence."""
     parts = urlsplit(url)
     if parts.scheme == "file":

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from service.files.bodies import FileOnItsWay
-from service.ports.copies import CopyMissing, CopyStore, CopyWork, Download, Downloader, DownloadFailed
+from service.ports.copies import CopyMissing, CopyStorage, Download, Downloader, DownloadFailed, StoredCopies
 from service.ports.files import InlineFiles
 from service.wire.media import MediaAddresses
 
@@ -19,13 +19,18 @@ class Sources:
     """Implements `ports.copies.Downloader`."""
 
     def __init__(
-        self, downloads: Downloader, inline: InlineFiles, media: MediaAddresses, work: CopyWork, kept: CopyStore
+        self,
+        downloads: Downloader,
+        inline: InlineFiles,
+        media: MediaAddresses,
+        copies: StoredCopies,
+        storage: CopyStorage,
     ) -> None:
         self._downloads = downloads
         self._inline = inline
         self._media = media
-        self._work = work
-        self._kept = kept
+        self._copies = copies
+        self._storage = storage
 
     @asynccontextmanager
     async def open(self, url: str) -> AsyncIterator[Download]:
@@ -45,10 +50,10 @@ class Sources:
         if found is not None:
             return _chunks(found) if isinstance(found, Path) else found.read()
         # The same picture came inline before, was copied for another task and then removed here.
-        copy = await self._work.stored_inline(name)
+        copy = await self._copies.stored_inline(name)
         if copy is not None:
             try:
-                return await self._kept.read(copy.name, 0, copy.bytes)
+                return await self._storage.read(copy.name, 0, copy.bytes)
             except CopyMissing:
                 pass
         raise DownloadFailed("The file that came inline is not kept any more.", final=True)

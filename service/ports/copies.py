@@ -1,4 +1,4 @@
-"""Copies of result files: the work of the archive worker, where copies are kept, and where files come from."""
+"""Copies of result files: what is queued in the store, the storage for the files, and the downloads."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -8,37 +8,37 @@ from service.core.copies import CopyCounts, FileCopy, StoredFile
 from service.core.result import Copy
 
 
-class StoreTrouble(Exception):
-    """The place where copies are kept is full or out of reach: nothing was kept, try again later.
+class StorageUnavailable(Exception):
+    """The storage for copies is full or unreachable: nothing was written, try again later.
 
     The text is a sentence without addresses and keys.
     """
 
 
 class CopyMissing(Exception):
-    """The place where copies are kept answers, and does not have this file."""
+    """The storage for copies works, and does not have this file."""
 
 
-class CopyStore(Protocol):
-    """A folder or a bucket. Names are relative, with slashes. Every method may raise StoreTrouble."""
+class CopyStorage(Protocol):
+    """A folder or a bucket. Names are relative, with slashes. Every method may raise StorageUnavailable."""
 
     async def put(self, name: str, chunks: AsyncIterator[bytes], media_type: str, *, download: bool) -> None:
-        """Keep all of `chunks` under `name`, or nothing: an error that they raise is raised again.
+        """Write all of `chunks` under `name`, or nothing when reading them raises.
 
-        Lasting when it returns. `download`: browsers are told to save the file, not to show it.
+        Durable when it returns. `download`: browsers save the file instead of showing it.
         """
         ...
 
     async def read(self, name: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to and without `end`. Raises CopyMissing."""
+        """The bytes from `start` up to, not including, `end`. Raises CopyMissing."""
         ...
 
     async def link(self, method: str, name: str, seconds: int) -> str | None:
-        """An address at the store itself that opens this file for a while; None where there is no such thing."""
+        """A short-lived address of the file at the storage itself; None where there is no such thing."""
         ...
 
     async def delete(self, folder: str) -> None:
-        """Everything under `folder`; it is no error when there is nothing."""
+        """Delete everything under `folder`, if there is anything."""
         ...
 
     async def probe(self) -> None:
@@ -47,8 +47,7 @@ class CopyStore(Protocol):
 
 
 class Download(Protocol):
-    """A file on its way here, decoded. `path` is that of the address it came from in the end; `inline_name` is set for
-    one that came inline."""
+    """An open download, decoded. `path` is that of the final address; `inline_name` is set if the file came inline."""
 
     path: str
     inline_name: str | None
@@ -59,7 +58,7 @@ class Download(Protocol):
 
 
 class DownloadFailed(Exception):
-    """The file did not come whole. The text is a sentence that may be shown; `final`: it will never come."""
+    """The file did not arrive whole. The text is a sentence for users; `final`: trying again is no use."""
 
     def __init__(self, sentence: str, *, final: bool = False) -> None:
         super().__init__(sentence)
@@ -72,43 +71,47 @@ class Downloader(Protocol):
         ...
 
 
-class CopyWork(Protocol):
-    """Which files are to be copied: claimed work, like that of the other ports in `ports.work`."""
+class CopyQueue(Protocol):
+    """Files that wait to be copied, as claimed work."""
 
     async def claim(self, worker: int, now: int, limit: int) -> list[FileCopy]:
-        """Copies that are due, those that have waited longest first; they belong to this worker from now on."""
+        """Copies that are due, the longest overdue first; this worker owns them from now on."""
         ...
 
     async def put_back(self, copy: FileCopy, next_attempt_at: int) -> None:
-        """End the claim; it is due again then. `copy.attempts` is written too."""
+        """End the claim; the copy is due again then. `copy.attempts` is stored too."""
         ...
 
     async def finish(self, copy: FileCopy, ended: Copy, file: StoredFile | None, now: int) -> bool:
-        """Write the copy into its task, and `task.stored` when it was the task's last one, in one transaction.
+        """Write the copy into its task, and `task.stored` with the last one of a task, in one transaction.
 
-        False: the claim is gone, and nothing changed.
+        False: the claim was lost, and nothing changed.
         """
         ...
 
     async def next_due(self) -> int | None:
-        """When the next one is due that nobody has in hand."""
+        """When the next unclaimed copy is due."""
         ...
 
+
+class StoredCopies(Protocol):
     async def stored(self, task_id: str, position: int) -> StoredFile | None: ...
 
     async def stored_inline(self, inline_name: str) -> StoredFile | None:
         """A copy of the file that came inline under this name."""
         ...
 
+
+class CopyBacklog(Protocol):
     async def counts(self) -> CopyCounts: ...
 
     async def start(self, task_id: str, now: int) -> int:
-        """Have the files of a task copied that completed without copies. Returns how many there are."""
+        """Queue the files of a task that completed without copies. Returns how many there are."""
         ...
 
 
 class CopyRemovals(Protocol):
-    """Tasks that were removed and whose copies are still to be deleted."""
+    """Removed tasks whose copies are still to be deleted."""
 
     async def waiting(self, limit: int) -> list[str]:
         """Ids of such tasks, the oldest first."""
@@ -117,5 +120,5 @@ class CopyRemovals(Protocol):
     async def done(self, task_ids: Sequence[str]) -> None: ...
 
 
-class Copies(CopyWork, CopyRemovals, Protocol):
-    """What a store keeps of copies."""
+class Copies(CopyQueue, StoredCopies, CopyBacklog, CopyRemovals, Protocol):
+    """Everything that the store knows about copies."""

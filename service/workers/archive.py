@@ -14,7 +14,7 @@ from service.core.errors import CallbridgeError
 from service.core.event import Event
 from service.core.result import Copy
 from service.core.times import now_ms
-from service.ports.copies import CopyWork, DownloadFailed, StoreTrouble
+from service.ports.copies import CopyQueue, DownloadFailed, StorageUnavailable
 from service.ports.files import InlineFiles
 from service.workers.copier import Copier
 from service.workers.retry import retry_until_stored
@@ -45,13 +45,13 @@ class Archiver:
 
     def __init__(
         self,
-        work: CopyWork,
+        queue: CopyQueue,
         copier: Copier,
         inline: InlineFiles,
         address: Callable[[FileCopy, StoredFile], str],
         schedule: tuple[float, ...],
     ) -> None:
-        self._work = work
+        self._queue = queue
         self._copier = copier
         self._inline = inline
         self._address = address
@@ -74,7 +74,7 @@ class Archiver:
         for task in in_hand:
             task.cancel()
         await asyncio.gather(*in_hand, return_exceptions=True)
-        given_back = [self._work.put_back(copy, now_ms()) for copy in in_hand.values()]
+        given_back = [self._queue.put_back(copy, now_ms()) for copy in in_hand.values()]
         await asyncio.gather(*given_back, return_exceptions=True)
 
     @property
@@ -105,7 +105,7 @@ class Archiver:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._copier.probe()
-        except (StoreTrouble, TimeoutError):
+        except (StorageUnavailable, TimeoutError):
             self._wake.set()
             return
         if not await self._claim(worker, 1):
@@ -114,7 +114,7 @@ class Archiver:
     async def _claim(self, worker: Worker, at_once: int) -> bool:
         """Whether something is in hand now."""
         free = at_once - len(self._copying)
-        for copy in await self._work.claim(worker.worker, now_ms(), free) if free > 0 else ():
+        for copy in await self._queue.claim(worker.worker, now_ms(), free) if free > 0 else ():
             task = asyncio.create_task(self._copy(copy), name=f"copy {copy.task_id}")
             self._copying[task] = copy
             task.add_done_callback(self._done)
@@ -129,7 +129,7 @@ class Archiver:
         """Seconds until something may be claimed."""
         if len(self._copying) >= AT_ONCE:
             return LOOK_AGAIN
-        due = await self._work.next_due()
+        due = await self._queue.next_due()
         return LOOK_AGAIN if due is None else min(max(0.0, (due - now_ms()) / 1000), LOOK_AGAIN)
 
     async def _pause(self, seconds: float) -> None:
@@ -144,7 +144,7 @@ class Archiver:
     async def _copy(self, copy: FileCopy) -> None:
         try:
             stored = await self._copier.copy(copy)
-        except StoreTrouble as trouble:
+        except StorageUnavailable as trouble:
             await self._store_in_trouble(copy, str(trouble))
         except DownloadFailed as failed:
             await self._attempt_failed(copy, failed)
@@ -164,7 +164,7 @@ class Archiver:
             log.warning("copies are stored again")
         url = self._address(copy, file)
         ended = Copy("stored", url, file.bytes, file.media_type, file.sha256)
-        if await retry_until_stored(lambda: self._work.finish(copy, ended, file, now_ms())):
+        if await retry_until_stored(lambda: self._queue.finish(copy, ended, file, now_ms())):
             for observer in self.observers:
                 observer.copied(file.bytes)
             if file.inline_name is not None:
@@ -190,10 +190,10 @@ class Archiver:
             await self._put_back(copy, wait)
             return
         log.warning("a file is not copied: %s", failed, extra=_about(copy))
-        await retry_until_stored(lambda: self._work.finish(copy, Copy("failed", error=str(failed)), None, now_ms()))
+        await retry_until_stored(lambda: self._queue.finish(copy, Copy("failed", error=str(failed)), None, now_ms()))
 
     async def _put_back(self, copy: FileCopy, seconds: float) -> None:
-        await retry_until_stored(lambda: self._work.put_back(copy, now_ms() + int(seconds * 1000)))
+        await retry_until_stored(lambda: self._queue.put_back(copy, now_ms() + int(seconds * 1000)))
 
 
 def _about(copy: FileCopy) -> dict[str, str]:

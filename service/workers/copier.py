@@ -5,20 +5,20 @@ from collections.abc import AsyncIterator
 
 from service.core.content import HEAD_BYTES, WrongContent, is_playable, judge
 from service.core.copies import FileCopy, StoredFile, name_of
-from service.ports.copies import CopyStore, Downloader, DownloadFailed
+from service.ports.copies import CopyStorage, Downloader, DownloadFailed
 
 
 class Copier:
-    def __init__(self, downloads: Downloader, kept: CopyStore) -> None:
+    def __init__(self, downloads: Downloader, storage: CopyStorage) -> None:
         self._downloads = downloads
-        self._kept = kept
+        self._storage = storage
 
     async def probe(self) -> None:
-        """Raises StoreTrouble."""
-        await self._kept.probe()
+        """Raises StorageUnavailable."""
+        await self._storage.probe()
 
     async def copy(self, copy: FileCopy) -> StoredFile:
-        """Raises DownloadFailed, StoreTrouble."""
+        """Raises DownloadFailed, StorageUnavailable."""
         async with self._downloads.open(copy.url) as download:
             body = _Counted(download.chunks())
             try:
@@ -26,7 +26,7 @@ class Copier:
             except WrongContent as wrong:
                 raise DownloadFailed(str(wrong)) from None
             name = name_of(copy, content.extension)
-            await self._kept.put(name, body, content.media_type, download=not is_playable(content.media_type))
+            await self._storage.put(name, body, content.media_type, download=not is_playable(content.media_type))
             return StoredFile(name, content.media_type, body.bytes, body.sha256, download.inline_name)
 
 

@@ -5,7 +5,7 @@ import logging
 
 from service.core.copies import folder_of
 from service.core.errors import CallbridgeError
-from service.ports.copies import CopyRemovals, CopyStore, StoreTrouble
+from service.ports.copies import CopyRemovals, CopyStorage, StorageUnavailable
 
 log = logging.getLogger("callbridge.archive")
 STEP = 10
@@ -14,9 +14,9 @@ ROUND = 3.0
 
 
 class CopyRemover:
-    def __init__(self, removals: CopyRemovals, kept: CopyStore) -> None:
+    def __init__(self, removals: CopyRemovals, storage: CopyStorage) -> None:
         self._removals = removals
-        self._kept = kept
+        self._storage = storage
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -32,17 +32,17 @@ class CopyRemover:
             try:
                 while await self.step():
                     pass
-            except StoreTrouble as trouble:
+            except StorageUnavailable as trouble:
                 log.info("old copies stay for now: %s", trouble)
             except CallbridgeError as error:
                 log.warning("old copies stay for now: %s", error.detail)
             await asyncio.sleep(ROUND)
 
     async def step(self) -> bool:
-        """Whether there was anything to delete. Raises StoreTrouble, Unavailable."""
+        """Whether there was anything to delete. Raises StorageUnavailable, Unavailable."""
         task_ids = await self._removals.waiting(STEP)
         for task_id in task_ids:
-            await self._kept.delete(folder_of(task_id))
+            await self._storage.delete(folder_of(task_id))
         if task_ids:
             await self._removals.done(task_ids)
         return bool(task_ids)

@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from service.assembly.copying import results_of
-from service.environment import SettingsError
+from service.files.results import open_results
 from service.ops.doctor.check import Check, fail, ok, warn
-from service.ports.copies import StoreTrouble
+from service.ports.copies import StorageUnavailable
 from service.settings import Settings
 from service.store.errors import CannotOpen
 from service.store.examination import Examination
@@ -97,14 +96,14 @@ def media(path: Path) -> Check:
 
 async def results(settings: Settings) -> Check:
     """Write, read and delete a small file."""
-    missing = _missing_folder(settings.results_url or "")
+    if settings.results_url is None:
+        return ok("results", "RESULTS_URL is not set: result files stay with the providers, which delete them")
+    missing = _missing_folder(settings.results_url)
     try:
-        place = results_of(settings)
-        if place is None:
-            return ok("results", "RESULTS_URL is not set: result files stay with the providers, which delete them")
+        storage = open_results(settings.results_url, settings.max_result_bytes)
         async with asyncio.timeout(SECONDS):
-            await place.probe()
-    except (SettingsError, StoreTrouble) as error:
+            await storage.probe()
+    except (ValueError, StorageUnavailable) as error:
         return fail("results", f"RESULTS_URL cannot be used: {error}")
     except TimeoutError:
         return fail("results", f"RESULTS_URL did not answer within {SECONDS:g} s; check its address and the network")

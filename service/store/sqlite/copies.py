@@ -21,7 +21,7 @@ IN_HAND = "task_id = ? AND position = ? AND status = 'pending' AND worker = ?"
 
 
 class SqliteCopies:
-    """Implements `ports.copies.CopyWork` and `ports.copies.CopyRemovals`."""
+    """Implements `ports.copies.Copies`."""
 
     def __init__(self, database: SqliteDatabase, workers: SqliteWorkers) -> None:
         self.database = database

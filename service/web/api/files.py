@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from service.core.content import is_playable
 from service.core.copies import StoredFile
 from service.core.errors import NotFound, Unavailable
-from service.ports.copies import CopyMissing, CopyStore, CopyWork, StoreTrouble
+from service.ports.copies import CopyMissing, CopyStorage, StorageUnavailable, StoredCopies
 from service.ports.files import InlineFiles, Pieces
 from service.web.operations import public as operations
 from service.web.operations.operation import Endpoint
@@ -43,9 +43,9 @@ class FileRoutes:
 
     inline: InlineFiles
     media: MediaAddresses
-    work: CopyWork
+    work: StoredCopies
     copies: CopyAddresses
-    kept: CopyStore | None
+    kept: CopyStorage | None
 
     def endpoints(self) -> list[Endpoint]:
         return [(operations.MEDIA, self.came_inline), (operations.RESULT, self.copy)]
@@ -83,10 +83,10 @@ class FileRoutes:
             return await self._stream(request, file, self.kept)
         except CopyMissing:
             raise NotFound("The copy is not at RESULTS_URL any more.") from None
-        except StoreTrouble as trouble:
+        except StorageUnavailable as trouble:
             raise Unavailable(str(trouble), retry_after=10) from None
 
-    async def _stream(self, request: Request, file: StoredFile, kept: CopyStore) -> Response:
+    async def _stream(self, request: Request, file: StoredFile, kept: CopyStorage) -> Response:
         etag = f'"{file.sha256}"'
         headers = {**_headers(file.media_type, file.name), "etag": etag, "accept-ranges": "bytes"}
         if etag in request.headers.get("if-none-match", ""):
