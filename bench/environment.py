@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 from bench.calls import API_KEY, USER_KEY
+from bench.databases import Database
 from bench.run import Run
 from bench.tasks import OWNER, SECRET_KEY
 
-DATABASE = "bench.db"
 FSYNCS = "fsyncs"
 
 
-def environment(run: Run, folder: Path, port: int, *, fsync_us: int) -> dict[str, str]:
+def environment(run: Run, folder: Path, port: int, database: Database, *, fsync_us: int) -> dict[str, str]:
     """`fsync_us` is added to every fsync, and fsyncs are counted, where there is a C compiler."""
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
     env |= {
@@ -20,7 +20,7 @@ def environment(run: Run, folder: Path, port: int, *, fsync_us: int) -> dict[str
         "PORT": str(port),
         "API_KEYS": f"{OWNER}:{API_KEY}:admin,{OWNER}:{USER_KEY}",
         "SECRET_KEY": SECRET_KEY,
-        "DATABASE_URL": f"sqlite:///{folder / DATABASE}",
+        "DATABASE_URL": database.url,
         "MEDIA_DIR": str(folder / "media"),
         "PIAPI_API_KEY": "bench-piapi-key",
         "PIAPI_BASE_URL": run.sink.url,

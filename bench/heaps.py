@@ -1,12 +1,11 @@
-"""Large databases for cases 6 and 7, made in bulk from rows that the service itself wrote."""
+"""Large databases for cases 6, 7 and 11, made in bulk from rows that the service itself wrote."""
 
 import shutil
-import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.databases import Database, SqliteFile
 from bench.processes import free_port, send
 from bench.run import Run
 from bench.tasks import ORDER, Pattern, metadata_of
@@ -24,27 +23,33 @@ def backlog(run: Run, count: int) -> Path:
     with world(run) as one:
         one.patient = False
         one.subscribe("/subscriber")
-        sick = [one.subscribe("/hang"), one.subscribe("/gone", f"http://127.0.0.1:{free_port()}")]
+        sick = [one.subscribe("/hang"), one.subscribe("/gone", nobody_there())]
         one_task_finishes(one)
         # What waits is enough.
         for path in ("/subscriber", "/hang", "/gone"):
             one.hush(path)
-    file = run.options.folder / "backlog.db"
-    shutil.move(folded(run.options.folder / "service" / "bench.db"), file)
-    event = Pattern(file, "events", "type = 'task.completed'", body=b'{"type": "task.completed", "data": {}}')
-    waiting = [Pattern(file, "deliveries", f"subscription_id = '{item}'") for item in sick]
-    fresh = {"status": "pending", "tries": 0, "attempts": None, "next_attempt_at": now_ms(), "lease_until": 0}
-    with closing(bulk(file)) as db:
-        for first in range(1000, 1000 + count // 2, STEP):
-            numbers = range(first, min(first + STEP, 1000 + count // 2))
-            put(db, event, (event.copy({}, **ids(number)) for number in numbers))
-            for pattern in waiting:
-                put(
-                    db,
-                    pattern,
-                    (pattern.copy({}, **ids(number), event_id=event_id(number), **fresh) for number in numbers),
-                )
+    file, made = run.options.folder / "backlog.db", run.options.folder / "service" / "bench.db"
+    SqliteFile(made).settle()
+    shutil.move(made, file)
+    add_backlog(SqliteFile(file, journal=False), sick, count, 1000)
     return file
+
+
+def add_backlog(database: Database, sick: Sequence[str], count: int, first_number: int) -> None:
+    """`count` deliveries wait for these subscriptions, which have one each already."""
+    event = Pattern(database, "events", "type = 'task.completed'", body=b'{"type": "task.completed", "data": {}}')
+    waiting = [Pattern(database, "deliveries", f"subscription_id = '{item}'") for item in sick]
+    fresh = {"status": "pending", "tries": 0, "attempts": None, "next_attempt_at": now_ms(), "worker": 0}
+    end = first_number + count // len(sick)
+    for first in range(first_number, end, STEP):
+        numbers = range(first, min(first + STEP, end))
+        database.put([(event, (event.copy({}, **ids(number)) for number in numbers))])
+        for place, pattern in enumerate(waiting):
+            rows = (
+                pattern.copy({}, **ids(number), n=number * len(sick) + place, event_id=event_id(number), **fresh)
+                for number in numbers
+            )
+            database.put([(pattern, rows)])
 
 
 def history(run: Run, count: int) -> Path:
@@ -58,20 +63,26 @@ def history(run: Run, count: int) -> Path:
         one_task_finishes(one)
         one.hush("/subscriber")
         old = one.task_id(one.used)
-    file = folded(folder / "bench.db")
-    task, event = Pattern(file, "tasks"), Pattern(file, "events", "type = 'task.completed'")
-    delivery = Pattern(file, "deliveries", "event_type = 'task.completed'")
-    metadata = metadata_of(file)
-    start = now_ms() - (DAYS + 1) * DAY_MS
-    with closing(bulk(file)) as db:
-        for first in range(0, count, STEP):
-            moments = [(n, start + n * DAYS * DAY_MS // count) for n in range(first, min(first + STEP, count))]
-            put(db, task, (task.copy(words(old, n, at), **finished(n, at)) for n, at in moments))
-            put(db, event, (event.copy(words(old, n, at), **happened(n, at)) for n, at in moments))
-            for pattern in metadata:
-                put(db, pattern, (pattern.copy(words(old, n, at)) for n, at in moments))
-            put(db, delivery, (delivery.copy({}, **told(n, at)) for n, at in moments))
+    add_history(SqliteFile(folder / "bench.db", journal=False), old, count)
     return folder
+
+
+def add_history(database: Database, old: str, count: int) -> None:
+    """`count` copies of the task `old`, which has finished and whose events were delivered."""
+    task, event = Pattern(database, "tasks"), Pattern(database, "events", "type = 'task.completed'")
+    delivery = Pattern(database, "deliveries", "event_type = 'task.completed'")
+    metadata = metadata_of(database)
+    start = now_ms() - (DAYS + 1) * DAY_MS
+    for first in range(0, count, STEP):
+        moments = [(n, start + n * DAYS * DAY_MS // count) for n in range(first, min(first + STEP, count))]
+        database.put(
+            [
+                (task, (task.copy(words(old, n, at), **finished(n, at)) for n, at in moments)),
+                (event, (event.copy(words(old, n, at), **happened(n, at)) for n, at in moments)),
+                *((pattern, [pattern.copy(words(old, n, at)) for n, at in moments]) for pattern in metadata),
+                (delivery, (delivery.copy({}, **told(n, at)) for n, at in moments)),
+            ]
+        )
 
 
 def task_id(number: int, at: int) -> str:
@@ -100,7 +111,12 @@ def happened(number: int, at: int) -> dict[str, Any]:
 
 
 def told(number: int, at: int) -> dict[str, Any]:
-    return {"seq": 1000 + number, "event_id": event_id(number), "task_id": task_id(number, at)}
+    seq = 1000 + number
+    return {"n": seq, "seq": seq, "event_id": event_id(number), "task_id": task_id(number, at)}
+
+
+def nobody_there() -> str:
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def one_task_finishes(one: World) -> None:
@@ -109,23 +125,3 @@ def one_task_finishes(one: World) -> None:
         send(one.port, request)
         one.acknowledged += 1
     one.drained("/subscriber")
-
-
-def folded(file: Path) -> Path:
-    """With its write-ahead log in it."""
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return file
-
-
-def bulk(file: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(file)
-    # It can be made again: no journal, no waiting.
-    db.execute("PRAGMA journal_mode = OFF")
-    db.execute("PRAGMA synchronous = OFF")
-    return db
-
-
-def put(db: sqlite3.Connection, pattern: Pattern, rows: Iterable[tuple[Any, ...]]) -> None:
-    db.executemany(pattern.insert, rows)
-    db.commit()

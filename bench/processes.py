@@ -14,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench.clock import cpu_seconds
 from bench.order import Order, Result
 
@@ -95,6 +97,20 @@ def pin(cpus: Sequence[int]) -> None:
 
 def python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
+
+
+def wait_until_ready(port: int, child: Child, log: Path) -> None:
+    """Raises RuntimeError when it ends instead."""
+    with httpx.Client() as http:
+        while True:
+            try:
+                if http.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            if child.process.poll() is not None:
+                raise RuntimeError(f"the service ended; see {log}")
+            time.sleep(0.005)
 
 
 def load(order: Order, cpus: Sequence[int] = WORLD_CPU, server: Child | None = None) -> Result:

@@ -1,17 +1,16 @@
 """Tasks that wait at the provider, as rows for the database, with the addresses under which they are called about."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.calls import ID, PROMPT, provider_id
+from bench.databases import Database, Values
 from service.core.ids import new_id
 from service.core.task import Status, Task
 from service.core.times import now_ms
-from service.store.sqlite.store import open_store
+from service.store.open import open_store
 from service.wire.tokens import CallbackToken, Tokens
 
 SECRET_KEY = "the-secret-key-of-the-benchmark-32-characters"
@@ -22,11 +21,23 @@ ORDER = "A-17"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Rows of tasks, in each table one for each, and the file from which the load generator makes their callbacks."""
+    """Copies of `task`, each with words of its own, and the file from which the load generator makes callbacks."""
 
-    tables: list[tuple[str, list[tuple[Any, ...]]]]
+    task: Task
+    words: list[dict[str, str]]
     ids: list[str]
     file: Path
+    _tables: dict[type, "list[tuple[Pattern, list[Values]]]"] = field(default_factory=dict)
+
+    def tables(self, database: Database) -> "list[tuple[Pattern, list[Values]]]":
+        """Rows of the tasks, in each table one for each. Made once for each kind of database."""
+        kind = type(database)
+        if kind not in self._tables:
+            scratch = database.fresh("pattern")
+            store_task(self.task, scratch)
+            patterns = [Pattern(scratch, "tasks", sent_at=self.task.sent_at), *metadata_of(scratch)]
+            self._tables[kind] = [(row, [row.copy(item) for item in self.words]) for row in patterns]
+        return self._tables[kind]
 
 
 def prepare(count: int, file: Path) -> Prepared:
@@ -34,8 +45,6 @@ def prepare(count: int, file: Path) -> Prepared:
     now = now_ms()
     tokens = Tokens((SECRET_KEY,))
     task = a_task(now)
-    database = stored(task, file.with_name("pattern.db"))
-    patterns = [Pattern(database, "tasks", sent_at=now), *metadata_of(database)]
     words: list[dict[str, str]] = []
     lines: list[str] = []
     ids: list[str] = []
@@ -47,27 +56,24 @@ def prepare(count: int, file: Path) -> Prepared:
         lines.append(f"{path} {tokens.callback_secret(token)} {provider_id(number)}")
         words.append({task.id: task_id, ID: provider_id(number)})
     file.write_text("\n".join(lines))
-    return Prepared([(row.insert, [row.copy(item) for item in words]) for row in patterns], ids, file)
+    return Prepared(task, words, ids, file)
 
 
 class Pattern:
     """A row that the store itself wrote, to be copied with other values: whatever its columns are."""
 
-    def __init__(self, database: Path, table: str, where: str = "1", **changed: Any) -> None:
-        """The last such row, without its number. Names that are no columns are passed over, here and below."""
-        with closing(sqlite3.connect(database)) as db:
-            found = db.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY 1 DESC LIMIT 1")
-            columns = dict(zip([item[0] for item in found.description], found.fetchone(), strict=True))
-        columns.pop("n", None)
+    def __init__(self, database: Database, table: str, where: str = "true", **changed: Any) -> None:
+        """The last such row. Names that are no columns are passed over, here and below."""
+        self.name = table
+        columns = database.last_row(table, where)
         self.columns = columns | {name: value for name, value in changed.items() if name in columns}
-        self.insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
-    def copy(self, words: dict[str, str], **values: Any) -> tuple[Any, ...]:
+    def copy(self, words: dict[str, str], **values: Any) -> Values:
         """`words` are replaced in every text, `values` are whole columns."""
         return tuple(values[name] if name in values else replaced(value, words) for name, value in self.columns.items())
 
 
-def metadata_of(database: Path) -> list[Pattern]:
+def metadata_of(database: Database) -> list[Pattern]:
     """What the last task is found by: its own order, and the shop of all of them."""
     return [Pattern(database, "task_metadata", f"key = '{key}'") for key in ("order", "shop")]
 
@@ -82,20 +88,15 @@ def replaced(value: Any, words: dict[str, str]) -> Any:
     return value
 
 
-def stored(task: Task, database: Path) -> Path:
-    """A fresh database with this one task in it."""
-    for old in database.parent.glob(database.name + "*"):
-        old.unlink()
-
+def store_task(task: Task, database: Database) -> None:
     async def add() -> None:
-        store = await open_store(str(database))
+        store = await open_store(database.url)
         try:
             await store.tasks.add(task, None)
         finally:
             await store.close()
 
     asyncio.run(add())
-    return database
 
 
 def a_task(now: int) -> Task:

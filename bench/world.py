@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import sqlite3
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,13 +15,15 @@ import httpx
 import orjson
 
 from bench.calls import API_KEY, EVENTS, callbacks
-from bench.environment import DATABASE, FSYNCS, environment
+from bench.databases import Database, SqliteFile
+from bench.environment import FSYNCS, environment
 from bench.order import Order, Result
-from bench.processes import ALL_CPUS, SERVICE_CPU, Child, free_port, load, python
+from bench.processes import ALL_CPUS, SERVICE_CPU, Child, free_port, load, python, wait_until_ready
 from bench.run import Run
 from bench.streams import Arrival
 from bench.tasks import Prepared
 
+DATABASE = "bench.db"
 DRAIN_SECONDS = 60.0
 
 
@@ -34,6 +35,7 @@ class World:
         run: Run,
         folder: Path,
         *,
+        database: Database | None = None,
         pinned: bool = True,
         fsync_us: int = 0,
         command: Sequence[str] = (),
@@ -41,17 +43,18 @@ class World:
     ) -> None:
         self.run = run
         self.folder = folder
-        self.database = folder / DATABASE
+        self.database: Database = database or SqliteFile(folder / DATABASE)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.fsyncs_file = folder / FSYNCS
         self.fsyncs_file.write_bytes(bytes(8))
         self.cpus = SERVICE_CPU if pinned else ALL_CPUS
         started = time.monotonic()
-        env = environment(run, folder, self.port, fsync_us=fsync_us) | settings
-        self.child = Child(command or python("service"), self.cpus, env, run.options.folder / "service.log")
+        env = environment(run, folder, self.port, self.database, fsync_us=fsync_us) | settings
+        log = run.options.folder / "service.log"
+        self.child = Child(command or python("service"), self.cpus, env, log)
         self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": API_KEY}, timeout=60)
-        self._wait_until_ready()
+        wait_until_ready(self.port, self.child, log)
         self.start_seconds = time.monotonic() - started
         # The next of the filled tasks and the end of them; callbacks that were acknowledged.
         self.used = self.filled_end = self.acknowledged = 0
@@ -62,22 +65,9 @@ class World:
         self._filled: Prepared | None = None
         # Not where attempts hang: a stop waits for them.
         self.patient = True
-        with self.sqlite() as db:
-            # What was in the file before is not ours to count.
-            self.seq_before = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-            self.deliveries_before = db.execute("SELECT coalesce(max(n), 0) FROM deliveries").fetchone()[0]
-
-    def _wait_until_ready(self) -> None:
-        with httpx.Client() as http:
-            while True:
-                try:
-                    if http.get(f"{self.url}/readyz").status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                if self.child.process.poll() is not None:
-                    raise RuntimeError(f"the service ended; see {self.run.options.folder / 'service.log'}")
-                time.sleep(0.005)
+        # What was there before is not ours to count.
+        self.seq_before = self.last_seq()
+        self.deliveries_before = int(self.database.ask("SELECT coalesce(max(n), 0) FROM deliveries")[0][0])
 
     def close(self) -> None:
         self.http.close()
@@ -89,36 +79,29 @@ class World:
     # --- before a measurement ---
 
     def fill(self, count: int) -> None:
-        """Fresh tasks at the provider, straight into the file, and its log folded in: it costs no later round."""
+        """Fresh tasks at the provider, straight into the database: they cost no later round."""
         filled = self.run.prepared(count)
         first = self._present(filled)
         if first + count > len(filled.ids):
             # All others than before.
             filled, first = self.run.prepared(len(filled.ids) + count), 0
-        with self.sqlite() as db:
-            db.execute("BEGIN IMMEDIATE")
-            for insert, rows in filled.tables:
-                db.executemany(insert, rows[first : first + count])
-            db.execute("COMMIT")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        tables = filled.tables(self.database)
+        self.database.put((pattern, rows[first : first + count]) for pattern, rows in tables)
         os.sync()
         self._filled, self.used, self.filled_end = filled, first, first + count
 
     def _present(self, prepared: Prepared) -> int:
-        """How many of them an earlier world has put into this file: they are always taken from the front."""
-        with self.sqlite() as db:
-            found = db.execute(
-                "SELECT max(id) FROM tasks WHERE id BETWEEN ? AND ?", (prepared.ids[0], prepared.ids[-1])
-            )
-            (last,) = found.fetchone()
+        """How many of them an earlier world has put into this database: they are always taken from the front."""
+        [(last,)] = self.database.ask(
+            "SELECT max(id) FROM tasks WHERE id BETWEEN ? AND ?", prepared.ids[0], prepared.ids[-1]
+        )
         return bisect_right(prepared.ids, last) if last else 0
 
     def discard_open(self) -> None:
-        """At the end, when the file is used again: the next service would ask the provider about all of these."""
+        """At the end, when the database is used again: the next service would ask the provider about all of these."""
         never = "SELECT id FROM tasks WHERE finished_at IS NULL AND id < ?"
-        with self.sqlite() as db:
-            for table, column in (("task_metadata", "task_id"), ("tasks", "id")):
-                db.execute(f"DELETE FROM {table} WHERE {column} IN ({never})", (self.task_id(self.filled_end - 1),))
+        for table, column in (("task_metadata", "task_id"), ("tasks", "id")):
+            self.database.ask(f"DELETE FROM {table} WHERE {column} IN ({never})", self.task_id(self.filled_end - 1))
 
     def subscribe(self, path: str, url: str | None = None, events: Sequence[str] = EVENTS) -> str:
         answer = self.http.post(
@@ -219,8 +202,7 @@ class World:
         return int.from_bytes(self.fsyncs_file.read_bytes(), "little") if self.run.shim else None
 
     def last_seq(self) -> int:
-        with self.sqlite() as db:
-            return int(db.execute("SELECT ifnull(max(seq), 0) FROM events").fetchone()[0])
+        return int(self.database.ask("SELECT coalesce(max(seq), 0) FROM events")[0][0])
 
     def drained(self, path: str) -> int:
         """Waits until every acknowledged event is at the path; the moment (ns) of the last, or of giving up."""
@@ -231,16 +213,6 @@ class World:
                 return page["last"]
             time.sleep(0.05)
         return time.monotonic_ns()
-
-    # --- after it ---
-
-    @contextmanager
-    def sqlite(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self.database, isolation_level=None, timeout=30)
-        try:
-            yield db
-        finally:
-            db.close()
 
 
 @contextmanager

@@ -27,10 +27,9 @@ def measure(run: Run, case: int = 6) -> Iterator[Row]:
 
 def check(one: World, waiting: int) -> None:
     """None of them was dropped, and none went where nobody answers."""
-    with one.sqlite() as db:
-        (found,) = db.execute(
-            "SELECT count(*) FROM deliveries WHERE n <= ? AND status = 'pending'", (one.deliveries_before,)
-        ).fetchone()
+    [(found,)] = one.database.ask(
+        "SELECT count(*) FROM deliveries WHERE n <= ? AND status = 'pending'", one.deliveries_before
+    )
     # Two events of the task from which the rows were made wait for each of the two as well.
     due = waiting + 4
     one.run.check(found == due, f"{due} deliveries waited for the dead and the hanging, {found} still do")

@@ -71,10 +71,9 @@ def start_copies(one: World, port: int) -> None:
 
 
 def still_copying(one: World) -> bool:
-    with one.sqlite() as db:
-        stored, waiting = db.execute(
-            "SELECT count(*) FILTER (WHERE status = 'stored'), count(*) FILTER (WHERE status = 'pending')"
-            " FROM copies WHERE url NOT LIKE 'https:%'"
-        ).fetchone()
+    [(stored, waiting)] = one.database.ask(
+        "SELECT count(*) FILTER (WHERE status = 'stored'), count(*) FILTER (WHERE status = 'pending')"
+        " FROM copies WHERE url NOT LIKE 'https:%'"
+    )
     one.run.check(stored > 0, "nothing was copied during the measurement")
     return bool(waiting)

@@ -48,9 +48,8 @@ def measure(run: Run, case: int = 7) -> Iterator[Row]:
 
 
 def paths(one: World) -> dict[str, str]:
-    with one.sqlite() as db:
-        middle, seq = db.execute("SELECT max(n) / 2, (SELECT max(seq) / 2 FROM events) FROM tasks").fetchone()
-        (cursor,) = db.execute("SELECT id FROM tasks WHERE n >= ? LIMIT 1", (middle,)).fetchone()
+    [(middle, seq)] = one.database.ask("SELECT max(n) / 2, (SELECT max(seq) / 2 FROM events) FROM tasks")
+    [(cursor,)] = one.database.ask("SELECT id FROM tasks WHERE n >= ? LIMIT 1", middle)
     return {
         "newest 50 tasks": "/v1/tasks?limit=50",
         "50 tasks from the middle": f"/v1/tasks?limit=50&cursor={cursor}",
@@ -89,5 +88,4 @@ def while_removing(one: World, meanwhile: Callable[[], None]) -> float:
 
 
 def count(one: World, what: str, where: str) -> int:
-    with one.sqlite() as db:
-        return int(db.execute(f"SELECT {what} FROM tasks WHERE {where}").fetchone()[0])
+    return int(one.database.ask(f"SELECT {what} FROM tasks WHERE {where}")[0][0])

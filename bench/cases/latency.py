@@ -72,8 +72,7 @@ def held(one: World, rate: int, seconds: float, path: str) -> Round:
     one.drained(path)
     posts = one.run.sink.arrivals(path)
     left = departures(one, result, first)
-    with one.sqlite() as db:
-        rows = db.execute("SELECT seq, id, task_id, type FROM events WHERE seq > ?", (seq,)).fetchall()
+    rows = one.database.ask("SELECT seq, id, task_id, type FROM events WHERE seq > ?", seq)
     found = Round(late_ms=result.late_ms)
     found.sent = {row[0]: left[row[2:]] for row in rows if row[2:] in left}
     to_post = [(posts[row[1]] - left[row[2:]]) / 1e6 for row in rows if row[2:] in left and row[1] in posts]

@@ -50,7 +50,6 @@ def at_provider(one: World, count: int) -> tuple[int, int]:
 def check(one: World, accepted: int) -> None:
     """Every accepted task is stored and was sent once."""
     sent = one.run.sink.book().get(PATH, {"count": 0})["count"]
-    with one.sqlite() as db:
-        stored = db.execute("SELECT count(*) FROM tasks").fetchone()[0]
+    [(stored,)] = one.database.ask("SELECT count(*) FROM tasks")
     one.run.check(stored == accepted, f"{accepted} tasks were accepted, {stored} are stored")
     one.run.check(sent == accepted, f"{accepted} tasks were accepted, the provider got {sent} in {PATIENCE:.0f} s")
