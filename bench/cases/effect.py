@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bench.cases.fanout import Figures, flat_out
 from bench.cases.latency import RATES, SHARES, WAYS, held_and_read, percentile
 from bench.checks import check_deliveries, check_events
+from bench.databases import Database
 from bench.report import Row
 from bench.run import Run
 from bench.world import World, alone, world
@@ -77,9 +78,9 @@ class Subject:
 
 
 @contextmanager
-def without(run: Run, effect: Effect) -> Iterator[Subject]:
-    """A service on an empty file."""
-    with world(run, folder=run.options.folder / "without") as one:
+def without(run: Run, effect: Effect, database: Database | None = None) -> Iterator[Subject]:
+    """A service on an empty file, or on this empty database."""
+    with world(run, folder=run.options.folder / "without", database=database) as one:
         yield Subject(one, effect)
 
 

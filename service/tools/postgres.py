@@ -50,6 +50,10 @@ class PostgresServer:
         return f"postgresql://callbridge@127.0.0.1:{self.port}/{database}"
 
     @property
+    def log(self) -> Path:
+        return self._folder / "log"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -70,7 +74,7 @@ class PostgresServer:
             conf.write("\n".join((*self._settings, f"port={self.port}", "unix_socket_directories=''")) + "\n")
 
     def start(self) -> None:
-        with (self._folder / "log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self._data],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **as_server_user(),
@@ -78,7 +82,7 @@ class PostgresServer:
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start: {(self._folder / 'log').read_text()[-2000:]}")
+                raise RuntimeError(f"PostgreSQL did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
