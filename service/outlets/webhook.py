@@ -20,6 +20,7 @@ from service.wire.cloudevents import cloud_event_lines
 from service.wire.signature import Signer
 
 log = logging.getLogger("callbridge.deliver")
+KEPT_EVENTS = 64
 HEADERS = [
     (b"content-type", b"application/json"),
     # Firewalls in front of receivers refuse requests without one.
@@ -43,8 +44,8 @@ class WebhookOutlet:
         self.private = private
         self.timeout = timeout
         self.source = source
-        # One event goes to many receivers, at about the same time.
-        self._event_lines = lru_cache(maxsize=64)(cloud_event_lines)
+        # Of the latest events: one goes to many receivers, at about the same time.
+        self._event_lines: dict[str, str] = {}
         self._prepared = lru_cache(maxsize=2048)(self._prepare)
 
     def _prepare(self, endpoint: Endpoint) -> EndpointTemplate:
@@ -83,13 +84,21 @@ class WebhookOutlet:
 
     def _lines(self, signer: Signer, delivery: Delivery, timestamp: int) -> bytes:
         """The headers of one attempt: those of Standard Webhooks and of CloudEvents."""
-        event_id, body = delivery.event_id, delivery.body
-        signature = signer.sign(event_id, timestamp, body)
-        event_lines = self._event_lines(event_id, delivery.event_type, time_of(body), self.source, delivery.task_id)
+        event_id = delivery.event_id
+        signature = signer.sign(event_id, timestamp, delivery.body)
+        event_lines = self._event_lines.get(event_id) or self._new_event_lines(delivery)
         return (
             f"webhook-id: {event_id}\r\nwebhook-timestamp: {timestamp}\r\n"
             f"webhook-signature: {signature}\r\n{event_lines}"
         ).encode()
+
+    def _new_event_lines(self, delivery: Delivery) -> str:
+        if len(self._event_lines) >= KEPT_EVENTS:
+            self._event_lines.clear()
+        at = time_of(delivery.body)
+        lines = cloud_event_lines(delivery.event_id, delivery.event_type, at, self.source, delivery.task_id)
+        self._event_lines[delivery.event_id] = lines
+        return lines
 
 
 def _shown(location: str | None) -> str:

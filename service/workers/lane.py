@@ -116,7 +116,7 @@ class Lane:
 
     def offer(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
-        self.parts.memory.add_one(delivery)
+        self.parts.memory.add_one(len(delivery.body))
         self.pump()
 
     def look_in_store(self) -> None:
@@ -188,7 +188,7 @@ class Lane:
                 continue
             if self._failures >= SLOW_AFTER:
                 self._slow_until = asyncio.get_running_loop().time() + SLOW_GAP
-            parts.memory.remove_one(delivery)
+            parts.memory.remove_one(size)
             parts.limiter.take(group, size)
             return delivery, group
         return None
@@ -207,29 +207,31 @@ class Lane:
         started: tuple[Delivery, Group] | None = (delivery, group)
         try:
             while started is not None:
-                await self._attempt(*started)
+                delivery, group = started
+                outcome: Outcome | None = None
+                try:
+                    posting = self.parts.attempts.post(delivery)
+                    if posting is not None:
+                        outcome = await posting
+                finally:
+                    self._attempted(delivery, group, outcome)
                 started = self._next()
         finally:
             self._running -= 1
         self.pump()
 
-    async def _attempt(self, delivery: Delivery, group: Group) -> None:
+    def _attempted(self, delivery: Delivery, group: Group, outcome: Outcome | None) -> None:
+        """`outcome` None: the attempt was not made, or canceled."""
         parts = self.parts
-        outcome: Outcome | None = None
-        try:
-            posting = parts.attempts.post(delivery)
-            if posting is not None:
-                outcome = await posting
-        finally:
-            if behind := self._order.done(delivery):
-                self._ready.extendleft(reversed(behind))
-            if outcome is not None:
-                if outcome.attempt.succeeded:
-                    self._failures = 0
-                else:
-                    self._on_failure(outcome)
-            # Last: it may pump this lane.
-            parts.limiter.release(group, len(delivery.body))
+        if behind := self._order.done(delivery):
+            self._ready.extendleft(reversed(behind))
+        if outcome is not None:
+            if outcome.attempt.succeeded:
+                self._failures = 0
+            else:
+                self._on_failure(outcome)
+        # It may pump this lane, so whether that failed is known before.
+        parts.limiter.release(group, len(delivery.body))
         if outcome is not None:
             self._recording += 1
             parts.outcomes.record(self, parts.attempts.after(delivery, outcome), outcome)

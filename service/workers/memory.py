@@ -17,11 +17,12 @@ class Memory:
     def full(self) -> bool:
         return self.used >= MOST
 
-    def add_one(self, item: Delivery) -> None:
-        self.used += len(item.body) + OVERHEAD
+    def add_one(self, size: int) -> None:
+        """A delivery with a body of so many bytes."""
+        self.used += size + OVERHEAD
 
-    def remove_one(self, item: Delivery) -> None:
-        self.used -= len(item.body) + OVERHEAD
+    def remove_one(self, size: int) -> None:
+        self.used -= size + OVERHEAD
 
     def add(self, items: Iterable[Delivery]) -> None:
         # A body may be shared with other lanes; counted as if it were not.
