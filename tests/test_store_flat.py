@@ -17,7 +17,6 @@ from service.core.points import Point
 from service.core.task import Status as S
 from service.ports.store import Idempotency, TaskQuery
 from service.store.sqlite import calls
-from service.store.sqlite.database import READERS
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.store.parts import DAY, NOW, a_subscription, a_task, added, finished, to
 
@@ -148,8 +147,10 @@ async def steps(store: SqliteStore, question: Question) -> int:
     async def counted(handler: Callable[[], None] | None) -> None:
         store.database.db.set_progress_handler(handler, 1)
         async with AsyncExitStack() as stack:
-            for _ in range(READERS):
-                reader = await stack.enter_async_context(store.database.reader())
+            database = store.database
+            pools = [pool for pool in (database.short_readers, database.long_readers) for _ in range(pool.count)]
+            for pool in pools:
+                reader = await stack.enter_async_context(pool.take())
                 # A connection reads the schema at its first question.
                 await reader.execute_fetchall("SELECT n FROM tasks LIMIT 1")
                 await reader.set_progress_handler(handler, 1)  # type: ignore[arg-type]

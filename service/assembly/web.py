@@ -52,8 +52,9 @@ class Web:
         subscriptions = SubscriptionManager(
             store, delivering.dispatcher, delivering.outlet, settings.max_subscriptions, delivering.replayer.wake
         )
+        self.turns = Turns()
         self._flows = Flows(
-            Browser(store, Turns()),
+            Browser(store, self.turns),
             submitting.submitter,
             Canceler(store, submitting.clients, base.timing),
             subscriptions,
@@ -73,7 +74,7 @@ class Web:
     def _endpoints(self) -> list[Endpoint]:
         base, flows, observing, files = self._base, self._flows, self._observing, self._base.files
         waiter = FinishWaiter(flows.browser, base.hub, HEROKU_WAIT if base.settings.on_heroku else LONGEST_WAIT)
-        feed = Feed(base.store, base.hub, Budget(*REPLAYS))
+        feed = Feed(base.store, base.hub, Budget(*REPLAYS), self.turns)
         return [
             *TaskRoutes(flows.browser, flows.submitter, flows.canceler, waiter, self._bodies).endpoints(),
             *EventRoutes(feed, flows.browser, self._keys, base.tokens).endpoints(),

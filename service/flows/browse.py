@@ -107,10 +107,12 @@ class Browser:
         return found
 
     async def subscriptions(self, caller: Caller, cursor: str | None = None, limit: int = 200) -> Page[Subscription]:
-        """Oldest first."""
-        found = await self.store.subscriptions.find(caller.owner)
-        rest = [item for item in found if cursor is None or item.id > cursor]
-        return _page(rest[: limit + 1], limit, [item.id for item in rest[: limit + 1]])
+        """Newest first."""
+        if cursor is not None and not re.fullmatch(r"sub_[0-9a-f]{32}", cursor):
+            raise _bad_cursor()
+        async with self.turns.take(caller.name):
+            found = await self.store.subscriptions.find(caller.owner, cursor, limit + 1)
+        return _page(found, limit, [item.id for item in found])
 
     async def delivery(self, caller: Caller, delivery_id: str) -> Delivery:
         n = delivery_number(delivery_id)
@@ -153,7 +155,8 @@ class Browser:
             if not (cursor.isascii() and cursor.isdigit()) or len(cursor) > 19 or int(cursor) > HIGHEST_ID:
                 raise _bad_cursor()
             before = int(cursor)
-        found = await self.store.calls.find(result, task_id, before, limit + 1)
+        async with self.turns.take(caller.name):
+            found = await self.store.calls.find(result, task_id, before, limit + 1)
         return _page(found, limit, [str(row["id"]) for row in found])
 
 

@@ -23,8 +23,8 @@ from service.wire.signature import new_secret, secret_bytes
 BOTH_SIGN_MS = 24 * 3600 * 1000
 # One signature each: a header has its limits.
 MOST_OLD_SECRETS = 10
-# Events of a replay that are counted in one go.
-STEP = 200
+# Events of a replay are counted so many at a time, by number or by their bytes.
+STEP, STEP_BYTES = 200, 1024 * 1024
 
 
 class SubscriptionManager:
@@ -125,10 +125,10 @@ class SubscriptionManager:
         found: int = 0
         after = replay.after
         while True:
-            query = EventQuery(subscription.owner, after, replay.up_to, replay.types, None, STEP)
+            query = EventQuery(subscription.owner, after, replay.up_to, replay.types, None, STEP, STEP_BYTES)
             page = await self.store.events.after(query)
             found += sum(1 for event in page if subscription.matches_stored(event))
-            if len(page) < STEP:
+            if not page.more:
                 return found
             after = page[-1].seq
 

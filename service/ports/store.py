@@ -113,7 +113,7 @@ class TaskStore(Protocol):
 
 
 class EventStore(Protocol):
-    async def after(self, query: EventQuery) -> list[Event]:
+    async def after(self, query: EventQuery) -> Rows[Event]:
         """Oldest first."""
         ...
 
@@ -135,7 +135,9 @@ class SubscriptionStore(Protocol):
 
     async def get(self, subscription_id: str) -> Subscription | None: ...
 
-    async def find(self, owner: str | None) -> list[Subscription]: ...
+    async def find(self, owner: str | None, before: str | None = None, limit: int | None = None) -> list[Subscription]:
+        """Newest first, those with an id below `before`."""
+        ...
 
     async def change(
         self, subscription_id: str, decide: Callable[[Subscription], tuple[Subscription, str | None] | None]

@@ -14,7 +14,8 @@ from service.workers.lease import Lease
 
 log = logging.getLogger("callbridge.deliver")
 
-STEP = 64
+# A step ends by the number of its events or by their bytes.
+STEP, STEP_BYTES = 64, 256 * 1024
 # Seconds after which replays that nobody works on are looked for: of a worker that died, or of a subscription that was
 # enabled again.
 LOOK_EVERY = 5.0
@@ -35,6 +36,8 @@ class Replayer:
         self._background = background
         self._running: set[str] = set()
         self._started = asyncio.Event()
+        # Twenty replays read one after the other, so that requests find a reader.
+        self._reading = asyncio.Lock()
 
     def wake(self) -> None:
         """One was started."""
@@ -83,9 +86,10 @@ class Replayer:
         if subscription is None:
             await self._store.replays.end(replay.subscription_id)
             return None
-        query = EventQuery(subscription.owner, replay.after, replay.up_to, replay.types, None, STEP)
-        page = await self._store.events.after(query)
-        after = page[-1].seq if len(page) == STEP else replay.up_to
+        query = EventQuery(subscription.owner, replay.after, replay.up_to, replay.types, None, STEP, STEP_BYTES)
+        async with self._reading:
+            page = await self._store.events.after(query)
+        after = page[-1].seq if page.more else replay.up_to
         chosen = [event for event in page if subscription.matches_stored(event)]
         await self._store.replays.step(replay, subscription, chosen, after, now_ms())
         if after >= replay.up_to:

@@ -42,7 +42,7 @@ class PostgresCalls:
     async def find(
         self, result: str | None, task_id: str | None, before: int | None, limit: int
     ) -> list[dict[str, Any]]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             "SELECT n AS id, at, provider, task_id, result, status_code, detail, body FROM callbacks"
             " WHERE ($1::text IS NULL OR result = $1) AND ($2::text IS NULL OR task_id = $2)"
             " AND ($3::bigint IS NULL OR n < $3) ORDER BY n DESC LIMIT $4",

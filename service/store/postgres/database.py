@@ -67,7 +67,7 @@ class PostgresDatabase:
         self.pooled = direct_url is not None
         self.healthy = True
         self._kill_point = kill_point
-        self._long_reads = asyncio.Semaphore(LONG_READS)
+        self.long_reads = asyncio.Semaphore(LONG_READS)
 
     async def open(self, patience: float = PATIENCE) -> None:
         """Wait for the server, bring the schema up to date. Raises DatabaseUnreachable, NotificationsLost,
@@ -151,10 +151,15 @@ class PostgresDatabase:
         async with self.connection() as connection:
             return await connection.fetch(sql, *values)
 
+    async def long_rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        """For what looks at many rows: few of these at a time, so that short reads find a connection."""
+        async with self.long_reads:
+            return await self.rows(sql, *values)
+
     async def pages(self, sql: str, *values: object) -> AsyncGenerator[asyncpg.Record, None]:
         """Row by row, and no more of them in memory than a few: for a question that may look at the whole history, or
         whose rows are large. Few at a time, so that the others find a connection."""
-        async with self._long_reads, self.connection() as connection, connection.transaction(readonly=True):
+        async with self.long_reads, self.connection() as connection, connection.transaction(readonly=True):
             if self.pooled:
                 # A cursor's statement would get a name, which outlives us in the pooler's session.
                 statement = await connection.prepare(sql, name="")

@@ -36,7 +36,7 @@ class PostgresDeliveries:
             values.append(query.before)
             terms.append(f"d.n < ${len(values)}")
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        rows = await self.database.rows(f"{SELECT}{where} ORDER BY d.n DESC LIMIT $1", *values)
+        rows = await self.database.long_rows(f"{SELECT}{where} ORDER BY d.n DESC LIMIT $1", *values)
         return [delivery_of_row(row) for row in rows]
 
     async def retry(self, n: int, now: int) -> Delivery | None:

@@ -4,7 +4,7 @@ from contextlib import aclosing
 from typing import Any
 
 from service.core.event import Event
-from service.ports.store import EventQuery
+from service.ports.store import EventQuery, Rows
 from service.store.postgres.clock import seq_at
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import ChangeFeed
@@ -17,14 +17,15 @@ class PostgresEvents:
         self.database = database
         self.feed = feed
 
-    async def after(self, query: EventQuery) -> list[Event]:
+    async def after(self, query: EventQuery) -> Rows[Event]:
         return await self._find(query, "ASC")
 
     async def latest(self, query: EventQuery) -> list[Event]:
         return await self._find(query, "DESC")
 
-    async def _find(self, query: EventQuery, order: str) -> list[Event]:
-        values: list[Any] = [query.limit, query.after]
+    async def _find(self, query: EventQuery, order: str) -> Rows[Event]:
+        # One more than the page, or it could not be told whether it is the last one.
+        values: list[Any] = [query.limit + 1, query.after]
         terms = ["seq > $2"]
         for term, given in (
             ("seq <= ${}", query.up_to),
@@ -46,10 +47,11 @@ class PostgresEvents:
         elif query.types is not None:
             values.append(list(query.types))
             sql = f"SELECT {EVENT_COLUMNS} FROM events WHERE {where} AND type = ANY(${len(values)}) {tail}"
-        found, size = list[Event](), 0
+        found, size = Rows[Event](), 0
         async with aclosing(self.database.pages(sql, *values)) as rows:
             async for row in rows:
                 if is_full(query.limit, query.max_bytes, len(found), size):
+                    found.more = True
                     break
                 found.append(event_of(row))
                 size += len(row["body"])

@@ -25,7 +25,7 @@ class PostgresInsight:
         self.database = database
 
     async def tasks_by_hour(self, owner: str | None, since: int) -> list[HourCount]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT created_at / {HOUR} * {HOUR}, status, count(*) FROM ({NEWEST_TASKS}) t GROUP BY 1, 2",
             owner,
             _first_id(since),
@@ -33,7 +33,7 @@ class PostgresInsight:
         return [HourCount(*row) for row in rows]
 
     async def times_to_result(self, owner: str | None, since: int) -> list[ModelTime]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT model, finished_at - created_at FROM ({NEWEST_TASKS}) t WHERE status = 'completed'",
             owner,
             _first_id(since),
@@ -41,7 +41,7 @@ class PostgresInsight:
         return [ModelTime(*row) for row in rows]
 
     async def times_of_model(self, owner: str, model: str) -> list[int]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             "SELECT finished_at - created_at FROM (SELECT status, created_at, finished_at FROM tasks"
             f" WHERE owner = $1 AND model = $2 ORDER BY id DESC LIMIT {NEWEST_OF_MODEL}) t"
             f" WHERE status = 'completed' LIMIT {OF_MODEL}",
@@ -51,7 +51,7 @@ class PostgresInsight:
         return [row[0] for row in rows]
 
     async def deliveries_by_status(self, subscription_ids: Sequence[str], since: int) -> dict[str, dict[str, int]]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             "SELECT wanted.id, found.status, count(*) FROM unnest($1::text[]) AS wanted(id) CROSS JOIN LATERAL"
             " (SELECT d.status, e.at FROM deliveries d JOIN events e ON e.seq = d.seq"
             f" WHERE d.subscription_id = wanted.id ORDER BY d.n DESC LIMIT {NEWEST_DELIVERIES}) found"
@@ -65,7 +65,7 @@ class PostgresInsight:
         return counts
 
     async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.status = 'dead' AND d.n < $1"
             f"{' AND d.owner = $3' if owner is not None else ''} ORDER BY d.n DESC LIMIT $2",
             NO_BOUND if before is None else before,

@@ -23,14 +23,14 @@ class PostgresMetrics:
 
     async def open_work(self, now: int) -> OpenWork:
         tasks: dict[tuple[str, str], int] = {}
-        for provider, status, many in await self._database.rows(TASKS):
+        for provider, status, many in await self._database.long_rows(TASKS):
             tasks[provider, status] = tasks.get((provider, status), 0) + many
-        lanes = await self._database.rows(LANES, LANE_OF_URL)
+        lanes = await self._database.long_rows(LANES, LANE_OF_URL)
         due = [oldest for _, oldest in lanes if oldest is not None and oldest <= now]
         return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None), await counts_of(self._database))
 
     async def lanes_due(self, before: int, limit: int) -> list[str]:
-        rows = await self._database.rows(
+        rows = await self._database.long_rows(
             "SELECT DISTINCT lane FROM deliveries WHERE status = 'pending' AND worker = 0 AND next_attempt_at <= $1"
             " LIMIT $2",
             before,

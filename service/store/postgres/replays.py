@@ -58,7 +58,7 @@ class PostgresReplays:
         await self.database.write(Point.REPLAY, "DELETE FROM replays WHERE subscription_id = $1", subscription_id)
 
     async def count(self, owner: str, replay: Replay) -> int:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             "SELECT count(*) AS n FROM events WHERE owner = $1 AND seq > $2 AND seq <= $3 AND type = ANY($4)",
             owner,
             replay.after,

@@ -1,6 +1,7 @@
 """Subscriptions on PostgreSQL. Every process has all of them in memory, and is told which one changed."""
 
 from collections.abc import Callable
+from typing import Any
 
 from service.core.errors import Conflict
 from service.core.outbox import about_subscription
@@ -11,6 +12,8 @@ from service.store.postgres.feed import SUBSCRIPTION, ChangeFeed
 from service.store.postgres.publish import Outbox, Publisher
 from service.store.postgres.rows import decode_subscription, encode_subscription, subscription_rows
 
+# Above every id.
+TOP = "~"
 SAVE = (
     "INSERT INTO subscriptions (id, owner, enabled, state) VALUES ($1, $2, $3, $4)"
     " ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, state = excluded.state"
@@ -53,12 +56,13 @@ class PostgresSubscriptions:
         rows = await self.database.rows("SELECT state FROM subscriptions WHERE id = $1", subscription_id)
         return decode_subscription(rows[0]["state"]) if rows else None
 
-    async def find(self, owner: str | None) -> list[Subscription]:
-        return subscription_rows(
-            await self.database.rows(
-                "SELECT state FROM subscriptions WHERE $1::text IS NULL OR owner = $1 ORDER BY id DESC", owner
-            )
-        )
+    async def find(self, owner: str | None, before: str | None = None, limit: int | None = None) -> list[Subscription]:
+        terms, values = ["id < $2"], list[Any]([limit, TOP if before is None else before])
+        if owner is not None:
+            terms.append("owner = $3")
+            values.append(owner)
+        sql = f"SELECT state FROM subscriptions WHERE {' AND '.join(terms)} ORDER BY id DESC LIMIT $1"
+        return subscription_rows(await self.database.long_rows(sql, *values))
 
     async def change(
         self, subscription_id: str, decide: Callable[[Subscription], tuple[Subscription, str | None] | None]

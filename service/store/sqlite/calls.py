@@ -38,7 +38,7 @@ class SqliteCalls:
     async def find(
         self, result: str | None, task_id: str | None, before: int | None, limit: int
     ) -> list[dict[str, Any]]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             "SELECT n, at, provider, task_id, result, status_code, detail, body FROM callbacks"
             " WHERE (?1 IS NULL OR result = ?1) AND (?2 IS NULL OR task_id = ?2) AND (?3 IS NULL OR n < ?3)"
             " ORDER BY n DESC LIMIT ?4",

@@ -1,15 +1,11 @@
 """One SQLite file: the writer's connection, the readers, and what a batch has to tell after its commit."""
 
 import asyncio
-import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
-import aiosqlite
-
-from service.core.errors import Unavailable
 from service.core.event import Event
 from service.core.outbox import Announcement, delivery_of, numbered, recipients
 from service.core.points import Point
@@ -21,15 +17,16 @@ from service.store.sqlite.checkpoint import LAST_RESORT, LONGEST_BYTES, Checkpoi
 from service.store.sqlite.file_watch import FileWatch
 from service.store.sqlite.lock import FileLock
 from service.store.sqlite.migrate import migrate
+from service.store.sqlite.readers import Readers
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
 from service.store.sqlite.unreadable import readable
 from service.store.sqlite.writer import SqliteWriter
 from service.store.subscription_cache import SubscriptionCache
 
-log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
-READERS = 2
+# Connections for short reads, and for long ones: no lookup waits behind somebody's pages.
+SHORT_READERS, LONG_READERS = 2, 2
 READ_AHEAD = 8
 
 # Lanes with something pending. One step in the index for each: a million rows of one lane cost nothing here.
@@ -47,6 +44,8 @@ class SqliteDatabase:
         self.taker: DeliveryTaker | None = None
         self.observers = Observers()
         self.subscriptions = SubscriptionCache()
+        self.short_readers = Readers(path, SHORT_READERS)
+        self.long_readers = Readers(path, LONG_READERS)
         self._scan = asyncio.Semaphore(1)
 
     async def open(self, kill_point: Callable[[str], None] | None = None) -> None:
@@ -64,11 +63,8 @@ class SqliteDatabase:
         self._checkpointer = Checkpointer(self.path)
         rows = self.db.execute(f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions ORDER BY id")
         self.subscriptions.fill(readable(rows, subscription_from_row))
-        self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
-        for _ in range(READERS):
-            reader = await aiosqlite.connect(self.path, timeout=5, isolation_level=None)
-            await reader.execute("PRAGMA query_only = ON")
-            self._free.put_nowait(reader)
+        await self.short_readers.open()
+        await self.long_readers.open()
         self.writer = SqliteWriter(
             self.db,
             steps=lambda: self.batch.steps,
@@ -83,33 +79,26 @@ class SqliteDatabase:
         await self._file_watch.close()
         await self.writer.close()
         await self._checkpointer.close()
-        for _ in range(READERS):
-            await (await self._free.get()).close()
+        await self.short_readers.close()
+        await self.long_readers.close()
         self.db.close()
         self._lock.release()
 
     def write(self, name: Point, work: Callable[[], T]) -> "asyncio.Future[T]":
         return self.writer.do(name, work)
 
-    @asynccontextmanager
-    async def reader(self) -> AsyncIterator[aiosqlite.Connection]:
-        connection = await self._free.get()
-        try:
-            yield connection
-        except sqlite3.Error as error:
-            log.error("the store cannot be read: %s", error)
-            raise Unavailable("The store cannot be read at the moment; try again.", retry_after=5) from None
-        finally:
-            self._free.put_nowait(connection)
-
     async def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
-        async with self.reader() as connection:
-            return [tuple(row) for row in await connection.execute_fetchall(sql, values)]
+        """For a few rows that an index leads to."""
+        return await _fetch_all(self.short_readers, sql, values)
+
+    async def long_rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
+        """For what looks at many rows."""
+        return await _fetch_all(self.long_readers, sql, values)
 
     async def page(
         self, sql: str, values: Values, limit: int, max_bytes: int | None, slow: bool = False
     ) -> Rows[tuple[Any, ...]]:
-        """At most `limit` rows, ending with the one that takes their bytes over `max_bytes`.
+        """A long read: at most `limit` rows, ending with the one that takes their bytes over `max_bytes`.
 
         `slow`: the query may look at the whole history. One such at a time, so that a reader is left for the others.
         """
@@ -117,7 +106,7 @@ class SqliteDatabase:
         size = 0
         async with (
             self._scan if slow else nullcontext(),
-            self.reader() as connection,
+            self.long_readers.take() as connection,
             connection.execute(sql, values) as cursor,
         ):
             # Rows that the page has no room for must not be read into memory: one of a megabyte after the other.
@@ -172,6 +161,11 @@ class SqliteDatabase:
     def _undo(self) -> None:
         self.batch.undone()
         self.subscriptions.undo()
+
+
+async def _fetch_all(readers: Readers, sql: str, values: Values) -> list[tuple[Any, ...]]:
+    async with readers.take() as connection:
+        return [tuple(row) for row in await connection.execute_fetchall(sql, values)]
 
 
 def _connect(path: str) -> sqlite3.Connection:

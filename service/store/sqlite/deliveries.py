@@ -33,7 +33,7 @@ class SqliteDeliveries:
             terms.append("d.n < ?")
             values.append(query.before)
         where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"{SELECT} FROM deliveries d{where} ORDER BY d.n DESC LIMIT ?", [*values, query.limit]
         )
         return [delivery_from_row(row) for row in rows]

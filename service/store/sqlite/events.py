@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.event import Event
-from service.ports.store import EventQuery
+from service.ports.store import EventQuery, Rows
 from service.store.sqlite.clock import seq_at
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import EVENT_COLUMNS, event_from_row
@@ -13,13 +13,13 @@ class SqliteEvents:
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
-    async def after(self, query: EventQuery) -> list[Event]:
+    async def after(self, query: EventQuery) -> Rows[Event]:
         return await self._find(query, "ASC")
 
     async def latest(self, query: EventQuery) -> list[Event]:
         return await self._find(query, "DESC")
 
-    async def _find(self, query: EventQuery, order: str) -> list[Event]:
+    async def _find(self, query: EventQuery, order: str) -> Rows[Event]:
         terms, values = ["seq > ?"], list[Any]([query.after])
         if query.up_to is not None:
             terms.append("seq <= ?")
@@ -35,11 +35,14 @@ class SqliteEvents:
             values += query.types
         rows = await self.database.page(
             f"SELECT {EVENT_COLUMNS} FROM events WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT ?",
-            [*values, query.limit],
+            # One more than the page, or it could not be told whether it is the last one.
+            [*values, query.limit + 1],
             query.limit,
             query.max_bytes,
         )
-        return [event_from_row(row) for row in rows]
+        events = Rows(event_from_row(row) for row in rows)
+        events.more = rows.more
+        return events
 
     async def last_seq(self) -> int:
         rows = await self.database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")

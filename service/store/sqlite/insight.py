@@ -22,21 +22,21 @@ class SqliteInsight:
         self.database = database
 
     async def tasks_by_hour(self, owner: str | None, since: int) -> list[HourCount]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT created_at / {HOUR} * {HOUR}, status, count(*) FROM ({_newest(owner)}) GROUP BY 1, 2",
             _values(owner, since),
         )
         return [HourCount(*row) for row in rows]
 
     async def times_to_result(self, owner: str | None, since: int) -> list[ModelTime]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT model, finished_at - created_at FROM ({_newest(owner)}) WHERE status = 'completed'",
             _values(owner, since),
         )
         return [ModelTime(*row) for row in rows]
 
     async def times_of_model(self, owner: str, model: str) -> list[int]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             "SELECT finished_at - created_at FROM (SELECT status, created_at, finished_at FROM tasks"
             f" WHERE owner = ? AND model = ? ORDER BY id DESC LIMIT {NEWEST_OF_MODEL})"
             f" WHERE status = 'completed' LIMIT {OF_MODEL}",
@@ -47,7 +47,7 @@ class SqliteInsight:
     async def deliveries_by_status(self, subscription_ids: Sequence[str], since: int) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
         for name in subscription_ids:
-            rows = await self.database.rows(
+            rows = await self.database.long_rows(
                 "SELECT status, count(*) FROM (SELECT d.status, e.at FROM deliveries d JOIN events e ON e.seq = d.seq"
                 f" WHERE d.subscription_id = ? ORDER BY d.n DESC LIMIT {NEWEST_DELIVERIES})"
                 " WHERE at >= ? GROUP BY status",
@@ -60,7 +60,7 @@ class SqliteInsight:
     async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
         # The index alone finds their numbers: without the hint SQLite walks all deliveries from the newest on.
         of_owner = "" if owner is None else " AND owner = ?"
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN"
             " (SELECT n FROM deliveries INDEXED BY deliveries_dead"
             f" WHERE status = 'dead'{of_owner} AND n < ? ORDER BY n DESC LIMIT ?) ORDER BY d.n DESC",

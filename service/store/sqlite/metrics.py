@@ -32,16 +32,16 @@ class SqliteMetrics:
 
     async def open_work(self, now: int) -> OpenWork:
         tasks: Counter[tuple[str, str]] = Counter()
-        for provider, many in await self._database.rows(WAITING):
+        for provider, many in await self._database.long_rows(WAITING):
             tasks[provider, "queued"] += many
-        for provider, status, many in await self._database.rows(SENT):
+        for provider, status, many in await self._database.long_rows(SENT):
             tasks[provider, status] += many
-        lanes = await self._database.rows(LANES, (len(LANE_OF_URL), LANE_OF_URL))
+        lanes = await self._database.long_rows(LANES, (len(LANE_OF_URL), LANE_OF_URL))
         due = [oldest for _, oldest in lanes if oldest is not None and oldest <= now]
         return OpenWork(tasks, sum(many for many, _ in lanes), min(due, default=None), await counts_of(self._database))
 
     async def lanes_due(self, before: int, limit: int) -> list[str]:
-        return [lane for (lane,) in await self._database.rows(DUE, (before, limit))]
+        return [lane for (lane,) in await self._database.long_rows(DUE, (before, limit))]
 
     async def publish(self, worker: int, counts: bytes, streams: int) -> None:
         pass

@@ -61,7 +61,7 @@ class SqliteReplays:
 
     async def count(self, owner: str, replay: Replay) -> int:
         marks = ", ".join("?" * len(replay.types))
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT count(*) FROM events WHERE owner = ? AND seq > ? AND seq <= ? AND type IN ({marks})",
             (owner, replay.after, replay.up_to, *replay.types),
         )

@@ -1,6 +1,7 @@
 """Subscriptions on SQLite."""
 
 from collections.abc import Callable
+from typing import Any
 
 from service.core.errors import Conflict
 from service.core.outbox import about_subscription
@@ -10,6 +11,8 @@ from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
 from service.store.sqlite.unreadable import readable
 
+# Above every id.
+TOP = "~"
 SELECT = f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscriptions"
 REPLACE = (
     f"INSERT OR REPLACE INTO subscriptions ({SUBSCRIPTION_COLUMNS}) VALUES"
@@ -40,8 +43,14 @@ class SqliteSubscriptions:
         rows = await self.database.rows(f"{SELECT} WHERE id = ?", (subscription_id,))
         return subscription_from_row(rows[0]) if rows else None
 
-    async def find(self, owner: str | None) -> list[Subscription]:
-        rows = await self.database.rows(f"{SELECT} WHERE ?1 IS NULL OR owner = ?1 ORDER BY id DESC", (owner,))
+    async def find(self, owner: str | None, before: str | None = None, limit: int | None = None) -> list[Subscription]:
+        terms, values = ["id < ?"], list[Any]([TOP if before is None else before])
+        if owner is not None:
+            terms.append("owner = ?")
+            values.append(owner)
+        rows = await self.database.long_rows(
+            f"{SELECT} WHERE {' AND '.join(terms)} ORDER BY id DESC LIMIT ?", [*values, -1 if limit is None else limit]
+        )
         return list(readable(rows, subscription_from_row))
 
     async def change(

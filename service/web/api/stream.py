@@ -15,6 +15,7 @@ from service.core.errors import CallbridgeError
 from service.core.event import Event
 from service.flows.backlog import Listener
 from service.flows.hub import Hub
+from service.flows.turns import Turns
 from service.ports.store import EventQuery, Store
 from service.web.budget import Budget
 from service.web.responses import send_pieces
@@ -41,11 +42,12 @@ HEADERS = [
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Where streams get their events; `budget` bounds the pages of replays in memory."""
+    """Where streams get their events; `budget` bounds the pages of replays in memory, `turns` who reads them."""
 
     store: Store
     hub: Hub
     budget: Budget
+    turns: Turns
 
 
 class EventStream(Response):
@@ -93,7 +95,8 @@ class _Reader:
         self.seen = stream.feed.hub.last_seq if stream.resume is None else stream.resume
 
     async def replay(self) -> None:
-        hub, query = self.stream.feed.hub, self.stream.query
+        feed, query = self.stream.feed, self.stream.query
+        hub, reader = feed.hub, query.owner or ""
         up_to = hub.last_seq
         finished = False
         await self._write(b": callbridge\n\n")
@@ -101,11 +104,12 @@ class _Reader:
             await self._reset_if_unknown()
         while self.seen < up_to:
             # Held until it is written: a hundred readers that do not read must not hold a hundred pages.
-            with self.stream.feed.budget.reserve(query.owner or "") as reservation:
+            with feed.budget.reserve(reader) as reservation:
                 await reservation.grow(PAGE_BYTES)
-                page = await self.stream.feed.store.events.after(
-                    replace(query, after=self.seen, up_to=up_to, limit=PAGE, max_bytes=PAGE_BYTES)
-                )
+                async with feed.turns.take(reader):
+                    page = await feed.store.events.after(
+                        replace(query, after=self.seen, up_to=up_to, limit=PAGE, max_bytes=PAGE_BYTES)
+                    )
                 reservation.resize(2 * sum(len(event.body) for event in page))
                 if not page:
                     break

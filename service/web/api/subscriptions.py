@@ -75,7 +75,10 @@ class SubscriptionRoutes:
         subscription = await self._owned(request)
         body = await read_json(request, self.bodies, "api/replay")
         types = tuple(body["types"]) if body.get("types") else None
-        return Json({"queued": await self.subscriptions.replay(subscription, body["after"], types)}, status_code=202)
+        # Counting may look at every event of the owner.
+        async with self.browser.turns.take(caller_of(request).name):
+            queued = await self.subscriptions.replay(subscription, body["after"], types)
+        return Json({"queued": queued}, status_code=202)
 
     async def owner_secret(self, request: Request) -> Response:
         """What signs the deliveries to the callback_url of this key's tasks."""

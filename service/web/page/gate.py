@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from service.core.caller import Caller
 from service.core.errors import CallbridgeError
+from service.flows.turns import Turns
 from service.web.page.forms import Form, query_form, read_form
 from service.web.page.rendering import render
 from service.web.page.sessions import SESSION_SECONDS, Sessions
@@ -77,9 +78,15 @@ class Gate:
     sessions: Sessions
     bodies: Bodies
     notices: URLSafeTimedSerializer = field(repr=False)
+    # A page asks the store many questions: of one caller's a few are made at once.
+    turns: Turns = field(default_factory=Turns)
 
     def get(self, path: str, handler: Handler) -> Route:
-        return Route(path, self._signed_in(handler), methods=["GET"])
+        async def in_turn(visit: Visit) -> Response | SeeOther:
+            async with self.turns.take(visit.caller.name):
+                return await handler(visit)
+
+        return Route(path, self._signed_in(in_turn), methods=["GET"])
 
     def post(self, path: str, handler: Handler) -> Route:
         return Route(path, self._signed_in(handler), methods=["POST"])
