@@ -8,11 +8,9 @@ from service.core.task import Task
 from service.core.transitions import Decision, Timing
 from service.core.update import apply
 from service.flows.inline import InlineKeeper
-from service.ports.providers import CallbackRefused, Provider
+from service.ports.providers import READ_IN_THREAD, CallbackRefused, Provider
 from service.ports.store import Call, Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
-
-LARGE = 64 * 1024
 
 
 class CallbackHandler:
@@ -45,8 +43,7 @@ class CallbackHandler:
 
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
         """The audit's word for it. Raises CallbackRefused, Unavailable."""
-        if len(body) > LARGE:
-            # Megabytes of JSON and inline pictures are decoded: not in the loop.
+        if len(body) > READ_IN_THREAD:
             update = await asyncio.to_thread(provider.read_callback, token.task_id, body)
         else:
             update = provider.read_callback(token.task_id, body)

@@ -9,6 +9,7 @@ from service.core.task import Task
 from service.core.update import Update
 from service.net.provider_http import HttpSender
 from service.ports.providers import (
+    READ_IN_THREAD,
     Answer,
     Callback,
     Exchange,
@@ -24,8 +25,6 @@ from service.ports.providers import (
 
 T = TypeVar("T")
 NO_CALLBACK = Callback("", "")
-# Larger responses hold inline pictures or megabytes of JSON: they are not read in the event loop.
-LARGE = 64 * 1024
 HISTORY_PAGES = 3
 # Of a list that is read instead of asking for each task alone.
 LIST_PAGES = 10
@@ -125,7 +124,7 @@ class HttpProviderClient:
 
 
 async def _read(exchange: Exchange[T], reply: ProviderReply) -> T:
-    if len(reply.body) > LARGE:
+    if len(reply.body) > READ_IN_THREAD:
         return await asyncio.to_thread(exchange.read, reply)
     return exchange.read(reply)
 

@@ -11,6 +11,8 @@ from service.core.update import Update
 
 T = TypeVar("T")
 Operation = Literal["submit", "stream", "fetch", "history", "cancel"]
+# Larger bodies hold inline pictures or megabytes of JSON: read them in a thread, not in the event loop.
+READ_IN_THREAD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +200,8 @@ class OpenStream:
     chunks: AsyncGenerator[bytes, None]
 
 
-class ProviderClient(Protocol):
-    """Talks to one provider account. All methods raise SubmitNotSent and SubmitUnclear."""
+class SubmitClient(Protocol):
+    """Sends tasks to one provider account. All methods raise SubmitNotSent and SubmitUnclear."""
 
     provider: Provider
 
@@ -208,21 +210,32 @@ class ProviderClient(Protocol):
     def streams(self, task: Task) -> bool: ...
 
     async def open(self, task: Task) -> Answer | OpenStream:
-        """For tasks that stream: the stream, or what the provider answered instead."""
+        """For a task that streams: the stream, or the response that came instead."""
         ...
 
+
+class CheckClient(Protocol):
+    """Asks one provider account about tasks. All methods raise SubmitNotSent, SubmitUnclear and ProviderBusy."""
+
+    provider: Provider
+
     async def fetch(self, task: Task) -> Update | None:
-        """None when nothing was learned. Raises ProviderBusy too."""
+        """None when nothing was learned."""
         ...
 
     async def search(self, task: Task, is_ours: Callable[[str], bool]) -> Update | None:
-        """Raises ProviderBusy too."""
+        """Look for a task whose submit got no response; `is_ours` recognises its callback addresses."""
         ...
 
     async def list_tasks(self, tasks: Sequence[Task]) -> dict[str, Update]:
-        """How many tasks stand, with a few requests; by provider id, those that were found. Raises ProviderBusy too."""
+        """Updates of many tasks in a few requests; by provider id, those that were found."""
         ...
 
+
+class ProviderClient(SubmitClient, CheckClient, Protocol):
+    """Talks to one provider account."""
+
     async def cancel(self, task: Task) -> str | None:
-        """None when the provider canceled, else why the task may run to its end there."""
+        """None when the provider canceled, else why the task may run to its end there. Raises SubmitNotSent,
+        SubmitUnclear."""
         ...

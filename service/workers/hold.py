@@ -17,9 +17,9 @@ from service.ports.providers import (
     Answer,
     Busy,
     OpenStream,
-    ProviderClient,
     Rejected,
     StreamReader,
+    SubmitClient,
     SubmitNotSent,
     SubmitUnclear,
 )
@@ -45,7 +45,7 @@ class Holder:
         reader = self._readers.get(task_id)
         return reader.text_so_far() if reader is not None else ""
 
-    async def hold(self, client: ProviderClient, task: Task, give_back: GiveBack) -> None:
+    async def hold(self, client: SubmitClient, task: Task, give_back: GiveBack) -> None:
         """From the request to the finishing event. Never sent again by itself. Ends early when `close` is called."""
         holding = asyncio.ensure_future(self._hold(client, task, give_back))
         self._held[task.id] = holding
@@ -62,7 +62,7 @@ class Holder:
         if task_id in self._held:
             self._held[task_id].cancel()
 
-    async def _hold(self, client: ProviderClient, task: Task, give_back: GiveBack) -> None:
+    async def _hold(self, client: SubmitClient, task: Task, give_back: GiveBack) -> None:
         try:
             opened = await client.open(task)
         except SubmitNotSent as error:

@@ -16,8 +16,8 @@ from service.ports.providers import (
     Accepted,
     Answer,
     Busy,
-    ProviderClient,
     Rejected,
+    SubmitClient,
     SubmitNotSent,
     SubmitUnclear,
     Unclear,
@@ -39,7 +39,7 @@ MOST_SUBMITTING = 100
 class ProviderQueue:
     """What waits for one provider account. The rows are the queue; this only takes them in turn."""
 
-    def __init__(self, client: ProviderClient, callbacks: Callbacks, holder: Holder, lease: Lease) -> None:
+    def __init__(self, client: SubmitClient, callbacks: Callbacks, holder: Holder, lease: Lease) -> None:
         self.client = client
         self.provider = client.provider
         self.callbacks = callbacks

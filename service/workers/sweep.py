@@ -15,7 +15,7 @@ from service.core.transitions import NOTHING, Decide, Decision, Timing, announce
 from service.core.update import SOON, Update, apply
 from service.flows.callbacks import Callbacks
 from service.flows.inline import InlineKeeper
-from service.ports.providers import ProviderBusy, ProviderClient, SubmitNotSent, SubmitUnclear
+from service.ports.providers import CheckClient, ProviderBusy, SubmitNotSent, SubmitUnclear
 from service.ports.store import Store
 from service.workers.progress import Progress
 
@@ -60,7 +60,7 @@ class Sweeper:
     def __init__(
         self,
         store: Store,
-        clients: Mapping[str, ProviderClient],
+        clients: Mapping[str, CheckClient],
         callbacks: Callbacks,
         timing: Timing,
         keeper: InlineKeeper,
@@ -108,7 +108,7 @@ class Sweeper:
         with self.progress.step("sweep"):
             return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), limit)
 
-    async def _round(self, client: ProviderClient, pace: Pace, due: list[Task]) -> None:
+    async def _round(self, client: CheckClient, pace: Pace, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
         loop = asyncio.get_running_loop()
         listed = await self._listed(client, pace, due)
@@ -133,7 +133,7 @@ class Sweeper:
         # A moment that has passed came between the two questions; it can wait as what is new can.
         await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
-    async def _listed(self, client: ProviderClient, pace: Pace, due: list[Task]) -> dict[str, Update]:
+    async def _listed(self, client: CheckClient, pace: Pace, due: list[Task]) -> dict[str, Update]:
         """Many at once, where the provider has a list."""
         known = [task for task in due if task.provider_task_id]
         if len(known) < WORTH_A_LIST:
@@ -146,7 +146,7 @@ class Sweeper:
             log.warning("the provider could not be asked: %s", error, extra={"provider": client.provider.name})
         return {}
 
-    async def _ask(self, client: ProviderClient, pace: Pace, task: Task) -> None:
+    async def _ask(self, client: CheckClient, pace: Pace, task: Task) -> None:
         asked_at = self.timing.now()
         try:
             found = await self._news(client, pace, task)
@@ -168,7 +168,7 @@ class Sweeper:
         except Exception:
             log.exception("task %s: what the provider said could not be recorded", task.id)
 
-    async def _news(self, client: ProviderClient, pace: Pace, task: Task) -> Update | None:
+    async def _news(self, client: CheckClient, pace: Pace, task: Task) -> Update | None:
         try:
             if task.provider_task_id:
                 return await client.fetch(task)

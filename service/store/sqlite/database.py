@@ -65,14 +65,7 @@ class SqliteDatabase:
         self.subscriptions.fill(readable(rows, subscription_from_row))
         await self.short_readers.open()
         await self.long_readers.open()
-        self.writer = SqliteWriter(
-            self.db,
-            steps=lambda: self.batch.steps,
-            finish=self.batch.written,
-            settle=self._settle,
-            undo=self._undo,
-            kill_point=kill_point,
-        )
+        self.writer = SqliteWriter(self.db, self, kill_point)
         self._file_watch = FileWatch(self._lock, self.writer)
 
     async def close(self) -> None:
@@ -142,7 +135,14 @@ class SqliteDatabase:
 
     # --- around a transaction ---
 
-    def _settle(self, seconds: float) -> None:
+    @property
+    def steps(self) -> int:
+        return self.batch.steps
+
+    def flush(self) -> None:
+        self.batch.written()
+
+    def committed(self, seconds: float) -> None:
         told, handed, finished = self.batch.committed()
         self.subscriptions.committed()
         self._checkpointer.written(self.batch.steps)
@@ -158,7 +158,7 @@ class SqliteDatabase:
             for on_finish in self.observers.finish:
                 on_finish(finished)
 
-    def _undo(self) -> None:
+    def rolled_back(self) -> None:
         self.batch.undone()
         self.subscriptions.undo()
 

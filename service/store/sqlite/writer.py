@@ -1,8 +1,8 @@
-"""The one writer: every change goes through one queue, and whatever waits is committed in one transaction.
+"""The only writer: all changes go through one queue, and whatever waits is committed in one transaction.
 
 The statements run in the event loop (each takes microseconds and needs the interpreter anyway); only COMMIT, which
-waits for the disk, runs in a thread. So a batch crosses to the thread once, and while the disk works the next batch
-gathers. `synchronous=FULL`: a future resolves when its change would survive a power cut.
+waits for the disk, runs in a thread. So a batch crosses to the thread once, and the next one gathers while the disk
+works. `synchronous=FULL`: a future resolves once its change would survive a power cut.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.core.errors import Unavailable
 from service.core.points import Point
@@ -21,12 +21,12 @@ from service.core.points import Point
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
 
-# Beyond 64 changes in one transaction nothing is gained, and the loop should not be held longer.
+# Larger batches gain nothing, and would block the event loop for longer.
 BATCH = 64
-# Longest wait of a change before its caller hears 503: a provider gives up after a few seconds.
+# Longest wait of a change before its caller gets a 503: a provider gives up after a few seconds.
 PATIENCE = 8.0
-# Asked by our own loops, which can wait: what they take must come into their hands, or nobody would ever do it.
-TAKING = frozenset({Point.CLAIM_TASK, Point.CLAIM_DELIVERIES, Point.CLAIM_COPIES})
+# Claims must not time out: the claimed rows would never be processed. Only our own loops wait for them.
+CLAIMS = frozenset({Point.CLAIM_TASK, Point.CLAIM_DELIVERIES, Point.CLAIM_COPIES})
 
 
 @dataclass(slots=True)
@@ -37,21 +37,31 @@ class _Job(Generic[T]):
     queued_at: float
 
 
-class SqliteWriter:
-    """The callbacks belong to the store: how much it gathered, what it writes last, what it tells."""
+class TransactionHooks(Protocol):
+    """The database's part in a transaction."""
 
+    @property
+    def steps(self) -> int:
+        """Grows with every row that is gathered."""
+        ...
+
+    def flush(self) -> object:
+        """Write what was gathered."""
+        ...
+
+    def committed(self, seconds: float) -> None:
+        """After a commit that took so long."""
+        ...
+
+    def rolled_back(self) -> None: ...
+
+
+class SqliteWriter:
     def __init__(
-        self,
-        db: sqlite3.Connection,
-        *,
-        steps: Callable[[], int],
-        finish: Callable[[], object],
-        settle: Callable[[float], None],
-        undo: Callable[[], None],
-        kill_point: Callable[[str], None] | None = None,
+        self, db: sqlite3.Connection, hooks: TransactionHooks, kill_point: Callable[[str], None] | None = None
     ) -> None:
         self.db = db
-        self._steps, self._finish, self._settle, self._undo = steps, finish, settle, undo
+        self._hooks = hooks
         self._kill_point = kill_point
         self._jobs: deque[_Job[Any]] = deque()
         self._wake = asyncio.Event()
@@ -59,7 +69,7 @@ class SqliteWriter:
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="writer")
         self.healthy = True
-        # The file is not there any more: nothing new is taken, so that nothing is acknowledged and lost.
+        # The file is gone: changes are refused, so that nothing is acknowledged and lost.
         self.refusing = False
 
     @property
@@ -69,8 +79,8 @@ class SqliteWriter:
     def do(self, name: Point, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run `work` inside the next transaction; the future resolves after its commit.
 
-        `work` may raise: its own change is undone, the others of the batch are not. Raises Unavailable when the
-        store cannot be written.
+        `work` may raise: its own change is undone, the rest of the batch is not. Raises Unavailable when the store
+        cannot be written.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
@@ -85,7 +95,7 @@ class SqliteWriter:
         return done
 
     async def close(self) -> None:
-        """Write what waits, then stop."""
+        """Write everything that waits, then stop."""
         self._closing = True
         self._wake.set()
         await self._task
@@ -103,7 +113,7 @@ class SqliteWriter:
             try:
                 await self._write(batch)
             except Exception:
-                log.exception("the writer met an unknown fault")
+                log.exception("unexpected error in the writer")
                 self._roll_back()
                 self._fail(batch, Unavailable("The store cannot be written; try again.", retry_after=5))
 
@@ -111,7 +121,7 @@ class SqliteWriter:
         try:
             await self._transaction(batch)
         except _JobFailed as failed:
-            # One change went wrong after it had written: undo all, then each on its own.
+            # One change failed after it had written: undo all of them, then run each on its own.
             self._roll_back()
             self._fail([failed.job], failed.error)
             for job in batch:
@@ -125,22 +135,22 @@ class SqliteWriter:
         self.db.execute("BEGIN IMMEDIATE")
         outcomes: list[tuple[_Job[Any], Any, Exception | None]] = []
         for job in batch:
-            before = self.db.total_changes + self._steps()
+            before = self.db.total_changes + self._hooks.steps
             try:
                 outcomes.append((job, job.work(), None))
             except sqlite3.Error:
                 raise
             except Exception as error:
-                if self.db.total_changes + self._steps() != before:
+                if self.db.total_changes + self._hooks.steps != before:
                     raise _JobFailed(job, error) from error
                 outcomes.append((job, None, error))
-        self._finish()
+        self._hooks.flush()
         self._pass("before", batch)
         started = time.monotonic()
         await self._commit(batch)
         self._pass("after", batch)
         self.healthy = True
-        self._settle(time.monotonic() - started)
+        self._hooks.committed(time.monotonic() - started)
         for job, result, fault in outcomes:
             if job.done.done():
                 continue
@@ -158,18 +168,18 @@ class SqliteWriter:
             self._watch.cancel()
 
     def _disk_hangs(self, batch: list[_Job[Any]]) -> None:
-        """The commit may still succeed; nobody was told that it did, so the caller's repetition is harmless."""
+        """The commit may still succeed, but no caller learns that it did, so it is harmless if they try again."""
         if self.healthy:
-            log.error("the disk has not answered for %g s", PATIENCE)
+            log.error("a commit has not returned for %g s: the disk hangs", PATIENCE)
         self.healthy = False
-        late = Unavailable("The store does not answer at the moment; try again.", retry_after=5)
-        self._fail([job for job in batch if job.name not in TAKING], late)
+        late = Unavailable("The store does not respond at the moment; try again.", retry_after=5)
+        self._fail([job for job in batch if job.name not in CLAIMS], late)
         self._fail(list(self._jobs), late)
         self._jobs.clear()
         self._watch = asyncio.get_running_loop().call_later(1.0, self._disk_hangs, [])
 
     def _roll_back(self) -> None:
-        self._undo()
+        self._hooks.rolled_back()
         if self.db.in_transaction:
             try:
                 self.db.rollback()
@@ -177,7 +187,7 @@ class SqliteWriter:
                 log.exception("rollback failed")
 
     async def _trouble(self, batch: list[_Job[Any]], error: sqlite3.Error) -> None:
-        """Locked by another program, disk full, read-only: try again a little, then say so. Nothing was stored."""
+        """Locked by another program, disk full, read-only: retry for a while, then fail. Nothing was stored."""
         if self.healthy:
             log.error("the store cannot be written: %s", error)
         self.healthy = False

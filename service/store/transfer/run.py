@@ -13,7 +13,7 @@ from service.store.postgres.files import PIECE
 from service.store.postgres.rows import decode_subscription, encode_subscription, text
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
 from service.store.transfer.postgres_side import PostgresSide
-from service.store.transfer.sides import Row, Side
+from service.store.transfer.sides import Row, SourceSide, TargetSide
 from service.store.transfer.sqlite_side import SqliteSide
 
 SQLITE = "sqlite:///"
@@ -45,13 +45,13 @@ async def copy_everything(source_url: str, target_url: str, media: str, progress
         await source.close()
 
 
-async def _open(url: str, name: str, *, must_exist: bool) -> Side:
+async def _open(url: str, name: str, *, must_exist: bool) -> SqliteSide | PostgresSide:
     if url.startswith(SQLITE):
         return SqliteSide(url.removeprefix(SQLITE), must_exist=must_exist)
     return await PostgresSide.open(url, name)
 
 
-async def _copy(source: Side, target: Side, media: Path, progress: Progress) -> dict[str, int]:
+async def _copy(source: SourceSide, target: TargetSide, media: Path, progress: Progress) -> dict[str, int]:
     for table in MUST_BE_EMPTY:
         if await target.count(table):
             raise CannotOpen(f"--to is not empty: it has {table}")
@@ -72,8 +72,8 @@ async def _copy(source: Side, target: Side, media: Path, progress: Progress) -> 
     return counts
 
 
-async def _copy_table(source: Side, target: Side, table: str, bar: Any) -> None:
-    if table == "subscriptions" and type(source) is not type(target):
+async def _copy_table(source: SourceSide, target: TargetSide, table: str, bar: Any) -> None:
+    if table == "subscriptions" and isinstance(source, SqliteSide) is not isinstance(target, SqliteSide):
         await _copy_subscriptions(source, target, bar)
         return
     there = await target.columns(table)
@@ -114,7 +114,7 @@ def _value(value: Any, kind: str) -> Any:
     return value
 
 
-async def _copy_subscriptions(source: Side, target: Side, bar: Any) -> None:
+async def _copy_subscriptions(source: SourceSide, target: TargetSide, bar: Any) -> None:
     """PostgreSQL keeps them as one document."""
     columns = SUBSCRIPTION_COLUMNS.split(", ")
     if isinstance(source, SqliteSide):
@@ -133,7 +133,7 @@ def _document(row: Row) -> Row:
     return item.id, item.owner, item.enabled, encode_subscription(item)
 
 
-async def _copy_files(source: Side, target: Side, media: Path) -> int:
+async def _copy_files(source: SourceSide, target: TargetSide, media: Path) -> int:
     if isinstance(source, PostgresSide):
         return await _from_database(source, target, media)
     if isinstance(target, PostgresSide):
@@ -142,7 +142,7 @@ async def _copy_files(source: Side, target: Side, media: Path) -> int:
     return 0
 
 
-async def _from_folder(target: Side, media: Path) -> int:
+async def _from_folder(target: TargetSide, media: Path) -> int:
     files = sorted(media.glob("*.*")) if media.is_dir() else []
     kept = [path for path in files if path.is_file() and path.suffix != ".part"]
     for path in kept:
@@ -156,7 +156,7 @@ async def _from_folder(target: Side, media: Path) -> int:
     return len(kept)
 
 
-async def _from_database(source: Side, target: Side, media: Path) -> int:
+async def _from_database(source: SourceSide, target: TargetSide, media: Path) -> int:
     if isinstance(target, PostgresSide):
         for table, columns in ((FILES, FILE_COLUMNS), (PIECES, PIECE_COLUMNS)):
             async for rows in source.rows(table, columns):

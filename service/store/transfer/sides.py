@@ -1,13 +1,13 @@
-"""The two sides of a copy: what a side must be able to do, on each engine.
+"""The two sides of a copy, whichever engine each is on.
 
-Tables have the same names and columns on both engines; what differs is named in `run`.
+Tables have the same names and columns on both engines; the exceptions are in `run`.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Row = tuple[Any, ...]
-# At most so many rows in memory; one may be a megabyte.
+# Rows in memory at once; one may be a megabyte.
 AT_ONCE = 50
 
 
@@ -24,22 +24,26 @@ class Side(Protocol):
         """Names and types; empty when there is no such table."""
         ...
 
-    async def tables(self) -> list[str]: ...
-
     async def count(self, table: str) -> int: ...
+
+    async def close(self) -> None:
+        """Nothing was written unless it was committed."""
+        ...
+
+
+class SourceSide(Side, Protocol):
+    async def tables(self) -> list[str]: ...
 
     def rows(self, table: str, columns: Sequence[str]) -> AsyncIterator[list[Row]]: ...
 
-    async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None: ...
+    async def numbers(self) -> LastNumbers: ...
 
+
+class TargetSide(Side, Protocol):
     async def clear(self, table: str) -> None: ...
 
-    async def numbers(self) -> LastNumbers: ...
+    async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None: ...
 
     async def set_numbers(self, numbers: LastNumbers) -> None: ...
 
     async def commit(self) -> None: ...
-
-    async def close(self) -> None:
-        """Without `commit`, nothing was written."""
-        ...
