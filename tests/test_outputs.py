@@ -118,7 +118,7 @@ FILES = [
     (b"\0\0\0\x20ftypavif....", "avif"),
     (b"\0\0\0\x20ftypisom....", "mp4"),
     (b"\0\0\0\x20ftypqt  ....", "mov"),
-    (b"\x1aE\xdf\xa3........", "webm"),
+    (b"\x1aE\xdf\xa3\x9fB\x82\x84webm", "webm"),
     (b"ID3\4........", "mp3"),
     (b"\xff\xfb\x90\x64........", "mp3"),
     (b"RIFF\0\0\0\0WAVE....", "wav"),

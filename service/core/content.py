@@ -1,10 +1,10 @@
-"""What a file is, by its first bytes: media type, ending of its name, and whether that fits what was promised."""
+"""What a file is, by its first bytes: media type, extension, and whether that is what was promised."""
 
 import re
 from base64 import b64decode
 from dataclasses import dataclass
 
-# As many bytes as every signature below needs; text is recognised in them too.
+# Enough for every signature below, and to recognise text.
 HEAD_BYTES = 1024
 UNKNOWN = "application/octet-stream"
 
@@ -16,10 +16,10 @@ class Content:
 
 
 class WrongContent(Exception):
-    """The bytes are not what the file was said to be. The text is a sentence."""
+    """The file is not of the promised kind. The text is a sentence for users."""
 
 
-# (offset, bytes, media type, extension); the first that fits counts.
+# (offset, bytes, media type, extension); the first match counts.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png", "png"),
     (0, b"\xff\xd8\xff", "image/jpeg", "jpg"),
@@ -35,7 +35,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftypavif", "image/avif", "avif"),
     (4, b"ftypavis", "image/avif", "avif"),
     (4, b"ftyphei", "image/heic", "heic"),
-    (4, b"ftypmif1", "image/heif", "heif"),
+    (4, b"ftypmif1", "image/heif", "heic"),
     (4, b"ftypM4A", "audio/mp4", "m4a"),
     (4, b"ftypM4B", "audio/mp4", "m4a"),
     (4, b"ftypqt", "video/quicktime", "mov"),
@@ -53,19 +53,31 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"PK\x03\x04", "application/zip", "zip"),
     (0, b"%PDF-", "application/pdf", "pdf"),
 )
+# By extension: pictures, films, sound and models.
+MEDIA_TYPES = {
+    extension: media_type
+    for _, _, media_type, extension in _SIGNATURES
+    if media_type.startswith(("image/", "video/", "audio/", "model/"))
+} | {
+    "jpeg": "image/jpeg",
+    "svg": "image/svg+xml",
+    "webm": "video/webm",
+    "mkv": "video/x-matroska",
+    "aac": "audio/aac",
+}
 _EBML = b"\x1aE\xdf\xa3"
 _MARKUP = re.compile(rb"<(?:!doctype\s{1,10}html|html|head|body|script|title)\b", re.I)
 _SVG = re.compile(rb"<svg\b", re.I)
 _PROLOGUE = re.compile(rb"<\?xml|<!doctype\s{1,10}svg", re.I)
 _EXTENSION = re.compile(r"[a-z0-9]{1,8}")
-# Containers that hold sound alone as well as a film.
+# Containers that may hold only sound.
 _SOUND_TOO = frozenset(("video/mp4", "video/webm", "video/quicktime"))
-# An animation counts as a film.
+# An animation counts as a video.
 _MOVING = frozenset(("image/gif", "image/webp", "image/png", "image/avif"))
 
 
 def recognise(head: bytes) -> Content | None:
-    """None: none of the formats that are known here."""
+    """None for an unknown format."""
     for offset, signature, media_type, extension in _SIGNATURES:
         if head.startswith(signature, offset) and (offset != 8 or head.startswith(b"RIFF")):
             return Content(media_type, extension)
@@ -83,8 +95,8 @@ def recognise(head: bytes) -> Content | None:
 
 
 def _first_element(head: bytes) -> bytes:
-    """What stands behind blanks, comments and an XML prologue. By hand: as one regular expression, comments that can be
-    told apart in several ways take exponential time."""
+    """The text after white space, comments and an XML prologue. Not one regular expression, which would backtrack
+    exponentially over comments."""
     while True:
         head = head.lstrip()
         if head.startswith(b"<!--"):
@@ -96,29 +108,29 @@ def _first_element(head: bytes) -> bytes:
 
 
 def judge(kind: str, head: bytes, path: str) -> Content:
-    """What the file is, when that may be a file of this `kind` (image, video, audio, model, other).
+    """What the file is, if that is of this `kind` (image, video, audio, model, other). Raises WrongContent.
 
-    `path` is that of its address: its ending names what has no signature. Raises WrongContent.
+    `path` is that of its address; its extension names formats without a signature.
     """
     if not head:
         raise WrongContent("The file is empty.")
     found = recognise(head)
     if found is None and (inner := _in_base64(head)) is not None and _fits(kind, inner, head):
-        return Content("text/plain", _ending(path, "txt"))
+        return Content("text/plain", _extension(path, "txt"))
     if not _fits(kind, found, head):
-        raise WrongContent(f"The response is {_said(found, head)}, not {_ARTICLE.get(kind, 'a')} {kind} file.")
+        raise WrongContent(f"The response is {_described(found, head)}, not {_ARTICLE.get(kind, 'a')} {kind} file.")
     if found is None or found.media_type == "text/html":
-        # Served as nothing that a browser would run.
-        return Content(UNKNOWN, _ending(path))
+        # Served as a type that no browser executes.
+        return Content(UNKNOWN, _extension(path))
     if kind == "model" and found.extension == "zip":
-        return Content(found.media_type, _ending(path, "zip"))
+        return Content(found.media_type, _extension(path, "zip"))
     if kind == "audio" and found.media_type in _SOUND_TOO:
         return Content(found.media_type.replace("video/", "audio/"), "m4a" if found.extension == "mp4" else "weba")
     return found
 
 
 def is_playable(media_type: str) -> bool:
-    """A picture, film or sound that a browser may show; SVG can hold scripts and is none."""
+    """Whether a browser may show it: pictures, video and sound, but not SVG, which can hold scripts."""
     return media_type.startswith(("image/", "video/", "audio/")) and media_type != "image/svg+xml"
 
 
@@ -135,13 +147,13 @@ def _fits(kind: str, found: Content | None, head: bytes) -> bool:
     if kind == "audio":
         return family == "audio" or media_type in _SOUND_TOO
     if kind == "model":
-        # Many formats, some of them plain text; an error page or message is none.
+        # Many formats, some of them plain text, but not an error page or message.
         return media_type != "text/html" and not head.lstrip().startswith((b"<?xml", b'{"error', b'{"message'))
     return True
 
 
 def _in_base64(head: bytes) -> Content | None:
-    """What a text holds that is the base64 of a file: providers give such links when base64 was asked for."""
+    """The file in a text of base64: providers link to such texts when base64 was asked for."""
     text = b"".join((head.partition(b";base64,")[2] if head.startswith(b"data:") else head).split())
     try:
         return recognise(b64decode(text[: len(text) // 4 * 4], validate=True))
@@ -149,7 +161,7 @@ def _in_base64(head: bytes) -> Content | None:
         return None
 
 
-def _said(found: Content | None, head: bytes) -> str:
+def _described(found: Content | None, head: bytes) -> str:
     if found is not None:
         return "an HTML page" if found.media_type == "text/html" else found.media_type
     return "text" if _is_text(head) else "of an unknown format"
@@ -159,13 +171,13 @@ def _is_text(head: bytes) -> bool:
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
-        # A character may be cut at the end of what was read.
+        # The last character may be cut.
         if error.start < len(head) - 3:
             return False
         text = head[: error.start].decode()
     return all(character.isprintable() or character.isspace() for character in text)
 
 
-def _ending(path: str, default: str = "bin") -> str:
-    _, dot, ending = path.rpartition("/")[2].lower().rpartition(".")
-    return ending if dot and _EXTENSION.fullmatch(ending) else default
+def _extension(path: str, default: str = "bin") -> str:
+    _, dot, extension = path.rpartition("/")[2].lower().rpartition(".")
+    return extension if dot and _EXTENSION.fullmatch(extension) else default

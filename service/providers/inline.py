@@ -6,6 +6,7 @@ import re
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
+from service.core.content import HEAD_BYTES, MEDIA_TYPES, recognise
 from service.core.inline import InlineFile, inline_file
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -20,21 +21,6 @@ _BEGINNINGS = (
 )
 _URL_SAFE_BEGINNINGS = tuple(text.replace("/", "_").replace("+", "-") for text in _BEGINNINGS if "/" in text)
 _INLINE = ("data:", "DATA:", "Data:", *_BEGINNINGS, *_URL_SAFE_BEGINNINGS)
-_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"M4A ": "m4a", b"qt  ": "mov"}
-_BY_BEGINNING = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpg"),
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
-    (b"ID3", "mp3"),
-    (b"\xff\xfb", "mp3"),
-    (b"\xff\xf3", "mp3"),
-    (b"\xff\xf2", "mp3"),
-    (b"OggS", "ogg"),
-    (b"fLaC", "flac"),
-    (b"\x1aE\xdf\xa3", "webm"),
-    (b"glTF", "glb"),
-)
 # For what a `data:` address says of itself where the first bytes tell nothing.
 _BY_TYPE = {"image/jpeg": "jpg", "image/svg+xml": "svg", "audio/mpeg": "mp3", "video/quicktime": "mov"} | {
     f"{family}/{extension}": extension
@@ -83,15 +69,8 @@ def lifted(text: str, files: list[InlineFile]) -> str:
 
 
 def extension_of(data: bytes) -> str | None:
-    for beginning, extension in _BY_BEGINNING:
-        if data.startswith(beginning):
-            return extension
-    if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12], "mp4")
-    if data.startswith(b"RIFF"):
-        return {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}.get(data[8:12])
-    begun = data[:1_000].lstrip()
-    return "svg" if begun.startswith(b"<svg") or (begun.startswith(b"<?xml") and b"<svg" in begun) else None
+    found = recognise(data[:HEAD_BYTES])
+    return found.extension if found is not None and found.extension in MEDIA_TYPES else None
 
 
 def decode(text: str) -> bytes | None:

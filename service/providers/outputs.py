@@ -13,7 +13,7 @@ from service.providers.addresses import address_of, addresses_in, words_of
 MAX_FILES = 500
 MAX_DEPTH = 80
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "image": ("png", "jpg", "jpeg", "jfif", "webp", "gif", "avif", "bmp", "svg", "heic", "tif", "tiff", "ico"),
+    "image": ("png", "jpg", "jpeg", "jfif", "webp", "gif", "avif", "bmp", "svg", "heic", "jxl", "tif", "tiff", "ico"),
     "video": ("mp4", "webm", "mov", "mkv", "m4v", "avi", "mpg", "mpeg", "m3u8"),
     "audio": ("mp3", "wav", "flac", "ogg", "oga", "opus", "m4a", "aac"),
     "model": ("glb", "gltf", "obj", "ply", "fbx", "stl", "usdz"),

@@ -4,33 +4,12 @@ import hashlib
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-CONTENT_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "gif": "image/gif",
-    "avif": "image/avif",
-    "bmp": "image/bmp",
-    "heic": "image/heic",
-    "svg": "image/svg+xml",
-    "mp4": "video/mp4",
-    "mov": "video/quicktime",
-    "avi": "video/x-msvideo",
-    "webm": "video/webm",
-    "mp3": "audio/mpeg",
-    "m4a": "audio/mp4",
-    "aac": "audio/aac",
-    "wav": "audio/wav",
-    "ogg": "audio/ogg",
-    "flac": "audio/flac",
-    "glb": "model/gltf-binary",
-}
+from service.core.content import MEDIA_TYPES, UNKNOWN
 
 
 def content_type_of(name: str) -> str:
     """Of a file that came inline, by the extension of its name."""
-    return CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+    return MEDIA_TYPES.get(name.rpartition(".")[2], UNKNOWN)
 
 
 class MediaAddresses:
