@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.tools.postgres import PostgresServer
+from service.tools.postgres import FAST, PostgresServer
 
 FOLDER = "CALLBRIDGE_TEST_POSTGRES"
 TEMPLATE = "template_of_tests"
@@ -33,7 +33,7 @@ def postgres() -> PostgresServer:
         if state.exists():
             port = int(state.read_text().split()[0])
             return PostgresServer(folder / "server", port=port)
-        server = PostgresServer(folder / "server")
+        server = PostgresServer(folder / "server", settings=(*FAST, "log_line_prefix='%d '"))
         server.create()
         server.start()
         server.sql(f"CREATE DATABASE {TEMPLATE}")

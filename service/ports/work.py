@@ -20,6 +20,15 @@ class Joined(NamedTuple):
     alone: bool
 
 
+class Renewed(NamedTuple):
+    """`living`: how many workers have a lease, this one included; `now`: as WorkerStore.now; `free_groups`: how many
+    groups of lanes nobody owns."""
+
+    living: int
+    now: int
+    free_groups: int
+
+
 class WorkerStore(Protocol):
     async def now(self) -> int:
         """Milliseconds by the one clock that leases are judged by: machines need not agree on the time."""
@@ -29,8 +38,8 @@ class WorkerStore(Protocol):
         """A new worker, with a lease from `now` until then."""
         ...
 
-    async def renew(self, worker: int, until: int) -> int:
-        """How many workers have a lease, this one included; 0 when its lease was ended meanwhile: join again."""
+    async def renew(self, worker: int, until: int) -> Renewed | None:
+        """None when its lease was ended meanwhile: join again."""
         ...
 
     async def end_expired(self, now: int) -> list[int]:

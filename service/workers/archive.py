@@ -93,8 +93,10 @@ class Archiver:
                 if self._trouble is not None:
                     await self._try_store(worker)
                 else:
-                    await self._claim(worker, AT_ONCE)
                     rest = await self._until_next()
+                    if not rest:
+                        await self._claim(worker, AT_ONCE)
+                        rest = await self._until_next()
             except CallbridgeError as error:
                 log.warning("copies wait: %s", error.detail)
             await self._pause(rest)

@@ -30,6 +30,11 @@ CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 uptime = partial(time.clock_gettime, CLOCK)
 
 
+def fair_share(living: int) -> int:
+    """Of the groups of lanes, with so many workers."""
+    return -(-GROUPS // living)
+
+
 class LaneHolder(Protocol):
     """Who works on the lanes that this process owns."""
 
@@ -54,6 +59,10 @@ class Lease:
         self.progress = Progress(clock)
         self._valid_until = 0.0
         self._steady_since = 0.0
+        # What the clock of the store is ahead of ours, in milliseconds.
+        self._store_ahead = 0
+        # This one included; until the first renewal there may be others.
+        self.living = 2
         self._groups: frozenset[int] = frozenset()
         self._settled: frozenset[int] = frozenset()
         self._leaving: set[int] = set()
@@ -103,12 +112,15 @@ class Lease:
             await self._store.lanes.release(self.worker, self._groups | self._leaving)
             await self._store.workers.renew(self.worker, 0)
 
+    def store_now(self) -> int:
+        """About what the clock of the store says; it is read with each renewal."""
+        return int(self._clock() * 1000) + self._store_ahead
+
     async def beat(self) -> None:
         """Renew once, and share the lanes with those that live now."""
         started = self._clock()
-        now = await self._store.workers.now()
-        living = await self._store.workers.renew(self.worker, now + int(LEASE * 1000))
-        if not living:
+        renewed = await self._store.workers.renew(self.worker, self.store_now() + int(LEASE * 1000))
+        if renewed is None:
             log.warning("this worker stood still for so long that others took over its work")
             self._groups = self._settled = frozenset()
             self._leaving.clear()
@@ -116,22 +128,32 @@ class Lease:
             if self._holder is not None:
                 self._holder.drop_all()
             await self._join()
-            living = 2
-        elif started > self._valid_until:
+            await self._share_lanes(2)
+            return
+        if started > self._valid_until:
             self._steady_since = started
         self._valid_until = started + LEASE - MARGIN
-        await self._share_lanes(living)
+        self._read_clock(renewed.now)
+        self.living = renewed.living
+        fair = fair_share(renewed.living)
+        owned = len(self._groups | self._leaving)
+        if owned > fair or (renewed.free_groups and owned < fair):
+            await self._share_lanes(renewed.living)
 
     async def _join(self) -> bool:
         started = self._clock()
         now = await self._store.workers.now()
+        self._read_clock(now)
         self.worker, alone = await self._store.workers.join(now, now + int(LEASE * 1000))
         self._valid_until = started + LEASE - MARGIN
         self._steady_since = started
         return alone
 
+    def _read_clock(self, now: int) -> None:
+        self._store_ahead = now - int(self._clock() * 1000)
+
     async def _share_lanes(self, living: int) -> None:
-        fair = -(-GROUPS // living)
+        fair = fair_share(living)
         owned = await self._store.lanes.take(self.worker, fair) - self._leaving
         surplus = sorted(owned)[fair:]
         self._set_groups(owned.difference(surplus))

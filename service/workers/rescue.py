@@ -47,7 +47,7 @@ class Rescuer:
 
     async def take_back(self) -> None:
         """End the leases that are over, and free what their workers had in hand."""
-        for worker in await self._store.workers.end_expired(await self._store.workers.now()):
+        for worker in await self._store.workers.end_expired(self._lease.store_now()):
             if worker != self._lease.worker:
                 await self._take_back_of(worker)
 

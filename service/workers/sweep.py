@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec.structs import replace
@@ -92,21 +92,27 @@ class Sweeper:
         pace = self._paces[name]
         while True:
             await asyncio.sleep(pace.rest_left(asyncio.get_running_loop().time()))
+            due: list[Task] = []
+            wake = None
             try:
-                due = await self._due(name, pace.round)
+                with self.progress.step("sweep"):
+                    wake = await self.store.checks.next_due(name)
+                    if self._has_come(wake):
+                        due = await self._claim(name, pace.round)
                 pace.had(len(due))
                 await self._round(self.clients[name], pace, due)
             except CallbridgeError as error:
                 log.warning("the sweep waits: %s", error.detail)
-                due = []
             if not due:
-                await self._rest(self.store.checks.next_due(name))
+                await self._rest(wake)
 
-    async def _due(self, name: str, limit: int) -> list[Task]:
+    def _has_come(self, moment: int | None) -> bool:
+        return moment is not None and moment <= self.timing.now()
+
+    async def _claim(self, name: str, limit: int) -> list[Task]:
         """Due again after a while, should this worker end before it has asked."""
         now = self.timing.now()
-        with self.progress.step("sweep"):
-            return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), limit)
+        return await self.store.checks.claim(name, now, now + int(CLAIMED_FOR * 1000), limit)
 
     async def _round(self, client: CheckClient, pace: Pace, due: list[Task]) -> None:
         """Paced, but side by side: a question without an answer holds up nobody."""
@@ -122,15 +128,11 @@ class Sweeper:
                 asking.create_task(self._ask(client, pace, task))
                 await asyncio.sleep(1 / pace.rate)
 
-    async def _rest(self, moment: Awaitable[int | None]) -> None:
+    async def _rest(self, wake: int | None) -> None:
         """Until the next one is due, and never longer than until a task that came meanwhile may be."""
         longest = min(self.timing.sweep_after / 4, self.timing.task_deadline / 4, SOON)
-        try:
-            wake = await moment
-        except CallbridgeError:
-            wake = None
         rest = longest if wake is None else (wake - self.timing.now()) / 1000
-        # A moment that has passed came between the two questions; it can wait as what is new can.
+        # What is due and yet not to be had is in another worker's hands.
         await asyncio.sleep(max(rest if 0 < rest < longest else longest, 0.05))
 
     async def _listed(self, client: CheckClient, pace: Pace, due: list[Task]) -> dict[str, Update]:
@@ -195,16 +197,19 @@ class Sweeper:
 
     async def _give_up(self) -> None:
         while True:
+            late: list[Task] = []
+            wake = None
             try:
                 with self.progress.step("deadlines"):
-                    late = await self.store.checks.overdue(self.timing.now(), ROUND)
+                    wake = await self.store.checks.next_deadline()
+                    if self._has_come(wake):
+                        late = await self.store.checks.overdue(self.timing.now(), ROUND)
                 for task in late:
                     await self.store.tasks.change(Point.DEADLINE, task.id, self._too_late)
             except CallbridgeError as error:
                 log.warning("deadlines wait: %s", error.detail)
-                late = []
             if not late:
-                await self._rest(self.store.checks.next_deadline())
+                await self._rest(wake)
 
     def _too_late(self, task: Task) -> Decision:
         if task.finished or task.deadline_at > self.timing.now():

@@ -22,6 +22,13 @@ async def ended(store: Store, now: int) -> list[int]:
     return over
 
 
+async def living(store: Store, worker: int, until: int) -> int:
+    """How many workers there are, once this one has renewed its lease."""
+    renewed = await store.workers.renew(worker, until)
+    assert renewed is not None
+    return renewed.living
+
+
 async def test_numbers_of_workers_are_never_given_twice(store: Store) -> None:
     first, alone = await store.workers.join(NOW, NOW + LEASE)
     second, alone_too = await store.workers.join(NOW, NOW + LEASE)
@@ -33,10 +40,10 @@ async def test_numbers_of_workers_are_never_given_twice(store: Store) -> None:
 
 async def test_a_lease_holds_as_long_as_it_is_renewed(store: Store, worker: int, second_worker: int) -> None:
     assert await store.workers.end_expired(NOW + LEASE - 1) == []
-    assert await store.workers.renew(worker, NOW + 2 * LEASE) == 2
+    assert await living(store, worker, NOW + 2 * LEASE) == 2
     assert await store.workers.end_expired(NOW + LEASE) == [second_worker]
-    assert await store.workers.renew(worker, NOW + 3 * LEASE) == 1
-    assert await store.workers.renew(second_worker, NOW + 3 * LEASE) == 0
+    assert await living(store, worker, NOW + 3 * LEASE) == 1
+    assert await store.workers.renew(second_worker, NOW + 3 * LEASE) is None
 
 
 async def test_an_ended_worker_is_named_until_it_was_removed(store: Store, worker: int) -> None:
@@ -123,6 +130,15 @@ async def test_lanes_that_are_released_may_be_taken(store: Store, worker: int, s
     await store.lanes.release(second_worker, {3})
     assert await store.lanes.take(second_worker, GROUPS) == {1, 2}
     assert await store.lanes.take(worker, 0) == ALL_GROUPS - {1, 2}
+
+
+async def test_a_renewal_tells_how_many_lanes_nobody_owns_and_the_time(store: Store, worker: int) -> None:
+    await store.lanes.take(worker, GROUPS - 3)
+    before = await store.workers.now()
+    renewed = await store.workers.renew(worker, NOW + 2 * LEASE)
+    assert renewed is not None
+    assert renewed.free_groups == 3
+    assert before <= renewed.now <= await store.workers.now()
 
 
 async def test_lanes_of_an_ended_worker_are_free(store: Store, worker: int, second_worker: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from service.core.points import Point
-from service.ports.work import Joined
+from service.ports.work import Joined, Renewed
 from service.store.postgres.database import PostgresDatabase, Unit
 
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -36,14 +36,15 @@ class PostgresWorkers:
         )
         return Joined(*rows[0])
 
-    async def renew(self, worker: int, until: int) -> int:
+    async def renew(self, worker: int, until: int) -> Renewed | None:
         rows = await self.database.rows(
             "WITH renewed AS (UPDATE workers SET lease_until = $2 WHERE id = $1 AND NOT ended RETURNING id)"
-            " SELECT (SELECT count(*) FROM workers WHERE NOT ended) WHERE EXISTS (SELECT 1 FROM renewed)",
+            f" SELECT (SELECT count(*) FROM workers WHERE NOT ended), {NOW},"
+            " (SELECT count(*) FROM lane_groups WHERE worker = 0) FROM renewed",
             worker,
             until,
         )
-        return int(rows[0][0]) if rows else 0
+        return Renewed(*rows[0]) if rows else None
 
     async def end_expired(self, now: int) -> list[int]:
         rows = await self.database.rows(

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from service.core.lanes import ALL_GROUPS
+from service.core.lanes import ALL_GROUPS, GROUPS
 from service.core.points import Point
 from service.core.times import now_ms
-from service.ports.work import Joined
+from service.ports.work import Joined, Renewed
 from service.store.sqlite.database import LANES, SqliteDatabase
 
 
@@ -35,11 +35,11 @@ class SqliteWorkers:
         self._leases[worker] = until
         return Joined(worker, alone)
 
-    async def renew(self, worker: int, until: int) -> int:
+    async def renew(self, worker: int, until: int) -> Renewed | None:
         if worker not in self._leases:
-            return 0
+            return None
         self._leases[worker] = until
-        return len(self._leases)
+        return Renewed(len(self._leases), now_ms(), GROUPS - len(self.owners))
 
     async def end_expired(self, now: int) -> list[int]:
         over = [worker for worker, until in self._leases.items() if until <= now]
