@@ -17,7 +17,8 @@ from service.core.times import from_iso, now_ms
 from service.environment import SettingsError, WrongSetting
 from service.net.lookups import Lookups
 from service.ports.copies import CopyStorage, StorageUnavailable
-from service.ports.store import Store, TaskQuery
+from service.ports.queries import TaskQuery
+from service.ports.store import Store
 from service.settings import Settings
 from service.store.errors import CannotOpen
 from service.store.open import open_store

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.core import times
 from service.core.ids import IdMaker
 from service.core.times import Clock, now_ms, to_iso
-from service.ports.store import TaskQuery
+from service.ports.queries import TaskQuery
 from service.store.sqlite.store import SqliteStore, open_store
 from service.wire.tokens import BadToken, TimedTokens
 from service.workers import retention

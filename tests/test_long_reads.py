@@ -10,7 +10,8 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from service.flows.turns import AT_ONCE
-from service.ports.store import EventQuery, Store
+from service.ports.queries import EventQuery
+from service.ports.store import Store
 from service.store.open import open_store
 from service.store.postgres.database import LONG_READS
 from service.store.postgres.store import PostgresStore

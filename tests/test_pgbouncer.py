@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ports.store import EventQuery, TaskQuery
+from service.ports.queries import EventQuery, TaskQuery
 from service.store.errors import CannotOpen
 from service.store.open import open_store
 from service.store.postgres import pooler

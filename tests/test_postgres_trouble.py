@@ -13,7 +13,7 @@ import pytest
 from service.core.errors import Unavailable
 from service.core.points import Point
 from service.core.task import Status as S
-from service.ports.store import EventQuery, TaskQuery
+from service.ports.queries import EventQuery, TaskQuery
 from service.store.errors import CannotOpen
 from service.store.postgres import database, writer
 from service.store.postgres.store import PostgresStore, open_store

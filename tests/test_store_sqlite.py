@@ -13,8 +13,8 @@ import pytest
 from service.core.errors import Unavailable
 from service.core.points import Point
 from service.core.task import Status
-from service.ports.store import TaskQuery
-from service.store.sqlite import batch, calls, migrate, open_tasks, search, submits
+from service.ports.queries import TaskQuery
+from service.store.sqlite import batch, callbacks, migrate, open_tasks, search, submits
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.conftest import PATIENCE
 from tests.store.parts import DAY, NOW, TEXTS, added, finished, sent, to
@@ -55,7 +55,7 @@ async def test_only_the_newest_open_tasks_stay_in_memory(tmp_path: Path, monkeyp
 
 
 async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore) -> None:
-    count = calls.KEPT + 3 * calls.AT_ONCE
+    count = callbacks.KEPT + 3 * callbacks.AT_ONCE
     store.database.db.executemany(
         "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
         [(number,) for number in range(1, count + 1)],
@@ -63,7 +63,7 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
     while await store.retention.remove_leftovers(0, 0, 10):
         pass
     left = store.database.db.execute("SELECT count(*), max(n) FROM callbacks").fetchone()
-    assert left == (calls.KEPT + calls.AT_ONCE, count)
+    assert left == (callbacks.KEPT + callbacks.AT_ONCE, count)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.ports.store import DeliveryQuery
+from service.ports.queries import DeliveryQuery
 from service.store.schema import SchemaFromTheFuture
 from service.store.sqlite import writer
 from service.store.sqlite.lock import DatabaseInUse

@@ -6,7 +6,8 @@ import pytest
 
 from service.core.delivery import Attempt
 from service.core.errors import IdempotencyMismatch
-from service.ports.store import DeliveryQuery, EventQuery, Idempotency, Store, TaskQuery
+from service.ports.queries import DeliveryQuery, EventQuery, Idempotency, TaskQuery
+from service.ports.store import Store
 from service.store.errors import CannotOpen
 from service.store.open import open_store
 from service.store.transfer import copy_everything

@@ -10,7 +10,7 @@ class Point(StrEnum):
     GIVE_BACK = "give_back"
     HOLD = "hold"
     CALLBACK = "callback"
-    NOTE_CALL = "note_call"
+    LOG_CALLBACK = "log_callback"
     SWEEP = "sweep"
     SWEEP_AGAIN = "sweep_again"
     DEADLINE = "deadline"

@@ -12,7 +12,8 @@ from service.core.event import Event
 from service.core.subscription import Subscription
 from service.core.task import Task
 from service.flows.turns import Turns
-from service.ports.store import DeliveryQuery, EventQuery, Store, TaskQuery
+from service.ports.queries import DeliveryQuery, EventQuery, TaskQuery
+from service.ports.store import Store
 
 T = TypeVar("T")
 # Stored bytes in one page: with large tasks a page has fewer rows than asked for, and a cursor as always.
@@ -156,7 +157,7 @@ class Browser:
                 raise _bad_cursor()
             before = int(cursor)
         async with self.turns.take(caller.name):
-            found = await self.store.calls.find(result, task_id, before, limit + 1)
+            found = await self.store.callbacks.find(result, task_id, before, limit + 1)
         return _page(found, limit, [str(row["id"]) for row in found])
 
 

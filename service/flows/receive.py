@@ -8,8 +8,9 @@ from service.core.task import Task
 from service.core.transitions import Decision, Timing
 from service.core.update import apply
 from service.flows.inline import InlineKeeper
+from service.ports.callbacks import ReceivedCallback
 from service.ports.providers import READ_IN_THREAD, CallbackRefused, Provider
-from service.ports.store import Call, Store
+from service.ports.store import Store
 from service.wire.tokens import BadToken, CallbackToken, Tokens
 
 
@@ -65,8 +66,8 @@ class CallbackHandler:
             result = "accepted" if steps else "repeated"
             return steps
 
-        call = Call(provider.name, token.task_id, "accepted", 200)
-        task = await self.store.tasks.change(Point.CALLBACK, token.task_id, decide, call)
+        callback = ReceivedCallback(provider.name, token.task_id, "accepted", 200)
+        task = await self.store.tasks.change(Point.CALLBACK, token.task_id, decide, callback)
         if task is None:
             raise CallbackRefused(404, "unknown_task", "There is no such callback address.")
         return result

@@ -12,7 +12,8 @@ from service.core.task import Task
 from service.core.transitions import Decision, Timing, announced
 from service.flows.callbacks import Callbacks
 from service.flows.check import TaskChecker, not_configured
-from service.ports.store import Idempotency, Store
+from service.ports.queries import Idempotency
+from service.ports.store import Store
 from service.wire import validation
 
 # A body with more values is checked in a thread, not in the event loop.

@@ -15,8 +15,9 @@ from service.core.subscription import Subscription
 from service.core.times import from_iso, now_ms
 from service.flows.check import target_faults
 from service.ports.outlets import DeliveryWorker, Outlet
+from service.ports.queries import EventQuery
 from service.ports.replays import Replay
-from service.ports.store import EventQuery, Store
+from service.ports.store import Store
 from service.wire import validation
 from service.wire.signature import new_secret, secret_bytes
 

@@ -1,4 +1,4 @@
-"""What a store must do for a clock that may be set at any moment."""
+"""What the store does when the clock of the machine is set."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """`event_at`: when the last event was told (ms), None without events. `ids`: the last one of each kind."""
+    """`event_at`: the time of the last event (ms), None without events. `ids`: the last id of each kind."""
 
     event_at: int | None
     ids: tuple[str, ...]
@@ -16,14 +16,14 @@ class ClockStore(Protocol):
     async def newest(self) -> Newest: ...
 
     async def set_back(self, before: int, after: int) -> None:
-        """The clock went from `before` back to `after` (ms): whatever is due after that is due so much earlier.
+        """The clock was set back from `before` to `after` (ms): move everything that is due later back with it.
 
-        Also keeps that the times of events go back after the last one, so that a time still leads to the first event.
+        Also records that event times go back after the last event, so that EventStore.seq_at stays right.
         """
         ...
 
     async def removal_clock(self) -> int | None:
-        """What was last given to `keep_removal_clock`."""
+        """The last value given to `keep_removal_clock`."""
         ...
 
     async def keep_removal_clock(self, at: int) -> None: ...

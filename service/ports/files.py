@@ -1,4 +1,4 @@
-"""Where files that came inline are kept: a folder, or what all processes of a service share."""
+"""Storage for files that came inline: a folder, or the database that all processes share."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -6,17 +6,17 @@ from typing import NamedTuple, Protocol
 
 
 class Pieces(NamedTuple):
-    """A file that is read piece by piece, from its beginning at each `read`."""
+    """A file in pieces; each `read` starts from the beginning."""
 
     size: int
     read: Callable[[], AsyncIterator[bytes]]
 
 
 class InlineFiles(Protocol):
-    """Names are the SHA-256 of the content with an extension, so the same bytes are kept once."""
+    """Names are the SHA-256 of the content with an extension, so the same bytes are stored once."""
 
     async def save(self, data: bytes, extension: str) -> str:
-        """Return the file's name once it is durable. Raises Unavailable when it cannot be written now."""
+        """Returns the name once the file is durable. Raises Unavailable when it cannot be written now."""
         ...
 
     async def find(self, name: str) -> Path | Pieces | None: ...
@@ -24,5 +24,5 @@ class InlineFiles(Protocol):
     async def remove(self, name: str) -> None: ...
 
     async def remove_older(self, seconds: float) -> None:
-        """Remove files that nothing was saved as for so long. Raises Unavailable."""
+        """Remove files that were not saved again for so long. Raises Unavailable."""
         ...

@@ -1,4 +1,4 @@
-"""What is measured in the database itself, and where processes put their counts together."""
+"""What is measured in the database itself, and how processes add up their counts."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -7,8 +7,8 @@ from service.core.copies import CopyCounts
 
 
 class OpenWork(NamedTuple):
-    """`tasks`: open ones by provider and status. `oldest_due_at`: of pending deliveries to enabled receivers that are
-    due, when the oldest became so (ms); None: there is none. `copies`: files that are not copied yet."""
+    """`tasks`: open ones by provider and status. `oldest_due_at`: since when the oldest delivery is due (ms), leaving
+    out disabled subscriptions; None when none is due. `copies`: files that are not copied yet."""
 
     tasks: Mapping[tuple[str, str], int]
     deliveries_pending: int
@@ -20,13 +20,13 @@ class MetricsStore(Protocol):
     async def open_work(self, now: int) -> OpenWork: ...
 
     async def lanes_due(self, before: int, limit: int) -> list[str]:
-        """Lanes with a pending delivery that nobody has in hand and that was due before `before` (ms)."""
+        """Lanes with an unclaimed delivery that was due before `before` (ms)."""
         ...
 
     async def publish(self, worker: int, counts: bytes, streams: int) -> None:
-        """Replace what this worker published before."""
+        """Replaces what this worker published before."""
         ...
 
     async def published_by_others(self, worker: int) -> tuple[list[bytes], int]:
-        """The counts of every other worker that ever was, and the streams of those that live."""
+        """The counts of every other worker there ever was, and the streams of those alive."""
         ...

@@ -1,4 +1,4 @@
-"""Outlets: how one delivery leaves."""
+"""Outlets: how one delivery is sent."""
 
 from typing import Protocol
 
@@ -8,14 +8,14 @@ from service.core.delivery import BUSY, LONGEST_RETRY_AFTER, Attempt, Delivery
 
 
 class Outcome(Struct, frozen=True):
-    """How one attempt went; `retry_after` in seconds when the receiver asked for a pause."""
+    """The result of one attempt; `retry_after` in seconds when the receiver sent it."""
 
     attempt: Attempt
     retry_after: float | None = None
 
     @property
     def rest(self) -> float:
-        """Seconds during which the receiver wants nothing at all."""
+        """Seconds during which the receiver wants no requests at all."""
         if self.retry_after is None or self.attempt.status_code not in BUSY:
             return 0.0
         return min(self.retry_after, LONGEST_RETRY_AFTER)
@@ -31,28 +31,28 @@ class Endpoint(Struct, frozen=True):
 
 class Outlet(Protocol):
     async def post(self, delivery: Delivery, endpoint: Endpoint) -> Outcome:
-        """One signed POST. Never raises for what the target does."""
+        """One signed POST. Never raises for anything that the receiver does."""
         ...
 
     def check(self, url: str) -> None:
-        """Raise ValueError with a sentence when no delivery may ever go to `url`."""
+        """Raises ValueError with a sentence when deliveries may never go to `url`."""
         ...
 
 
 class DeliveryWorker(Protocol):
-    """What a request may ask of the deliveries that run in the background."""
+    """What requests need of the workers that deliver."""
 
     @property
     def worker(self) -> int:
-        """The number under which this process has deliveries in hand."""
+        """The number under which this process claims deliveries."""
         ...
 
     def wake(self, lane: str) -> None:
-        """Somebody asks for what is due there now; ends a rest that the receiver asked for."""
+        """Deliver what is due in this lane now, even if the receiver asked for a pause."""
         ...
 
     async def ping(self, delivery: Delivery) -> Delivery:
-        """One attempt now, which is not tried again; how it went is stored. Raises RateLimited."""
+        """One attempt now, without retries; its outcome is stored. Raises RateLimited."""
         ...
 
     def bury_if_removed(self, lane: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Replays under way: stored events that are delivered to one subscription again, a few at a time."""
+"""Running replays: stored events that are delivered to one subscription again, a few at a time."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from service.core.subscription import Subscription
 
 
 class Replay(Struct, frozen=True):
-    """What is still to come: events of these types with `after` < seq <= `up_to`."""
+    """What remains: events of these types with `after` < seq <= `up_to`."""
 
     subscription_id: str
     after: int
@@ -28,14 +28,14 @@ class ReplayStore(Protocol):
     async def step(
         self, replay: Replay, subscription: Subscription, events: Sequence[Event], after: int, now: int
     ) -> None:
-        """Put deliveries of `events` and move the cursor to `after` in one transaction; it ends at `up_to`.
+        """Add deliveries of `events` and move the cursor to `after` in one transaction; the replay ends at `up_to`.
 
-        Changes nothing when the cursor is not where `replay` has it: somebody else was here.
+        Changes nothing when the cursor has moved meanwhile.
         """
         ...
 
     async def end(self, subscription_id: str) -> None: ...
 
     async def count(self, owner: str, replay: Replay) -> int:
-        """How many events of the owner it will look at."""
+        """How many events of the owner it covers."""
         ...

@@ -1,8 +1,8 @@
-"""The store as many workers see it: who works, and what each has claimed.
+"""Work in the store for several workers at once: leases, and claims.
 
-A worker is one process of the service, known by a number that is never given twice. Its lease is one row that it
-renews; everything it claimed stands and falls with that row. `Task.worker` and `Delivery.worker` name the claim, and a
-late write under a claim that is gone changes nothing.
+A worker is one process of the service, with a number that is never given twice. Its lease is one row that it renews;
+all of its claims depend on that row. `Task.worker` and `Delivery.worker` hold the claim, and a late write under a lost
+claim changes nothing.
 """
 
 from asyncio import Future
@@ -14,15 +14,15 @@ from service.core.task import Task
 
 
 class Joined(NamedTuple):
-    """`alone`: no other worker has a lease, so the service was not running until now."""
+    """`alone`: no other worker has a lease, so the service was not running."""
 
     worker: int
     alone: bool
 
 
 class Renewed(NamedTuple):
-    """`living`: how many workers have a lease, this one included; `now`: as WorkerStore.now; `free_groups`: how many
-    groups of lanes nobody owns."""
+    """`living`: workers with a lease, this one included; `now`: as WorkerStore.now; `free_groups`: lane groups without
+    an owner."""
 
     living: int
     now: int
@@ -31,24 +31,24 @@ class Renewed(NamedTuple):
 
 class WorkerStore(Protocol):
     async def now(self) -> int:
-        """Milliseconds by the one clock that leases are judged by: machines need not agree on the time."""
+        """Milliseconds of the one clock that decides about leases, since the clocks of machines differ."""
         ...
 
     async def join(self, now: int, until: int) -> Joined:
-        """A new worker, with a lease from `now` until then."""
+        """A new worker, with a lease from `now` to `until`."""
         ...
 
     async def renew(self, worker: int, until: int) -> Renewed | None:
-        """None when its lease was ended meanwhile: join again."""
+        """None when its lease was ended: join again."""
         ...
 
     async def end_expired(self, now: int) -> list[int]:
-        """End every lease that is over. Returns all whose claims are to be taken back, until each was removed."""
+        """End every lease that expired. Returns all ended workers that were not removed yet."""
         ...
 
     async def remove(self, worker: int) -> None:
-        """Free the lanes and deliveries of a worker whose lease has ended, and forget it. Its tasks come before:
-        see SubmitStore.held_by."""
+        """Release the lanes and deliveries of an ended worker, and forget it. Deal with its tasks first, see
+        SubmitStore.held_by."""
         ...
 
 
@@ -56,14 +56,14 @@ class LaneStore(Protocol):
     """Lanes are owned in groups (`core.lanes.group_of`), each by one worker at a time."""
 
     async def take(self, worker: int, most: int) -> frozenset[int]:
-        """Take free groups until this worker has `most`; returns all that it has now."""
+        """Take free groups until this worker owns `most`; returns all that it owns now."""
         ...
 
     async def release(self, worker: int, groups: Collection[int]) -> None: ...
 
 
 class TaskTypes(NamedTuple):
-    """Only these task types, or with `excluded` all but these."""
+    """Only these task types, or, if `excluded`, all but these."""
 
     names: frozenset[str]
     excluded: bool
@@ -76,17 +76,17 @@ class SubmitStore(Protocol):
     async def claim(
         self, worker: int, provider: str, capacity: int, now: int, *, limit: int = 1_000, types: TaskTypes = EVERY_TYPE
     ) -> list[Task]:
-        """Mark waiting tasks as being sent (`sent_at`, `attempts` + 1, `worker`), one of each owner in turn, at most
-        `limit`, until `capacity` tasks are at the provider. No two callers get the same, nor more than that together.
-        With `types` restricted, only the first few thousand of an owner are looked at."""
+        """Mark queued tasks as being sent (`sent_at`, `attempts` + 1, `worker`), one of each owner in turn, at most
+        `limit`, until `capacity` tasks are at the provider. Holds for several callers at once. With `types` restricted,
+        only the first few thousand tasks of an owner are considered."""
         ...
 
     async def waiting(self, provider: str) -> bool:
-        """Is anything queued that nobody sends?"""
+        """Is anything queued and unclaimed?"""
         ...
 
     async def held_by(self, worker: int) -> list[Task]:
-        """Tasks that it is sending, and streams that it holds."""
+        """Tasks that the worker is sending or whose streams it holds."""
         ...
 
 
@@ -96,57 +96,57 @@ class CheckStore(Protocol):
         ...
 
     async def next_due(self, provider: str) -> int | None:
-        """When the next one is due; None: nothing is open there."""
+        """When the next check is due; None when no task is open there."""
         ...
 
     async def all_due(self, now: int) -> None:
-        """Every task at a provider is due for a check: callbacks may have been lost while no worker ran."""
+        """Make every task at a provider due for a check: callbacks may have been lost while no worker ran."""
         ...
 
     async def overdue(self, now: int, limit: int) -> list[Task]:
-        """Open tasks beyond their deadline, oldest first."""
+        """Open tasks past their deadline, oldest first."""
         ...
 
     async def next_deadline(self) -> int | None:
-        """The earliest of all that is not finished."""
+        """The earliest deadline of all open tasks."""
         ...
 
 
 class DeliveryQueue(Protocol):
     async def claim(self, worker: int, lane: str, now: int, limit: int) -> list[Delivery]:
-        """Due deliveries of a lane, with their bodies, in the order of their first attempts."""
+        """Due deliveries of a lane, with their bodies, in the order in which they are due."""
         ...
 
     def record(self, delivery: Delivery) -> "Future[None]":
-        """How an attempt went; ends the claim. The future may be shared by many: do not cancel it."""
+        """Store the outcome of an attempt and end the claim. The future may be shared: do not cancel it."""
         ...
 
     def give_back(self, deliveries: Sequence[Delivery]) -> "Future[None]":
-        """End the claims of deliveries that were not attempted."""
+        """End the claims on deliveries that were not attempted."""
         ...
 
     async def next_due(self, lane: str) -> int | None: ...
 
     async def lanes(self, after: str, limit: int) -> list[str]:
-        """Lanes with something pending, in the order of their names, those after `after`."""
+        """Lanes with something pending, by name, starting after `after`."""
         ...
 
     async def bury(self, lane: str, limit: int) -> int:
-        """Make pending deliveries of a lane dead, `limit` at a time; how many there were."""
+        """Make up to `limit` pending deliveries of a lane dead. Returns how many."""
         ...
 
 
 class DeliveryTaker(Protocol):
-    """Who attempts deliveries in this process."""
+    """What attempts deliveries in this process."""
 
     def accepts(self, lane: str) -> int:
-        """The number of the worker that takes a fresh delivery of this lane in memory; 0: leave it in the store."""
+        """The worker that takes a new delivery of this lane in memory; 0 to leave it in the store."""
         ...
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """After the commit, in order."""
+        """A delivery that was accepted, after the commit, in order."""
         ...
 
     def on_waiting(self, lane: str) -> None:
-        """Something of this lane may be due in the store."""
+        """Something may be due in the store for this lane."""
         ...

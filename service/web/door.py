@@ -21,8 +21,8 @@ from service.core.errors import (
 )
 from service.core.throttled_warning import ThrottledWarning
 from service.flows.receive import CallbackHandler
+from service.ports.callbacks import ReceivedCallback
 from service.ports.providers import CallbackRefused
-from service.ports.store import Call
 from service.web.auth import Bucket
 from service.web.requests import Bodies, ClientGone, read_body
 from service.web.responses import PROBLEM, problem_headers, send_raw
@@ -114,9 +114,9 @@ class Door:
         of_task = {"task_id": task_id} if task_id else {}
         log.info("callback refused: %s", result, extra={**known, **of_task, "status": status})
         kept = self.redact(body)[:KEPT_BODY] if body else None
-        call = Call(provider[:40], task_id, result, status, str(error), kept)
+        callback = ReceivedCallback(provider[:40], task_id, result, status, str(error), kept)
         try:
-            await self.handler.store.calls.note(call)
+            await self.handler.store.callbacks.add(callback)
         except Unavailable:
             log.warning("a refused callback could not be written down")
 

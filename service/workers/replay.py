@@ -7,8 +7,9 @@ from typing import Protocol
 
 from service.core.errors import CallbridgeError
 from service.core.times import now_ms
+from service.ports.queries import EventQuery
 from service.ports.replays import Replay
-from service.ports.store import EventQuery, Store
+from service.ports.store import Store
 from service.workers.background import Background
 from service.workers.lease import Lease
 

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Iterable
 
 from service.core.task import Status
-from service.ports.store import Store, TaskQuery
+from service.ports.queries import TaskQuery
+from service.ports.store import Store
 
 log = logging.getLogger("callbridge")
 OPEN = (Status.QUEUED, Status.UNCONFIRMED, Status.SUBMITTED, Status.PROCESSING)

@@ -14,7 +14,8 @@ from service.core.subscription import Subscription
 from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import Decide, Decision, announced, claimed
-from service.ports.store import DeliveryQuery, EventQuery, Store, TaskQuery
+from service.ports.queries import DeliveryQuery, EventQuery, TaskQuery
+from service.ports.store import Store
 
 NOW = 1_770_000_000_000
 DAY = 86_400_000

@@ -9,7 +9,8 @@ from service.core.errors import IdempotencyMismatch
 from service.core.points import Point
 from service.core.result import Copy, Failure, File, Output
 from service.core.task import Status as S
-from service.ports.store import Idempotency, Store, TaskQuery
+from service.ports.queries import Idempotency, TaskQuery
+from service.ports.store import Store
 from tests.store.parts import DAY, NOW, URL, a_task, added, events, to
 
 

@@ -1,6 +1,7 @@
 """What is there after a crash."""
 
-from service.ports.store import DeliveryQuery, Idempotency, Store, TaskQuery
+from service.ports.queries import DeliveryQuery, Idempotency, TaskQuery
+from service.ports.store import Store
 from tests.store.parts import LEASE, NOW, AfterACrash, a_task, added, deliveries, events, finished
 
 

@@ -3,8 +3,9 @@
 import asyncio
 
 from service.core.delivery import Attempt, DeliveryStatus
+from service.ports.queries import DeliveryQuery
 from service.ports.replays import Replay
-from service.ports.store import DeliveryQuery, Store
+from service.ports.store import Store
 from tests.store.parts import DAY, NOW, a_subscription, deliveries, events, failed_attempt
 
 

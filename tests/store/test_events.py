@@ -5,7 +5,8 @@ import asyncio
 from service.core.event import FINISHING_EVENTS, Event
 from service.core.points import Point
 from service.core.task import Status as S
-from service.ports.store import EventQuery, Store
+from service.ports.queries import EventQuery
+from service.ports.store import Store
 from tests.store.parts import DAY, NOW, added, events, finished, refuse, tidied, to
 
 

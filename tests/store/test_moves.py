@@ -11,7 +11,9 @@ from service.core.result import Progress
 from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import given_back
-from service.ports.store import Call, DeliveryQuery, Store
+from service.ports.callbacks import ReceivedCallback
+from service.ports.queries import DeliveryQuery
+from service.ports.store import Store
 from tests.store.parts import (
     DAY,
     NOW,
@@ -73,10 +75,10 @@ async def test_a_change_without_an_event_tells_nobody(store: Store) -> None:
 async def test_a_refused_decision_leaves_everything_as_it_was(store: Store) -> None:
     task = await added(store)
     with pytest.raises(Conflict):
-        await store.tasks.change(Point.CANCEL, task.id, refuse, Call("piapi", task.id, "accepted", 200))
+        await store.tasks.change(Point.CANCEL, task.id, refuse, ReceivedCallback("piapi", task.id, "accepted", 200))
     assert await store.tasks.get(task.id) == task
     assert len(await events(store)) == 1
-    assert await store.calls.find(None, None, None, 10) == []
+    assert await store.callbacks.find(None, None, None, 10) == []
 
 
 async def test_a_decision_that_breaks_half_way_leaves_nothing_and_spares_its_neighbours(store: Store) -> None:
@@ -132,8 +134,8 @@ async def test_every_open_task_can_be_changed_however_many_there_are(store: Stor
 
 async def test_a_call_is_written_down_with_what_it_did(store: Store) -> None:
     task = await added(store)
-    call = Call("piapi", task.id, "accepted", 200)
-    await store.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED), call)
-    await store.tasks.change(Point.CALLBACK, task.id, lambda _: (), call)
-    rows = await store.calls.find(None, task.id, None, 10)
+    callback = ReceivedCallback("piapi", task.id, "accepted", 200)
+    await store.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED), callback)
+    await store.tasks.change(Point.CALLBACK, task.id, lambda _: (), callback)
+    rows = await store.callbacks.find(None, task.id, None, 10)
     assert [row["result"] for row in rows] == ["repeated", "accepted"]

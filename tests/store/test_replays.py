@@ -3,8 +3,9 @@
 import pytest
 
 from service.core.errors import Conflict
+from service.ports.queries import DeliveryQuery, EventQuery
 from service.ports.replays import Replay
-from service.ports.store import DeliveryQuery, EventQuery, Store
+from service.ports.store import Store
 from tests.store.parts import NOW, a_subscription, a_task
 
 

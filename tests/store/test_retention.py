@@ -5,8 +5,9 @@ from dataclasses import replace
 from service.core.delivery import Attempt
 from service.core.points import Point
 from service.core.task import Status as S
+from service.ports.queries import DeliveryQuery, Idempotency, TaskQuery
 from service.ports.replays import Replay
-from service.ports.store import DeliveryQuery, Idempotency, Store, TaskQuery
+from service.ports.store import Store
 from tests.store.parts import DAY, NOW, a_subscription, a_task, added, deliveries, events, finished, tidied, to
 
 

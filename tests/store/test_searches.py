@@ -7,7 +7,8 @@ import pytest
 from service.core.points import Point
 from service.core.task import Status as S
 from service.core.task import Task
-from service.ports.store import Store, TaskQuery
+from service.ports.queries import TaskQuery
+from service.ports.store import Store
 from tests.store.parts import TEXTS, a_mixture, added, agrees, finished, sent, some_pages, to
 
 

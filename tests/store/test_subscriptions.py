@@ -6,7 +6,8 @@ import pytest
 
 from service.core.event import EVENT_TYPES
 from service.core.subscription import Subscription
-from service.ports.store import DeliveryQuery, Store
+from service.ports.queries import DeliveryQuery
+from service.ports.store import Store
 from tests.store.parts import NOW, a_subscription, added, finished
 
 

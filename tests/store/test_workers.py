@@ -8,7 +8,8 @@ from service.core.points import Point
 from service.core.task import Status as S
 from service.core.transitions import Timing, given_back, lost, under_claim
 from service.core.update import Update, apply
-from service.ports.store import DeliveryQuery, Store
+from service.ports.queries import DeliveryQuery
+from service.ports.store import Store
 from tests.store.parts import LEASE, NOW, added, deliveries, failed_attempt
 
 TIMING = Timing(120, 86_400, lambda: NOW)

@@ -11,7 +11,7 @@ from service.core.errors import IdempotencyMismatch
 from service.core.outbox import Announcement
 from service.core.result import Copy
 from service.core.task import Task
-from service.ports.store import Idempotency
+from service.ports.queries import Idempotency
 from service.store.postgres.database import Connection
 from service.store.postgres.metadata import metadata_rows
 from service.store.postgres.rows import changed_task, columns, decode_task, new_task
@@ -35,7 +35,7 @@ ADD_METADATA = (
     "INSERT INTO task_metadata (task_id, owner, key, value)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING"
 )
-ADD_CALLS = (
+ADD_CALLBACKS = (
     "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) SELECT * FROM"
     " unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[])"
 )
@@ -83,7 +83,7 @@ class PostgresBatch:
         self._keys: dict[Key, tuple[bytes, str]] = {}
         self._changed: dict[str, Task] = {}
         self._added: dict[str, Task] = {}
-        self._calls: list[tuple[Any, ...]] = []
+        self._callbacks: list[tuple[Any, ...]] = []
         self._outcomes: list[tuple[Any, ...]] = []
         self._in_hand: set[tuple[str, int]] = set()
         self._copies: list[tuple[Any, ...]] = []
@@ -152,7 +152,7 @@ class PostgresBatch:
         self,
         moved: Task | None,
         added: Task | None,
-        call: tuple[Any, ...] | None,
+        callback: tuple[Any, ...] | None,
         outcomes: Sequence[tuple[Any, ...]],
         announcements: Sequence[Announcement],
     ) -> None:
@@ -161,8 +161,8 @@ class PostgresBatch:
         if moved is not None:
             self._tasks[moved.id] = moved
             (self._added if moved.id in self._added else self._changed)[moved.id] = moved
-        if call is not None:
-            self._calls.append(call)
+        if callback is not None:
+            self._callbacks.append(callback)
         self._outcomes += outcomes
         self.announcements += announcements
 
@@ -180,7 +180,7 @@ class PostgresBatch:
             (ADD_TASKS, [new_task(task) for task in self._added.values()]),
             (ADD_METADATA, metadata),
             (CHANGE_TASKS, [changed_task(task) for task in self._changed.values()]),
-            (ADD_CALLS, self._calls),
+            (ADD_CALLBACKS, self._callbacks),
             (ADD_COPIES, self._copies),
             (END_COPIES, self._ended_copies),
             (RECORD, sorted(self._outcomes)),

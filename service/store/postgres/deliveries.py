@@ -6,7 +6,7 @@ from service.core.delivery import Delivery
 from service.core.outbox import ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
-from service.ports.store import DeliveryQuery
+from service.ports.queries import DeliveryQuery
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import LANE
 from service.store.postgres.publish import Letter, Publisher

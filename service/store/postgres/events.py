@@ -4,7 +4,7 @@ from contextlib import aclosing
 from typing import Any
 
 from service.core.event import Event
-from service.ports.store import EventQuery, Rows
+from service.ports.queries import EventQuery, Rows
 from service.store.postgres.clock import seq_at
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import ChangeFeed

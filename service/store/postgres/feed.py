@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from service.core.errors import CallbridgeError
 from service.core.event import Event
-from service.ports.store import Observers
+from service.ports.observers import Observers
 from service.ports.work import DeliveryTaker
 from service.store.postgres.database import Connection, OwnConnection, PostgresDatabase, describe, is_trouble
 from service.store.postgres.rows import EVENT_COLUMNS, decode_subscription, event_of

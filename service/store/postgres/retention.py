@@ -2,7 +2,7 @@
 
 from service.core.points import Point
 from service.core.times import now_ms
-from service.store.postgres.calls import remove_calls
+from service.store.postgres.callbacks import remove_callbacks
 from service.store.postgres.copies import remove_copies
 from service.store.postgres.database import PostgresDatabase, Unit
 
@@ -70,7 +70,7 @@ class PostgresRetention:
                 now_ms() - SIGNALS_KEPT_MS,
                 limit,
             )
-            return len(keys) + len(strays) + len(signals) + await remove_calls(connection)
+            return len(keys) + len(strays) + len(signals) + await remove_callbacks(connection)
 
 
 async def _our_turn(unit: Unit, part: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from service.ports.store import TaskQuery
+from service.ports.queries import TaskQuery
 from service.store.postgres.metadata import INDEXED
 from service.store.postgres.rows import text
 

@@ -3,22 +3,16 @@
 from collections.abc import Callable
 
 from service.core.points import Point
+from service.ports.callbacks import CallbackLog
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.files import InlineFiles
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
 from service.ports.replays import ReplayStore
-from service.ports.store import (
-    CallStore,
-    DeliveryStore,
-    EventStore,
-    RetentionStore,
-    SubscriptionStore,
-    TaskStore,
-)
+from service.ports.store import DeliveryStore, EventStore, RetentionStore, SubscriptionStore, TaskStore
 from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneStore, SubmitStore, WorkerStore
-from service.store.postgres.calls import PostgresCalls
+from service.store.postgres.callbacks import PostgresCallbackLog
 from service.store.postgres.checks import PostgresChecks
 from service.store.postgres.clock import PostgresClock
 from service.store.postgres.copies import PostgresCopies
@@ -53,7 +47,7 @@ class PostgresStore:
         self.subscriptions: SubscriptionStore = PostgresSubscriptions(database, publisher)
         self.deliveries: DeliveryStore = PostgresDeliveries(database, publisher)
         self.replays: ReplayStore = PostgresReplays(database, publisher)
-        self.calls: CallStore = PostgresCalls(database, writer)
+        self.callbacks: CallbackLog = PostgresCallbackLog(database, writer)
         self.copies: Copies = PostgresCopies(database, writer)
         self.clock: ClockStore = PostgresClock(database)
         self.insight: InsightStore = PostgresInsight(database)

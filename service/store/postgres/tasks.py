@@ -14,9 +14,10 @@ from service.core.outbox import announcements
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decide
-from service.ports.store import Call, Idempotency, Rows, TaskQuery
+from service.ports.callbacks import ReceivedCallback
+from service.ports.queries import Idempotency, Rows, TaskQuery
 from service.store.postgres.batch import MISMATCH, PostgresBatch
-from service.store.postgres.calls import call_row
+from service.store.postgres.callbacks import callback_row
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.metadata import agrees, is_long
 from service.store.postgres.rows import decode_task
@@ -39,17 +40,19 @@ class PostgresTasks:
         key = None if idempotency is None else (task.owner, idempotency, task.id, task.created_at)
         return await self.writer.do(Job(Point.ADD_TASK, work, key=key))
 
-    def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> "Future[Task | None]":
+    def change(
+        self, name: Point, task_id: str, decide: Decide, callback: ReceivedCallback | None = None
+    ) -> "Future[Task | None]":
         def work(batch: PostgresBatch) -> Change[Task | None]:
             task = batch.task(task_id)
             if task is None:
                 return Change(None)
             steps = decide(task)
             noted = None
-            if call is not None:
-                noted = call_row(call if steps else replace(call, result="repeated"))
+            if callback is not None:
+                noted = callback_row(callback if steps else replace(callback, result="repeated"))
             if not steps:
-                return Change(task, call=noted)
+                return Change(task, callback=noted)
             after = steps[-1][0]
             finished = [one for one, event_type in steps if event_type in FINISHING_EVENTS]
             return Change(
@@ -57,7 +60,7 @@ class PostgresTasks:
                 moved=after,
                 announcements=announcements(steps),
                 finished=finished,
-                call=noted,
+                callback=noted,
                 copies=new_copies(steps),
             )
 

@@ -15,7 +15,7 @@ from service.core.errors import Unavailable
 from service.core.outbox import Announcement
 from service.core.points import Point
 from service.core.task import Task
-from service.ports.store import Idempotency
+from service.ports.queries import Idempotency
 from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.database import (
     OwnConnection,
@@ -48,7 +48,7 @@ class Change(Generic[T]):
     announcements: Sequence[Announcement] = ()
     # Tasks that came to their end by this.
     finished: Sequence[Task] = ()
-    call: tuple[Any, ...] | None = None
+    callback: tuple[Any, ...] | None = None
     outcomes: Sequence[tuple[Any, ...]] = ()
     # Files that are to be copied from now on, and rows of `batch.ended_row`.
     copies: Sequence[FileCopy] = ()
@@ -184,7 +184,7 @@ class PostgresWriter:
             change = job.work(batch)
         except Exception as error:
             return error
-        batch.put(change.moved, change.added, change.call, change.outcomes, change.announcements)
+        batch.put(change.moved, change.added, change.callback, change.outcomes, change.announcements)
         if change.copies or change.ended_copies:
             batch.put_copies(change.copies, change.ended_copies)
         return change

@@ -36,7 +36,9 @@ OUTCOME = (
     "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, worker = 0"
     " WHERE n = ? AND worker = ?"
 )
-CALL = "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+CALLBACK = (
+    "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class SqliteBatch:
@@ -54,7 +56,7 @@ class SqliteBatch:
         self._events: Rows = []
         self._deliveries: Rows = []
         self._outcomes: Rows = []
-        self._calls: Rows = []
+        self._callbacks: Rows = []
         # For the listener, after the commit.
         self.told: list[Event] = []
         self.handed: list[Delivery] = []
@@ -107,10 +109,10 @@ class SqliteBatch:
         self.steps += len(rows)
         self._outcomes += rows
 
-    def put_call(self, row: tuple[Any, ...]) -> None:
+    def put_callback(self, row: tuple[Any, ...]) -> None:
         """One row of the audit."""
         self.steps += 1
-        self._calls.append(row)
+        self._callbacks.append(row)
 
     # --- around the transaction ---
 
@@ -122,12 +124,12 @@ class SqliteBatch:
             (EVENT, self._events),
             (DELIVERY, self._deliveries),
             (OUTCOME, self._outcomes),
-            (CALL, self._calls),
+            (CALLBACK, self._callbacks),
         ):
             if rows:
                 self._db.executemany(statement, rows)
         self._moved, self._changed = {}, {}
-        self._events, self._deliveries, self._outcomes, self._calls = [], [], [], []
+        self._events, self._deliveries, self._outcomes, self._callbacks = [], [], [], []
         return self._db
 
     def committed(self) -> tuple[list[Event], list[Delivery], list[Task]]:

@@ -10,7 +10,8 @@ from service.core.event import Event
 from service.core.outbox import Announcement, delivery_of, numbered, recipients
 from service.core.points import Point
 from service.core.subscription import Recipient
-from service.ports.store import Observers, Rows
+from service.ports.observers import Observers
+from service.ports.queries import Rows
 from service.ports.work import DeliveryTaker
 from service.store.sqlite.batch import SqliteBatch
 from service.store.sqlite.checkpoint import LAST_RESORT, LONGEST_BYTES, Checkpointer

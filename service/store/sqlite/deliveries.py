@@ -6,7 +6,7 @@ from service.core.delivery import Delivery
 from service.core.outbox import delivery_of, numbered, ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
-from service.ports.store import DeliveryQuery
+from service.ports.queries import DeliveryQuery
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.event import Event
-from service.ports.store import EventQuery, Rows
+from service.ports.queries import EventQuery, Rows
 from service.store.sqlite.clock import seq_at
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import EVENT_COLUMNS, event_from_row

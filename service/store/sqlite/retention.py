@@ -1,7 +1,7 @@
 """Removing what is old from SQLite, a few rows at a time."""
 
 from service.core.points import Point
-from service.store.sqlite.calls import remove_calls
+from service.store.sqlite.callbacks import remove_callbacks
 from service.store.sqlite.copy_rows import remove_copies
 from service.store.sqlite.database import SqliteDatabase
 
@@ -51,6 +51,6 @@ class SqliteRetention:
             ).fetchall()
             db.executemany("DELETE FROM deliveries WHERE task_id IS NULL AND seq = ?", strays)
             db.executemany("DELETE FROM events WHERE seq = ?", strays)
-            return len(keys) + len(strays) + remove_calls(db)
+            return len(keys) + len(strays) + remove_callbacks(db)
 
         return await self.database.write(Point.TIDY, work)

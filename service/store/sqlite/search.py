@@ -8,7 +8,7 @@ nothing, and takes no more steps than the shortest list has ids, however long th
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from service.ports.store import TaskQuery
+from service.ports.queries import TaskQuery
 from service.store.sqlite.metadata import INDEXED, IS_EXACTLY
 
 # As the partial indexes say it, or they are not used.

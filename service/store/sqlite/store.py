@@ -3,22 +3,16 @@
 from collections.abc import Callable
 
 from service.core.points import Point
+from service.ports.callbacks import CallbackLog
 from service.ports.clock import ClockStore
 from service.ports.copies import Copies
 from service.ports.files import InlineFiles
 from service.ports.insight import InsightStore
 from service.ports.metrics import MetricsStore
 from service.ports.replays import ReplayStore
-from service.ports.store import (
-    CallStore,
-    DeliveryStore,
-    EventStore,
-    RetentionStore,
-    SubscriptionStore,
-    TaskStore,
-)
+from service.ports.store import DeliveryStore, EventStore, RetentionStore, SubscriptionStore, TaskStore
 from service.ports.work import CheckStore, DeliveryQueue, DeliveryTaker, LaneStore, SubmitStore, WorkerStore
-from service.store.sqlite.calls import SqliteCalls
+from service.store.sqlite.callbacks import SqliteCallbackLog
 from service.store.sqlite.checks import SqliteChecks
 from service.store.sqlite.clock import SqliteClock
 from service.store.sqlite.copies import SqliteCopies
@@ -46,7 +40,7 @@ class SqliteStore:
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(database)
         self.deliveries: DeliveryStore = SqliteDeliveries(database)
         self.replays: ReplayStore = SqliteReplays(database)
-        self.calls: CallStore = SqliteCalls(database)
+        self.callbacks: CallbackLog = SqliteCallbackLog(database)
         self.clock: ClockStore = SqliteClock(database)
         self.insight: InsightStore = SqliteInsight(database)
         self.metrics: MetricsStore = SqliteMetrics(database)

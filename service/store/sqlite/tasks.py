@@ -13,8 +13,9 @@ from service.core.outbox import about_task
 from service.core.points import Point
 from service.core.task import Task
 from service.core.transitions import Decide, Step
-from service.ports.store import Call, Idempotency, Rows, TaskQuery
-from service.store.sqlite.calls import write_call
+from service.ports.callbacks import ReceivedCallback
+from service.ports.queries import Idempotency, Rows, TaskQuery
+from service.store.sqlite.callbacks import write_callback
 from service.store.sqlite.copy_rows import add_copies
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.metadata import write_metadata
@@ -66,7 +67,9 @@ class SqliteTasks:
             return None
         return first[1]
 
-    def change(self, name: Point, task_id: str, decide: Decide, call: Call | None = None) -> "Future[Task | None]":
+    def change(
+        self, name: Point, task_id: str, decide: Decide, callback: ReceivedCallback | None = None
+    ) -> "Future[Task | None]":
         def work() -> Task | None:
             found = self.database.batch.task(task_id)
             if found is None:
@@ -75,8 +78,8 @@ class SqliteTasks:
             steps = decide(task)
             if steps:
                 task = write_steps(self.database, n, task, steps)
-            if call is not None:
-                write_call(self.database, call if steps else replace(call, result="repeated"))
+            if callback is not None:
+                write_callback(self.database, callback if steps else replace(callback, result="repeated"))
             return task
 
         return self.database.write(name, work)

@@ -105,7 +105,7 @@ SCENARIOS: dict[Point, Scenario] = {
     Point.SUBMIT_ANSWER: Scenario(just_traffic),
     Point.GIVE_BACK: with_kind("busy (429)"),
     Point.CALLBACK: with_kind("called twice"),
-    Point.NOTE_CALL: with_kind("called with a wrong secret"),
+    Point.LOG_CALLBACK: with_kind("called with a wrong secret"),
     Point.HOLD: with_kind("stream"),
     Point.SWEEP: with_kind("never called"),
     Point.SWEEP_AGAIN: with_kind("never called"),

@@ -12,7 +12,7 @@ from service.core.caller import Caller
 from service.core.errors import Unauthorized, bad_query
 from service.core.event import EVENT_TYPES, FINISHING_EVENTS, STORED_EVENT, TASK_EVENTS, Event
 from service.flows.browse import Browser
-from service.ports.store import EventQuery
+from service.ports.queries import EventQuery
 from service.web.api.stream import EventStream, Feed
 from service.web.auth import Keys, caller_of
 from service.web.operations import events as operations

@@ -16,7 +16,8 @@ from service.core.event import Event
 from service.flows.backlog import Listener
 from service.flows.hub import Hub
 from service.flows.turns import Turns
-from service.ports.store import EventQuery, Store
+from service.ports.queries import EventQuery
+from service.ports.store import Store
 from service.web.budget import Budget
 from service.web.responses import send_pieces
 from service.wire.sse import FAREWELL, HEARTBEAT, frame, reset_frame

@@ -15,7 +15,7 @@ from service.flows.browse import Browser, TaskFilter
 from service.flows.cancel import Canceler
 from service.flows.submit import Submitter
 from service.flows.wait import FinishWaiter
-from service.ports.store import Idempotency
+from service.ports.queries import Idempotency
 from service.web.auth import caller_of
 from service.web.operations import tasks as operations
 from service.web.operations.operation import Endpoint

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from service.core.errors import CallbridgeError, Fault, ValidationFailed
 from service.flows.browse import Browser
 from service.flows.submit import Submitter
-from service.ports.store import Idempotency
+from service.ports.queries import Idempotency
 from service.web.page import snippets
 from service.web.page.forms import Form, alert_of
 from service.web.page.gate import Gate, Notice, SeeOther, Visit

@@ -4,7 +4,7 @@ from typing import Any
 
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
-from service.ports.store import Call
+from service.ports.callbacks import ReceivedCallback
 from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.database import Connection, PostgresDatabase
 from service.store.postgres.rows import text
@@ -14,12 +14,12 @@ KEPT = 20_000
 AT_ONCE = 500
 
 
-def call_row(call: Call) -> tuple[Any, ...]:
-    detail, body = (None if value is None else text(value) for value in (call.detail, call.body))
-    return now_ms(), call.provider, call.task_id, call.result, call.status_code, detail, body
+def callback_row(callback: ReceivedCallback) -> tuple[Any, ...]:
+    detail, body = (None if value is None else text(value) for value in (callback.detail, callback.body))
+    return now_ms(), callback.provider, callback.task_id, callback.result, callback.status_code, detail, body
 
 
-async def remove_calls(connection: Connection) -> int:
+async def remove_callbacks(connection: Connection) -> int:
     """`AT_ONCE` of those beyond the newest `KEPT`, when there are so many; how many went."""
     row = await connection.fetchrow("SELECT min(n) AS oldest, max(n) AS newest FROM callbacks")
     if row is None or row["oldest"] is None or row["newest"] - row["oldest"] < KEPT + AT_ONCE:
@@ -28,16 +28,16 @@ async def remove_calls(connection: Connection) -> int:
     return int(done.rpartition(" ")[2])
 
 
-class PostgresCalls:
+class PostgresCallbackLog:
     def __init__(self, database: PostgresDatabase, writer: PostgresWriter) -> None:
         self.database = database
         self.writer = writer
 
-    async def note(self, call: Call) -> None:
+    async def add(self, callback: ReceivedCallback) -> None:
         def work(batch: PostgresBatch) -> Change[None]:
-            return Change(None, call=call_row(call))
+            return Change(None, callback=callback_row(callback))
 
-        await self.writer.do(Job(Point.NOTE_CALL, work))
+        await self.writer.do(Job(Point.LOG_CALLBACK, work))
 
     async def find(
         self, result: str | None, task_id: str | None, before: int | None, limit: int

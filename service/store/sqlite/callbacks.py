@@ -5,7 +5,7 @@ from typing import Any
 
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
-from service.ports.store import Call
+from service.ports.callbacks import ReceivedCallback
 from service.store.sqlite.database import SqliteDatabase
 
 KEPT = 20_000
@@ -13,14 +13,22 @@ KEPT = 20_000
 AT_ONCE = 500
 
 
-def write_call(database: SqliteDatabase, call: Call) -> None:
+def write_callback(database: SqliteDatabase, callback: ReceivedCallback) -> None:
     """Part of the transaction it is called in."""
-    database.batch.put_call(
-        (now_ms(), call.provider, call.task_id, call.result, call.status_code, call.detail, call.body)
+    database.batch.put_callback(
+        (
+            now_ms(),
+            callback.provider,
+            callback.task_id,
+            callback.result,
+            callback.status_code,
+            callback.detail,
+            callback.body,
+        )
     )
 
 
-def remove_calls(db: sqlite3.Connection) -> int:
+def remove_callbacks(db: sqlite3.Connection) -> int:
     """`AT_ONCE` of those beyond the newest `KEPT`, when there are so many; how many went."""
     oldest, newest = [db.execute(f"SELECT {end}(n) FROM callbacks").fetchone()[0] or 0 for end in ("min", "max")]
     if newest - oldest < KEPT + AT_ONCE:
@@ -28,12 +36,12 @@ def remove_calls(db: sqlite3.Connection) -> int:
     return db.execute("DELETE FROM callbacks WHERE n < ?", (oldest + AT_ONCE,)).rowcount
 
 
-class SqliteCalls:
+class SqliteCallbackLog:
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
-    async def note(self, call: Call) -> None:
-        await self.database.write(Point.NOTE_CALL, lambda: write_call(self.database, call))
+    async def add(self, callback: ReceivedCallback) -> None:
+        await self.database.write(Point.LOG_CALLBACK, lambda: write_callback(self.database, callback))
 
     async def find(
         self, result: str | None, task_id: str | None, before: int | None, limit: int
