@@ -73,7 +73,8 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Alive, and the request was written out: a response that came earlier leaves half of it in the line."""
-        return self.alive and self._transport is not None and self._transport.get_write_buffer_size() == 0
+        line = self._transport
+        return self._keep_alive and line is not None and not line.is_closing() and line.get_write_buffer_size() == 0
 
     def send(self, request: bytes) -> "asyncio.Future[Response]":
         assert self._transport is not None

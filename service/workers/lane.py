@@ -259,13 +259,17 @@ class Lane:
         """Its outcome is on disk."""
         self._recording -= 1
         self.parts.attempts.note(after, outcome)
+        if after.status is not DeliveryStatus.DELIVERED:
+            self._not_delivered(after)
+        self._settle()
+
+    def _not_delivered(self, after: Delivery) -> None:
         if self._rest_until == math.inf:
             self.parts.keeper.bury(self.name)
-        elif after.status is DeliveryStatus.PENDING and after.next_attempt_at is not None:
+        elif after.next_attempt_at is not None:
             # The subscription may have been removed while the attempt ran.
             self.parts.keeper.bury_if_removed(self.name)
             self._look_at(after.next_attempt_at)
-        self._settle()
 
     def _settle(self) -> None:
         if self._on_room:
