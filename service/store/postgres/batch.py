@@ -12,7 +12,7 @@ from service.core.outbox import Announcement
 from service.core.result import Copy
 from service.core.task import Task
 from service.ports.queries import Idempotency
-from service.store.postgres.database import Connection
+from service.store.postgres.connection import Connection
 from service.store.postgres.metadata import metadata_rows
 from service.store.postgres.rows import changed_task, columns, decode_task, new_task
 

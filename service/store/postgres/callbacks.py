@@ -6,7 +6,8 @@ from service.core.points import Point
 from service.core.times import now_ms, to_iso
 from service.ports.callbacks import ReceivedCallback
 from service.store.postgres.batch import PostgresBatch
-from service.store.postgres.database import Connection, PostgresDatabase
+from service.store.postgres.connection import Connection
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import text
 from service.store.postgres.writer import Change, Job, PostgresWriter
 

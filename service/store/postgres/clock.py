@@ -4,7 +4,8 @@ import orjson
 
 from service.core.points import Point
 from service.ports.clock import Newest
-from service.store.postgres.database import Connection, PostgresDatabase
+from service.store.postgres.connection import Connection
+from service.store.postgres.database import PostgresDatabase
 
 # A row of `meta`: [last seq before the step, time before, time after] of the last few steps.
 STEPS, MOST_STEPS = "clock_steps", 50

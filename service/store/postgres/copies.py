@@ -7,7 +7,8 @@ from service.core.outbox import announcements
 from service.core.points import Point
 from service.core.result import Copy
 from service.store.postgres.batch import PostgresBatch, ended_row
-from service.store.postgres.database import Connection, PostgresDatabase
+from service.store.postgres.connection import Connection
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.workers import hold_lease
 from service.store.postgres.writer import Change, Job, PostgresWriter
 

@@ -1,4 +1,4 @@
-"""Connections to one PostgreSQL database: a bounded pool, and what its troubles mean to a caller."""
+"""One PostgreSQL database: a bounded pool of connections, transactions, and its trouble as Unavailable."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -15,57 +15,38 @@ from service.core.errors import Unavailable
 from service.core.points import Point
 from service.store.errors import CannotOpen
 from service.store.postgres.address import connect_arguments
+from service.store.postgres.connection import Connection, OwnConnection, Unit, begin, cut, roll_back
 from service.store.postgres.migrate import migrate
 from service.store.postgres.pooler import NotificationsLost, hears
+from service.store.postgres.trouble import describe, is_trouble
 
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
 
 # At most 8 connections for each process: the writer's, the listener's, and these.
 POOL = 6
-# Seconds. Together less than the 15 after which intake must have said 503.
+# Seconds. Together less than the 15 within which intake must respond with 503.
 ACQUIRE, STATEMENT, CONNECT = 4.0, 8.0, 5.0
 # How long a start waits for the server.
 PATIENCE = 30.0
 LONG_READS = 2
 READ_AHEAD = 16
-# A pooler gives each transaction another session, which knows no statement of the one before.
+# Behind a pooler each transaction may get another session, which has none of the prepared statements.
 NO_STATEMENTS = {"statement_cache_size": 0}
-# SQLSTATE classes: connection, resources, intervention of an operator, system; and a server that only reads.
-TROUBLE = ("08", "53", "57", "58")
-READ_ONLY = "25006"
-# At a start; while the service runs, an operator may mend even these.
+# Waiting does not help at a start; while the service runs, an operator may fix even these.
 HOPELESS = (ssl.SSLCertVerificationError, asyncpg.exceptions.ClientConfigurationError)
-# Two transactions were in each other's way; tried again, both succeed.
-CONFLICT = ("40001", "40P01", "55P03")
-
-if TYPE_CHECKING:
-    OwnConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-    Connection: TypeAlias = OwnConnection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-else:  # the classes are not generic when they run
-    OwnConnection = Connection = asyncpg.Connection
 
 
 class DatabaseUnreachable(CannotOpen):
-    """The start ends; the sentence names the setting."""
+    """The start ends with this sentence, which names the setting."""
 
 
 KillPoint = Callable[[str], None]
 
 
-class Unit:
-    """One transaction. With `xid` known it can be found out later whether it was committed."""
-
-    __slots__ = ("connection", "xid")
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.xid: str | None = None
-
-
 class PostgresDatabase:
     def __init__(self, url: str, direct_url: str | None = None, kill_point: KillPoint | None = None) -> None:
-        """`direct_url` leads to the server itself where `url` leads to a pooler."""
+        """`direct_url` is that of the server itself if `url` is that of a pooler."""
         self.url = url
         self.direct_url = direct_url or url
         self.pooled = direct_url is not None
@@ -74,7 +55,7 @@ class PostgresDatabase:
         self.long_reads = asyncio.Semaphore(LONG_READS)
 
     async def open(self, patience: float = PATIENCE) -> None:
-        """Wait for the server, bring the schema up to date. Raises DatabaseUnreachable, NotificationsLost,
+        """Wait for the server, and bring the schema up to date. Raises DatabaseUnreachable, NotificationsLost,
         SchemaFromTheFuture."""
         deadline = time.monotonic() + patience
         direct = "DATABASE_DIRECT_URL" if self.pooled else "DATABASE_URL"
@@ -106,11 +87,11 @@ class PostgresDatabase:
             except CannotOpen:
                 raise
             except Exception as error:
-                # What waiting does not mend: a wrong password, a database that is not there, a certificate.
+                # Waiting does not help with a wrong password, a missing database or a certificate.
                 if not is_trouble(error) or isinstance(error, HOPELESS) or time.monotonic() > deadline:
                     raise DatabaseUnreachable(f"the database at {setting} cannot be used: {describe(error)}") from None
                 if self.healthy:
-                    log.warning("the database does not answer yet, it is waited for: %s", describe(error))
+                    log.warning("waiting for the database, which does not respond: %s", describe(error))
                 self.healthy = False
                 await asyncio.sleep(random.uniform(0.3, 1))  # noqa: S311 - spreads reconnects
 
@@ -124,7 +105,7 @@ class PostgresDatabase:
         self._pool.terminate()
 
     async def connect(self, direct: bool = False) -> OwnConnection:
-        """One more, outside of the pool; `direct` for what needs a session of its own."""
+        """A connection outside the pool; `direct` if it needs a session of its own."""
         url = self.direct_url if direct else self.url
         options = NO_STATEMENTS if direct else self._options()
         return await asyncpg.connect(**connect_arguments(url), timeout=CONNECT, command_timeout=STATEMENT, **options)
@@ -158,16 +139,16 @@ class PostgresDatabase:
             return await connection.fetch(sql, *values)
 
     async def long_rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
-        """For what looks at many rows: few of these at a time, so that short reads find a connection."""
+        """For statements over many rows: a few at a time, so that short reads find a connection."""
         async with self.long_reads:
             return await self.rows(sql, *values)
 
     async def pages(self, sql: str, *values: object) -> AsyncGenerator[asyncpg.Record, None]:
-        """Row by row, and no more of them in memory than a few: for a question that may look at the whole history, or
-        whose rows are large. Few at a time, so that the others find a connection."""
+        """Row by row, with a few in memory: for statements that may go through the whole history, or have large rows.
+        A few at a time, so that short reads find a connection."""
         async with self.long_reads, self.connection() as connection, connection.transaction(readonly=True):
             if self.pooled:
-                # A cursor's statement would get a name, which outlives us in the pooler's session.
+                # A named statement would stay in the pooler's session.
                 statement = await connection.prepare(sql, name="")
                 cursor = statement.cursor(*values, prefetch=READ_AHEAD)
             else:
@@ -177,10 +158,10 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def transaction(self, *names: Point, durable: bool = True) -> AsyncIterator[Unit]:
-        """`names` are the commit points'.
+        """`names` are those of commit points.
 
-        Not `durable`: a crash of the server may undo it, which must do no harm. Raises Unavailable, and then nothing
-        was stored, except where the caller is canceled before that is found out.
+        Not `durable`: a crash of the server may undo it, which must do no harm. After Unavailable nothing was stored,
+        except where the caller is cancelled before that is known.
         """
         async with self.connection() as connection:
             await begin(connection, durable=durable)
@@ -213,7 +194,7 @@ class PostgresDatabase:
                 raise
 
     async def was_committed(self, xid: str) -> bool:
-        """The line broke during COMMIT. Asked until the server is back and says it."""
+        """The connection broke during COMMIT: ask until the server is back and knows."""
         while True:
             await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads reconnects
             try:
@@ -224,7 +205,7 @@ class PostgresDatabase:
                     connection.terminate()
             except Exception as error:
                 if not is_trouble(error):
-                    log.exception("it cannot be found out whether a transaction was committed")
+                    log.exception("cannot tell whether a transaction was committed")
                     return False
                 continue
             if status != "in progress":
@@ -234,40 +215,8 @@ class PostgresDatabase:
         if self.healthy:
             log.error("the database is in trouble: %s", describe(error))
         self.healthy = False
-        return Unavailable("The database does not answer at the moment; try again.", retry_after=5)
-
-
-async def begin(connection: Connection, *, durable: bool = True) -> None:
-    await connection.execute("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off")
-
-
-async def roll_back(connection: Connection) -> None:
-    with suppress(Exception):
-        if not connection.is_closed():
-            await connection.execute("ROLLBACK", timeout=1)
-
-
-def cut(connection: Connection) -> None:
-    """Without a farewell, to which it might not answer."""
-    with suppress(asyncpg.InterfaceError):  # the pool has noticed that it is gone
-        connection.terminate()
-
-
-def is_trouble(error: BaseException) -> bool:
-    """Not the fault of what was asked, but of the server or the way to it."""
-    if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return state.startswith(TROUBLE) or state == READ_ONLY
-    return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError)
-
-
-def is_conflict(error: BaseException) -> bool:
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in CONFLICT
-
-
-def describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+        return Unavailable("The database does not respond at the moment; try again.", retry_after=5)
 
 
 async def _nothing(connection: Connection) -> None:
-    """Nothing outlives a transaction here, so a connection needs no round trip to be used again."""
+    """Nothing outlives a transaction here, so a connection is reused without a round trip."""

@@ -14,7 +14,7 @@ from service.store.postgres.migrate import SQL
 from service.store.schema import numbered_files, refuse_newer
 
 if TYPE_CHECKING:
-    from service.store.postgres.database import OwnConnection
+    from service.store.postgres.connection import OwnConnection
 
 COMMITS = 5
 SECONDS = 10.0

@@ -16,8 +16,10 @@ from service.core.errors import CallbridgeError
 from service.core.event import Event
 from service.ports.observers import Observers
 from service.ports.work import DeliveryTaker
-from service.store.postgres.database import Connection, OwnConnection, PostgresDatabase, describe, is_trouble
+from service.store.postgres.connection import Connection, OwnConnection
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import EVENT_COLUMNS, decode_subscription, event_of
+from service.store.postgres.trouble import describe, is_trouble
 from service.store.subscription_cache import SubscriptionCache
 
 log = logging.getLogger("callbridge.store")

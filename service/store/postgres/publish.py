@@ -17,7 +17,8 @@ from service.core.outbox import Announcement, delivery_of, numbered, recipients
 from service.core.points import Point
 from service.core.subscription import Recipient
 from service.core.times import now_ms
-from service.store.postgres.database import PostgresDatabase, Unit, begin, roll_back
+from service.store.postgres.connection import Unit, begin, roll_back
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import CHANNEL, ChangeFeed, Counters
 from service.store.postgres.rows import columns, delivery_row, event_row
 

@@ -3,8 +3,9 @@
 from service.core.points import Point
 from service.core.times import now_ms
 from service.store.postgres.callbacks import remove_callbacks
+from service.store.postgres.connection import Unit
 from service.store.postgres.copies import remove_copies
-from service.store.postgres.database import PostgresDatabase, Unit
+from service.store.postgres.database import PostgresDatabase
 
 # What is still tried keeps its task; what a disabled subscription left lying does not.
 NOTHING_WAITS = (

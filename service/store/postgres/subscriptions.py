@@ -7,7 +7,8 @@ from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
-from service.store.postgres.database import PostgresDatabase, Unit
+from service.store.postgres.connection import Unit
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import SUBSCRIPTION, ChangeFeed
 from service.store.postgres.publish import Outbox, Publisher
 from service.store.postgres.rows import decode_subscription, encode_subscription, subscription_rows

@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from service.core.points import Point
 from service.ports.work import Joined, Renewed
-from service.store.postgres.database import PostgresDatabase, Unit
+from service.store.postgres.connection import Unit
+from service.store.postgres.database import PostgresDatabase
 
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 

@@ -17,17 +17,10 @@ from service.core.points import Point
 from service.core.task import Task
 from service.ports.queries import Idempotency
 from service.store.postgres.batch import PostgresBatch
-from service.store.postgres.database import (
-    OwnConnection,
-    PostgresDatabase,
-    Unit,
-    begin,
-    describe,
-    is_conflict,
-    is_trouble,
-    roll_back,
-)
+from service.store.postgres.connection import OwnConnection, Unit, begin, roll_back
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.publish import Outbox, Publisher
+from service.store.postgres.trouble import describe, is_conflict, is_trouble
 
 log = logging.getLogger("callbridge.store")
 T = TypeVar("T")

@@ -6,8 +6,9 @@ import asyncpg
 
 from service.store.errors import CannotOpen
 from service.store.postgres.address import connect_arguments
-from service.store.postgres.database import OwnConnection, describe
+from service.store.postgres.connection import OwnConnection
 from service.store.postgres.migrate import migrate
+from service.store.postgres.trouble import describe
 from service.store.transfer.sides import AT_ONCE, LastNumbers, Row
 
 CONNECT = 30.0
