@@ -16,12 +16,12 @@ import pytest
 from service.core.points import Point
 from service.core.task import Status as S
 from service.ports.queries import Idempotency, TaskQuery
-from service.store.sqlite import callbacks
+from service.store import limits
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.store.parts import DAY, NOW, a_subscription, a_task, added, finished, to
 
 # Few are more than what any of them takes at once.
-FEW, MANY = 2 * callbacks.AT_ONCE, 20 * callbacks.AT_ONCE
+FEW, MANY = 2 * limits.CALLBACKS_AT_ONCE, 20 * limits.CALLBACKS_AT_ONCE
 Question = Callable[[SqliteStore, int], Awaitable[object]]
 LANE = "sub_of_the_dead"
 
@@ -113,7 +113,7 @@ async def fill(store: SqliteStore, count: int) -> None:
         )
     db.executemany(
         "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
-        [(number,) for number in (*range(count), count + callbacks.KEPT)],
+        [(number,) for number in (*range(count), count + limits.KEPT_CALLBACKS)],
     )
 
 

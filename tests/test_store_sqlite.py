@@ -14,7 +14,8 @@ from service.core.errors import Unavailable
 from service.core.points import Point
 from service.core.task import Status
 from service.ports.queries import TaskQuery
-from service.store.sqlite import batch, callbacks, migrate, open_tasks, search, submits
+from service.store import limits
+from service.store.sqlite import batch, migrate, open_tasks, search, submits
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.conftest import PATIENCE
 from tests.store.parts import DAY, NOW, TEXTS, added, finished, sent, to
@@ -55,7 +56,7 @@ async def test_only_the_newest_open_tasks_stay_in_memory(tmp_path: Path, monkeyp
 
 
 async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore) -> None:
-    count = callbacks.KEPT + 3 * callbacks.AT_ONCE
+    count = limits.KEPT_CALLBACKS + 3 * limits.CALLBACKS_AT_ONCE
     store.database.db.executemany(
         "INSERT INTO callbacks (n, at, provider, result, status_code) VALUES (?, 1, 'piapi', 'accepted', 200)",
         [(number,) for number in range(1, count + 1)],
@@ -63,7 +64,7 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
     while await store.retention.remove_leftovers(0, 0, 10):
         pass
     left = store.database.db.execute("SELECT count(*), max(n) FROM callbacks").fetchone()
-    assert left == (callbacks.KEPT + callbacks.AT_ONCE, count)
+    assert left == (limits.KEPT_CALLBACKS + limits.CALLBACKS_AT_ONCE, count)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from service.core.times import now_ms
 from service.ports.queries import Idempotency, TaskQuery
-from service.store.sqlite import callbacks
+from service.store import limits
 from service.store.sqlite.store import SqliteStore, open_store
 from service.workers.retention import KEYS_KEPT_MS, STEP, Tidier
 from tests.store.parts import DAY, a_task, finished
@@ -34,7 +34,7 @@ async def test_all_that_is_old_is_removed_and_nothing_else(store: SqliteStore) -
     store.database.db.execute(
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)"
         " INSERT INTO callbacks (at, provider, result, status_code) SELECT 1, 'piapi', 'accepted', 200 FROM numbers",
-        (callbacks.KEPT + callbacks.AT_ONCE + 1,),
+        (limits.KEPT_CALLBACKS + limits.CALLBACKS_AT_ONCE + 1,),
     )
     told: list[float] = []
 
@@ -47,5 +47,5 @@ async def test_all_that_is_old_is_removed_and_nothing_else(store: SqliteStore) -
     left = await store.tasks.find(TaskQuery(None))
     assert (len(left), young in left) == (3, True)
     assert store.database.db.execute("SELECT key FROM idempotency").fetchall() == [("new",)]
-    assert store.database.db.execute("SELECT min(n) FROM callbacks").fetchone() == (callbacks.AT_ONCE + 1,)
+    assert store.database.db.execute("SELECT min(n) FROM callbacks").fetchone() == (limits.CALLBACKS_AT_ONCE + 1,)
     assert told == [pytest.approx(DAYS * 86_400, abs=1)]

@@ -80,7 +80,7 @@ class ValidationFailed(CallbridgeError):
 
 
 class IdempotencyMismatch(CallbridgeError):
-    code, status, title = "idempotency_mismatch", 422, "This Idempotency-Key was used with another body"
+    code, status, title = "idempotency_mismatch", 422, "This Idempotency-Key was used with a different body"
 
 
 class ProviderNotConfigured(CallbridgeError):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.core.copies import FileCopy, StoredFile
-from service.core.errors import IdempotencyMismatch
 from service.core.outbox import Announcement
 from service.core.result import Copy
 from service.core.task import Task
@@ -15,8 +14,8 @@ from service.ports.queries import Idempotency
 from service.store.postgres.connection import Connection
 from service.store.postgres.metadata import metadata_rows
 from service.store.postgres.rows import changed_task, columns, decode_task, new_task
+from service.store.refusals import key_reused
 
-MISMATCH = "This Idempotency-Key was already used with a different body; use a new key."
 Key = tuple[str, str]
 
 ADD_TASKS = (
@@ -143,7 +142,7 @@ class PostgresBatch:
         """The task that has the key already. Raises IdempotencyMismatch."""
         fingerprint, task_id = self._keys[task.owner, idempotency.key]
         if fingerprint != idempotency.fingerprint:
-            raise IdempotencyMismatch(MISMATCH)
+            raise key_reused()
         return None if task_id == task.id else self._tasks.get(task_id)
 
     # --- gathering ---

@@ -1,18 +1,17 @@
-"""The audit of the provider doors on PostgreSQL."""
+"""The audit log of callbacks on PostgreSQL."""
 
 from typing import Any
 
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
 from service.ports.callbacks import ReceivedCallback
+from service.store.limits import CALLBACKS_AT_ONCE, KEPT_CALLBACKS
 from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.connection import Connection
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.job import Change, Job
 from service.store.postgres.rows import text
-from service.store.postgres.writer import Change, Job, PostgresWriter
-
-KEPT = 20_000
-AT_ONCE = 500
+from service.store.postgres.writer import PostgresWriter
 
 
 def callback_row(callback: ReceivedCallback) -> tuple[Any, ...]:
@@ -21,11 +20,11 @@ def callback_row(callback: ReceivedCallback) -> tuple[Any, ...]:
 
 
 async def remove_callbacks(connection: Connection) -> int:
-    """`AT_ONCE` of those beyond the newest `KEPT`, when there are so many; how many went."""
+    """Once a whole step of callbacks is beyond the limit, remove it. Returns how many."""
     row = await connection.fetchrow("SELECT min(n) AS oldest, max(n) AS newest FROM callbacks")
-    if row is None or row["oldest"] is None or row["newest"] - row["oldest"] < KEPT + AT_ONCE:
+    if row is None or row["oldest"] is None or row["newest"] - row["oldest"] < KEPT_CALLBACKS + CALLBACKS_AT_ONCE:
         return 0
-    done = await connection.execute("DELETE FROM callbacks WHERE n < $1", row["oldest"] + AT_ONCE)
+    done = await connection.execute("DELETE FROM callbacks WHERE n < $1", row["oldest"] + CALLBACKS_AT_ONCE)
     return int(done.rpartition(" ")[2])
 
 

@@ -1,18 +1,13 @@
-"""A clock that was set back, on PostgreSQL: due times move with it, and the seq at which times go back is kept."""
-
-import orjson
+"""What happens on PostgreSQL when the clock is set back: due times move with it, and the step is recorded."""
 
 from service.core.points import Point
 from service.ports.clock import Newest
+from service.store.clock_steps import REMOVAL_CLOCK, STEPS, last_step, search_bounds, with_step
 from service.store.postgres.connection import Connection
 from service.store.postgres.database import PostgresDatabase
 
-# A row of `meta`: [last seq before the step, time before, time after] of the last few steps.
-STEPS, MOST_STEPS = "clock_steps", 50
-REMOVAL_CLOCK = "removal_clock"
 BEFORE = "SELECT seq FROM events WHERE at < $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1"
 PUT = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-MAX_SEQ = (1 << 63) - 1
 
 
 class PostgresClock:
@@ -30,10 +25,11 @@ class PostgresClock:
     async def set_back(self, before: int, after: int) -> None:
         async with self.database.transaction(Point.CHECK_ALL) as unit:
             connection = unit.connection
-            # Two processes may notice it at the same moment: once is enough.
+            # Several processes may notice it at once; one of them does this.
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('callbridge clock'))")
-            steps = orjson.loads(await _value(connection, STEPS) or b"[]")
-            if any(step[1] >= before > after >= step[2] for step in steps[-1:]):
+            steps = await _value(connection, STEPS)
+            last = last_step(steps)
+            if last is not None and last[1] >= before > after >= last[2]:
                 return
             await connection.execute(
                 "UPDATE deliveries SET next_attempt_at = greatest(next_attempt_at - $1::bigint, $2)"
@@ -54,8 +50,7 @@ class PostgresClock:
                 after,
             )
             seq = await connection.fetchval("SELECT coalesce(max(seq), 0) FROM events")
-            steps = [*steps, [seq, before, after]][-MOST_STEPS:]
-            await connection.execute(PUT, STEPS, orjson.dumps(steps).decode())
+            await connection.execute(PUT, STEPS, with_step(steps, seq, before, after))
 
     async def removal_clock(self) -> int | None:
         async with self.database.connection() as connection:
@@ -67,14 +62,10 @@ class PostgresClock:
 
 
 async def seq_at(database: PostgresDatabase, moment: int) -> int:
-    """The seq of the last event before `moment`, or of the first such one when the clock was set back since."""
+    """As EventStore.seq_at. Where the clock was set back, `moment` came twice: the first one counts."""
     async with database.connection() as connection:
-        found = await _last_before(connection, moment, MAX_SEQ)
-        steps = await _value(connection, STEPS)
-        for seq, before, after in orjson.loads(steps) if steps else []:
-            if after < moment <= before:
-                found = min(found, await _last_before(connection, moment, seq))
-    return found
+        bounds = search_bounds(await _value(connection, STEPS), moment)
+        return min([await _last_before(connection, moment, bound) for bound in bounds])
 
 
 async def _last_before(connection: Connection, moment: int, up_to: int) -> int:

@@ -9,8 +9,9 @@ from service.core.result import Copy
 from service.store.postgres.batch import PostgresBatch, ended_row
 from service.store.postgres.connection import Connection
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.job import Change, Job
 from service.store.postgres.workers import hold_lease
-from service.store.postgres.writer import Change, Job, PostgresWriter
+from service.store.postgres.writer import PostgresWriter
 
 CLAIM = (
     "WITH due AS (SELECT task_id, position FROM copies WHERE status = 'pending' AND worker = 0"

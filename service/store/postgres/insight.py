@@ -1,22 +1,18 @@
-"""Counts for the pages, each down an index and no further than `NEWEST` rows."""
+"""Counts for the pages, each along an index and over a limited number of rows."""
 
 from collections.abc import Sequence
 
 from service.core.delivery import Delivery
 from service.ports.insight import HourCount, ModelTime
+from service.store.limits import NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row, text
 
-NEWEST = 20_000
 HOUR = 3_600_000
-# Of one subscription; and tasks of one model, completed or not.
-NEWEST_DELIVERIES = 1000
-NEWEST_OF_MODEL = 500
-OF_MODEL = 100
 NO_BOUND = 2**63 - 1
-NEWEST_TASKS = (
+NEWEST_ROWS = (
     "SELECT model, status, created_at, finished_at FROM tasks WHERE ($1::text IS NULL OR owner = $1) AND id >= $2"
-    f" ORDER BY id DESC LIMIT {NEWEST}"
+    f" ORDER BY id DESC LIMIT {NEWEST_TASKS}"
 )
 
 
@@ -26,7 +22,7 @@ class PostgresInsight:
 
     async def tasks_by_hour(self, owner: str | None, since: int) -> list[HourCount]:
         rows = await self.database.long_rows(
-            f"SELECT created_at / {HOUR} * {HOUR}, status, count(*) FROM ({NEWEST_TASKS}) t GROUP BY 1, 2",
+            f"SELECT created_at / {HOUR} * {HOUR}, status, count(*) FROM ({NEWEST_ROWS}) t GROUP BY 1, 2",
             owner,
             _first_id(since),
         )
@@ -34,7 +30,7 @@ class PostgresInsight:
 
     async def times_to_result(self, owner: str | None, since: int) -> list[ModelTime]:
         rows = await self.database.long_rows(
-            f"SELECT model, finished_at - created_at FROM ({NEWEST_TASKS}) t WHERE status = 'completed'",
+            f"SELECT model, finished_at - created_at FROM ({NEWEST_ROWS}) t WHERE status = 'completed'",
             owner,
             _first_id(since),
         )
@@ -44,7 +40,7 @@ class PostgresInsight:
         rows = await self.database.long_rows(
             "SELECT finished_at - created_at FROM (SELECT status, created_at, finished_at FROM tasks"
             f" WHERE owner = $1 AND model = $2 ORDER BY id DESC LIMIT {NEWEST_OF_MODEL}) t"
-            f" WHERE status = 'completed' LIMIT {OF_MODEL}",
+            f" WHERE status = 'completed' LIMIT {TIMES_OF_MODEL}",
             owner,
             text(model),
         )
@@ -76,5 +72,5 @@ class PostgresInsight:
 
 
 def _first_id(since: int) -> str:
-    """Ids begin with the moment they were made, so those since a moment are a range of an index."""
+    """Ids start with their time of creation, so the ids since then are a range of an index."""
     return f"tsk_{max(since, 0):012x}"

@@ -7,9 +7,10 @@ from typing import Any
 from service.core.delivery import Delivery
 from service.core.points import Point
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.job import Change, Job
 from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row, outcome_row
 from service.store.postgres.workers import hold_lease
-from service.store.postgres.writer import Change, Job, PostgresWriter
+from service.store.postgres.writer import PostgresWriter
 
 CLAIM = (
     "WITH due AS (SELECT n FROM deliveries WHERE lane = $2 AND status = 'pending' AND worker = 0"

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from service.core.errors import Conflict
 from service.core.event import Event
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.replays import Replay
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.publish import Letter, Publisher
+from service.store.refusals import replay_is_running
 
 
 class PostgresReplays:
@@ -26,7 +26,7 @@ class PostgresReplays:
                 list(replay.types),
             )
             if done == "INSERT 0 0":
-                raise Conflict("A replay of this subscription is still running: wait until it has ended.")
+                raise replay_is_running()
 
     async def open(self) -> list[Replay]:
         rows = await self.database.rows("SELECT subscription_id, after, up_to, types FROM replays")

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
@@ -12,6 +11,7 @@ from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import SUBSCRIPTION, ChangeFeed
 from service.store.postgres.publish import Outbox, Publisher
 from service.store.postgres.rows import decode_subscription, encode_subscription, subscription_rows
+from service.store.refusals import too_many_subscriptions
 
 # Above every id.
 TOP = "~"
@@ -38,7 +38,7 @@ class PostgresSubscriptions:
                 )
                 count = "SELECT count(*) FROM subscriptions WHERE owner = $1"
                 if await unit.connection.fetchval(count, owner) >= limit:
-                    raise Conflict(f"You have {limit} subscriptions, which is the most: remove one first.")
+                    raise too_many_subscriptions(limit)
             await self._save(unit, outbox, subscription)
 
     async def _save(self, unit: Unit, outbox: Outbox, item: Subscription) -> None:

@@ -8,7 +8,6 @@ from asyncpg import Record
 from msgspec.structs import replace
 
 from service.core.copies import new_copies
-from service.core.errors import IdempotencyMismatch
 from service.core.event import FINISHING_EVENTS
 from service.core.outbox import announcements
 from service.core.points import Point
@@ -16,13 +15,15 @@ from service.core.task import Task
 from service.core.transitions import Decide
 from service.ports.callbacks import ReceivedCallback
 from service.ports.queries import Idempotency, Rows, TaskQuery
-from service.store.postgres.batch import MISMATCH, PostgresBatch
+from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.callbacks import callback_row
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.job import Change, Job
 from service.store.postgres.metadata import agrees, is_long
 from service.store.postgres.rows import decode_task
 from service.store.postgres.search import search
-from service.store.postgres.writer import Change, Job, PostgresWriter
+from service.store.postgres.writer import PostgresWriter
+from service.store.refusals import key_reused
 
 
 class PostgresTasks:
@@ -74,7 +75,7 @@ class PostgresTasks:
             idempotency.key,
         )
         if rows and rows[0]["fingerprint"] != idempotency.fingerprint:
-            raise IdempotencyMismatch(MISMATCH)
+            raise key_reused()
         return decode_task(rows[0]["state"]) if rows else None
 
     async def get(self, task_id: str) -> Task | None:

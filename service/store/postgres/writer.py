@@ -4,21 +4,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
-from service.core.copies import FileCopy
 from service.core.errors import Unavailable
-from service.core.outbox import Announcement
-from service.core.points import Point
-from service.core.task import Task
-from service.ports.queries import Idempotency
 from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.connection import OwnConnection, Unit, begin, roll_back
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.job import Change, Job
 from service.store.postgres.publish import Outbox, Publisher
 from service.store.postgres.trouble import describe, is_conflict, is_trouble
 
@@ -29,36 +23,6 @@ BATCH = 128
 # Longest wait of a change before its caller hears 503.
 PATIENCE = 8.0
 CONFLICTS = 5
-
-
-@dataclass(slots=True)
-class Change(Generic[T]):
-    """What a job wants written; `result` is its caller's when that is committed."""
-
-    result: T
-    moved: Task | None = None
-    added: Task | None = None
-    announcements: Sequence[Announcement] = ()
-    # Tasks that came to their end by this.
-    finished: Sequence[Task] = ()
-    callback: tuple[Any, ...] | None = None
-    outcomes: Sequence[tuple[Any, ...]] = ()
-    # Files that are to be copied from now on, and rows of `batch.ended_row`.
-    copies: Sequence[FileCopy] = ()
-    ended_copies: Sequence[tuple[Any, ...]] = ()
-
-
-@dataclass(slots=True)
-class Job(Generic[T]):
-    name: Point
-    # Decides in memory, from the rows that the batch has locked. May raise: then nothing of it is written.
-    work: Callable[[PostgresBatch], Change[T]]
-    task_id: str | None = None
-    # Of a task that is added: its owner, and the key with the task that takes it if it is free.
-    key: tuple[str, Idempotency, str, int] | None = None
-    # One that must still be in the hand of the worker which it names.
-    copy: FileCopy | None = None
-    done: "asyncio.Future[T]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class PostgresWriter:

@@ -1,4 +1,4 @@
-"""The audit of the provider doors: every call, accepted or refused, redacted and bounded in number."""
+"""The audit log of callbacks: each one, accepted or refused, redacted and limited in number."""
 
 import sqlite3
 from typing import Any
@@ -6,11 +6,8 @@ from typing import Any
 from service.core.points import Point
 from service.core.times import now_ms, to_iso
 from service.ports.callbacks import ReceivedCallback
+from service.store.limits import CALLBACKS_AT_ONCE, KEPT_CALLBACKS
 from service.store.sqlite.database import SqliteDatabase
-
-KEPT = 20_000
-# So many are removed in one step: they are small and lie side by side.
-AT_ONCE = 500
 
 
 def write_callback(database: SqliteDatabase, callback: ReceivedCallback) -> None:
@@ -29,11 +26,11 @@ def write_callback(database: SqliteDatabase, callback: ReceivedCallback) -> None
 
 
 def remove_callbacks(db: sqlite3.Connection) -> int:
-    """`AT_ONCE` of those beyond the newest `KEPT`, when there are so many; how many went."""
+    """Once a whole step of callbacks is beyond the limit, remove it. Returns how many."""
     oldest, newest = [db.execute(f"SELECT {end}(n) FROM callbacks").fetchone()[0] or 0 for end in ("min", "max")]
-    if newest - oldest < KEPT + AT_ONCE:
+    if newest - oldest < KEPT_CALLBACKS + CALLBACKS_AT_ONCE:
         return 0
-    return db.execute("DELETE FROM callbacks WHERE n < ?", (oldest + AT_ONCE,)).rowcount
+    return db.execute("DELETE FROM callbacks WHERE n < ?", (oldest + CALLBACKS_AT_ONCE,)).rowcount
 
 
 class SqliteCallbackLog:

@@ -1,18 +1,13 @@
-"""A clock that was set back, on SQLite: due times move with it, and the seq at which times go back is kept."""
+"""What happens on SQLite when the clock is set back: due times move with it, and the step is recorded."""
 
 from typing import Any
 
-import orjson
-
 from service.core.points import Point
 from service.ports.clock import Newest
+from service.store.clock_steps import REMOVAL_CLOCK, STEPS, search_bounds, with_step
 from service.store.sqlite.database import SqliteDatabase
 
-# A row of `meta`: [last seq before the step, time before, time after] of the last few steps.
-STEPS, MOST_STEPS = "clock_steps", 50
-REMOVAL_CLOCK = "removal_clock"
 BEFORE = "SELECT seq FROM events WHERE at < ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
-MAX_SEQ = (1 << 63) - 1
 
 
 class SqliteClock:
@@ -46,8 +41,7 @@ class SqliteClock:
             )
             found = db.execute("SELECT value FROM meta WHERE name = ?", (STEPS,)).fetchone()
             (seq,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-            steps = [*(orjson.loads(found[0]) if found else []), [seq, before, after]][-MOST_STEPS:]
-            _put(db, STEPS, orjson.dumps(steps).decode())
+            _put(db, STEPS, with_step(found[0] if found else None, seq, before, after))
 
         await self.database.write(Point.CHECK_ALL, work)
 
@@ -60,17 +54,13 @@ class SqliteClock:
 
 
 async def seq_at(database: SqliteDatabase, moment: int) -> int:
-    """The seq of the last event before `moment`, or of the first such one when the clock was set back since."""
-    found = await _last_before(database, moment, MAX_SEQ)
-    steps = await _value(database, STEPS)
-    for seq, before, after in orjson.loads(steps) if steps else []:
-        if after < moment <= before:
-            found = min(found, await _last_before(database, moment, seq))
-    return found
+    """As EventStore.seq_at. Where the clock was set back, `moment` came twice: the first one counts."""
+    bounds = search_bounds(await _value(database, STEPS), moment)
+    return min([await _last_before(database, moment, bound) for bound in bounds])
 
 
 async def _last_before(database: SqliteDatabase, moment: int, up_to: int) -> int:
-    # Times and seqs grow together but for such steps, so it is found from the start of the tail.
+    # Times grow with the seqs except at such steps, so the first row from the end is nearly always the one.
     rows = await database.rows(BEFORE, (moment, up_to))
     return int(rows[0][0]) if rows else 0
 

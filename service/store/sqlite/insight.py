@@ -1,19 +1,15 @@
-"""Counts for the pages, each down an index and no further than `NEWEST` rows."""
+"""Counts for the pages, each along an index and over a limited number of rows."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from service.core.delivery import Delivery
 from service.ports.insight import HourCount, ModelTime
+from service.store.limits import NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
 
-NEWEST = 20_000
 HOUR = 3_600_000
-# Of one subscription; and tasks of one model, completed or not.
-NEWEST_DELIVERIES = 1000
-NEWEST_OF_MODEL = 500
-OF_MODEL = 100
 NO_BOUND = 2**63 - 1
 
 
@@ -39,7 +35,7 @@ class SqliteInsight:
         rows = await self.database.long_rows(
             "SELECT finished_at - created_at FROM (SELECT status, created_at, finished_at FROM tasks"
             f" WHERE owner = ? AND model = ? ORDER BY id DESC LIMIT {NEWEST_OF_MODEL})"
-            f" WHERE status = 'completed' LIMIT {OF_MODEL}",
+            f" WHERE status = 'completed' LIMIT {TIMES_OF_MODEL}",
             (owner, model),
         )
         return [row[0] for row in rows]
@@ -70,11 +66,11 @@ class SqliteInsight:
 
 
 def _newest(owner: str | None) -> str:
-    """Ids begin with the moment they were made, so those since a moment are a range of an index."""
+    """Ids start with their time of creation, so the ids since then are a range of an index."""
     of_owner = "owner = :owner AND " if owner is not None else ""
     return (
         f"SELECT model, status, created_at, finished_at FROM tasks WHERE {of_owner}id >= :first"
-        f" ORDER BY id DESC LIMIT {NEWEST}"
+        f" ORDER BY id DESC LIMIT {NEWEST_TASKS}"
     )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import orjson
 
-from service.core.errors import Conflict
 from service.core.event import Event
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.replays import Replay
+from service.store.refusals import replay_is_running
 from service.store.sqlite.database import SqliteDatabase
 
 
@@ -22,7 +22,7 @@ class SqliteReplays:
         def work() -> None:
             added = self.database.db.execute("INSERT OR IGNORE INTO replays VALUES (?, ?, ?, ?)", row).rowcount
             if not added:
-                raise Conflict("A replay of this subscription is still running: wait until it has ended.")
+                raise replay_is_running()
 
         await self.database.write(Point.REPLAY, work)
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from service.core.errors import Conflict
 from service.core.outbox import about_subscription
 from service.core.points import Point
 from service.core.subscription import Subscription
+from service.store.refusals import too_many_subscriptions
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row, subscription_to_row
 from service.store.sqlite.unreadable import readable
@@ -30,7 +30,7 @@ class SqliteSubscriptions:
         def work() -> None:
             count = "SELECT count(*) FROM subscriptions WHERE owner = ?"
             if limit is not None and self.db.execute(count, (subscription.owner,)).fetchone()[0] >= limit:
-                raise Conflict(f"You have {limit} subscriptions, which is the most: remove one first.")
+                raise too_many_subscriptions(limit)
             self._save(subscription)
 
         await self.database.write(Point.ADD_SUBSCRIPTION, work)

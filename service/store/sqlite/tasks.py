@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from service.core.copies import copies_of
-from service.core.errors import IdempotencyMismatch
 from service.core.event import FINISHING_EVENTS
 from service.core.outbox import about_task
 from service.core.points import Point
@@ -15,6 +14,7 @@ from service.core.task import Task
 from service.core.transitions import Decide, Step
 from service.ports.callbacks import ReceivedCallback
 from service.ports.queries import Idempotency, Rows, TaskQuery
+from service.store.refusals import key_reused
 from service.store.sqlite.callbacks import write_callback
 from service.store.sqlite.copy_rows import add_copies
 from service.store.sqlite.database import SqliteDatabase
@@ -24,7 +24,6 @@ from service.store.sqlite.search import search
 from service.store.sqlite.unreadable import readable
 
 SELECT = "SELECT state FROM tasks"
-MISMATCH = "This Idempotency-Key came with another body before; use a new key."
 
 
 class SqliteTasks:
@@ -60,7 +59,7 @@ class SqliteTasks:
         if row is None:
             return None
         if row[0] != idempotency.fingerprint:
-            raise IdempotencyMismatch(MISMATCH)
+            raise key_reused()
         first = self.database.batch.task(row[1])
         if first is None:  # the task is older than RETENTION_DAYS: its key goes with it
             self.db.execute("DELETE FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key))
@@ -93,7 +92,7 @@ class SqliteTasks:
             (owner, idempotency.key),
         )
         if rows and rows[0][0] != idempotency.fingerprint:
-            raise IdempotencyMismatch(MISMATCH)
+            raise key_reused()
         return task_from_row(rows[0][1:]) if rows else None
 
     async def get(self, task_id: str) -> Task | None:
