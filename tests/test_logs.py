@@ -173,7 +173,9 @@ async def test_a_run_with_failures_tells_each_thing_once_and_no_secret(
         link = response.json()["links"]["stream"]
         assert (await client.get(link)).status_code == 200
         await subscriber.count(8)
-        assert (await client.post("/webhooks/piapi/forged-token", json={})).status_code == 404
+        forged = await client.post("/webhooks/piapi/forged-token", json={}, headers={"X-Request-ID": "call-1"})
+        assert (forged.status_code, forged.headers["x-request-id"]) == (404, "call-1")
+        made_here = await client.post("/webhooks/piapi/forged-token", json={})
         assert (await client.get("/v1/tasks", headers={"X-API-Key": "guessed-key"})).status_code == 401
         async with asyncio.timeout(PATIENCE):
             while len((await client.get("/v1/deliveries?status=dead")).json()["data"]) < 4:
@@ -196,7 +198,9 @@ async def test_a_run_with_failures_tells_each_thing_once_and_no_secret(
         assert {line.get("request_id") for line in of_task} == {f"submit-{number}"}
         # Its submit, its end, two attempts of its delivery.
         assert len(of_task) == 4
-    assert [line["status"] for line in info if line["message"].startswith("callback refused")] == [404]
+    refused = [line for line in info if line["message"].startswith("callback refused")]
+    assert [line["status"] for line in refused] == [404, 404]
+    assert [line["request_id"] for line in refused] == ["call-1", made_here.headers["x-request-id"]]
 
 
 async def test_an_idle_service_is_silent(env: dict[str, str]) -> None:

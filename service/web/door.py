@@ -24,6 +24,7 @@ from service.flows.receive import CallbackHandler
 from service.ports.callbacks import ReceivedCallback
 from service.ports.providers import CallbackRefused
 from service.web.auth import Bucket
+from service.web.request_log import given_or_new_id
 from service.web.requests import Bodies, ClientGone, read_body
 from service.web.responses import PROBLEM, problem_headers, send_raw
 from service.wire.tokens import CallbackToken
@@ -64,10 +65,10 @@ class Door:
         except ClientGone:
             return
         except CallbridgeError as error:
-            await _send_problem(send, error)
+            await _send_problem(send, error, scope)
         except Exception:
-            log.exception("a callback met an unknown fault")
-            await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."))
+            log.exception("a callback met an unknown fault", extra={"request_id": _request_id(scope)})
+            await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."), scope)
         else:
             offered = scope.get("extensions", {}).get(EMPTY_RESPONSE)
             if offered is None or not offered["send"](scope):
@@ -88,15 +89,16 @@ class Door:
                 result = await self.handler.receive(provider, token, body)
             self.count(provider_name, result)
         except CallbackRefused as refused:
-            await self._note(provider_name, token, refused.status, refused, body)
+            await self._note(scope, provider_name, token, refused.status, refused, body)
             raise REFUSALS[refused.status](refused.detail) from None
         except CallbridgeError as error:
             if error.status < 500:
-                await self._note(provider_name, token, error.status, error, body)
+                await self._note(scope, provider_name, token, error.status, error, body)
             raise
 
     async def _note(
         self,
+        scope: Scope,
         provider: str,
         token: CallbackToken | None,
         status: int,
@@ -112,7 +114,8 @@ class Door:
         known = {"provider": provider} if provider in self.handler.providers else {}
         task_id = token.task_id if token else getattr(error, "task_id", None)
         of_task = {"task_id": task_id} if task_id else {}
-        log.info("callback refused: %s", result, extra={**known, **of_task, "status": status})
+        fields = {**known, **of_task, "request_id": _request_id(scope), "status": status}
+        log.info("callback refused: %s", result, extra=fields)
         kept = self.redact(body)[:KEPT_BODY] if body else None
         callback = ReceivedCallback(provider[:40], task_id, result, status, str(error), kept)
         try:
@@ -121,8 +124,15 @@ class Door:
             log.warning("a refused callback could not be written down")
 
 
-async def _send_problem(send: Send, error: CallbridgeError) -> None:
-    headers = problem_headers(error)
+def _request_id(scope: Scope) -> str:
+    """Made for what is refused alone: an accepted callback needs none."""
+    if "request_id" not in scope:
+        scope["request_id"] = given_or_new_id(scope["headers"])
+    return str(scope["request_id"])
+
+
+async def _send_problem(send: Send, error: CallbridgeError, scope: Scope) -> None:
+    headers = problem_headers(error) | {"x-request-id": _request_id(scope)}
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = "POST"
     await send_raw(send, error.status, orjson.dumps(error.document()), PROBLEM, headers)

@@ -32,7 +32,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = scope["request_id"] = _given(scope["headers"]) or secrets.token_hex(16)
+        request_id = scope["request_id"] = given_or_new_id(scope["headers"])
         started = time.perf_counter()
         status, location = 500, ""
 
@@ -59,11 +59,11 @@ def request_id_of(scope: Scope) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+def given_or_new_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == HEADER and GIVEN.fullmatch(value):
             return value.decode("ascii")
-    return None
+    return secrets.token_hex(16)
 
 
 def _location(headers: Iterable[tuple[bytes, bytes]]) -> str:
