@@ -43,7 +43,8 @@ class WorkerStore(Protocol):
         ...
 
     async def end_expired(self, now: int) -> list[int]:
-        """End every lease that expired. Returns all ended workers that were not removed yet."""
+        """End every lease that expired. Where the store can tell that a process is gone, its lease ends too, at the
+        second call a second later. Returns all ended workers that were not removed yet."""
         ...
 
     async def remove(self, worker: int) -> None:

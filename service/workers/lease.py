@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -68,6 +69,7 @@ class Lease:
         self._leaving: set[int] = set()
         self._holder: LaneHolder | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
 
     def valid(self) -> bool:
         """Ask before anything that must not be done twice: another worker may have taken over what we hold."""
@@ -187,9 +189,15 @@ class Lease:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def beat_soon(self) -> None:
+        """Lanes have become free."""
+        self._wake.set()
+
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(BEAT)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), BEAT)
+            self._wake.clear()
             try:
                 with self.progress.step("lease"):
                     await self.beat()

@@ -12,6 +12,8 @@ from service.ports.store import Store
 from service.workers.lease import BEAT, Lease
 
 log = logging.getLogger("callbridge.rescue")
+# Seconds. How often a worker looks after the others, if there are any.
+LOOK = 1.0
 
 
 class Rescuer:
@@ -26,7 +28,7 @@ class Rescuer:
 
     async def start(self, alone: bool) -> None:
         """`alone`: no worker ran before this one, so callbacks may have been lost."""
-        await self.take_back()
+        await self.take_back(self._lease.store_now())
         if alone:
             await self._store.checks.all_due(self._timing.now())
         self._task = asyncio.create_task(self._run(), name="rescue")
@@ -38,18 +40,22 @@ class Rescuer:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(LOOK if self._lease.living > 1 else BEAT)
             try:
-                if self._lease.steady:
-                    await self.take_back()
+                if self._lease.valid():
+                    # Leases run out for all at once when the store was away: then only a process that is gone counts.
+                    await self.take_back(self._lease.store_now() if self._lease.steady else 0)
             except CallbridgeError as error:
                 log.warning("the claims of ended workers are not taken back yet: %s", error.detail)
 
-    async def take_back(self) -> None:
-        """End the leases that are over, and free what their workers had in hand."""
-        for worker in await self._store.workers.end_expired(self._lease.store_now()):
+    async def take_back(self, now: int) -> None:
+        """End the leases that are over by `now`, and free what their workers had in hand."""
+        ended = await self._store.workers.end_expired(now)
+        for worker in ended:
             if worker != self._lease.worker:
                 await self._take_back_of(worker)
+        if ended:
+            self._lease.beat_soon()
 
     async def _take_back_of(self, worker: int) -> None:
         for task in await self._store.submits.held_by(worker):

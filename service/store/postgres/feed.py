@@ -18,6 +18,7 @@ from service.ports.observers import Observers
 from service.ports.work import DeliveryTaker
 from service.store.postgres.connection import Connection, OwnConnection
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.presence import Presence
 from service.store.postgres.rows import EVENT_COLUMNS, decode_subscription, event_of
 from service.store.postgres.trouble import describe, is_trouble
 from service.store.subscription_cache import SubscriptionCache
@@ -46,6 +47,7 @@ class ChangeFeed:
         self.subscriptions = SubscriptionCache()
         self.observers = Observers()
         self.taker: DeliveryTaker | None = None
+        self.presence = Presence()
         # Our own notifications wake the others, not us.
         self.name = uuid4().hex
         self.seen = Counters(0, 0, 0)
@@ -183,6 +185,7 @@ class ChangeFeed:
                 if not is_trouble(error):
                     log.exception("listening met an unknown fault")
             finally:
+                self.presence.disconnected()
                 connection.terminate()
 
     async def _hear(self, connection: OwnConnection) -> None:
@@ -192,6 +195,7 @@ class ChangeFeed:
         await connection.add_listener(CHANNEL, self._on_notification)
         # What was said before we listened.
         self._wake.set()
+        await self.presence.connected(connection)
         await gone.wait()
 
     def _on_notification(self, _: object, __: int, ___: str, sender: object) -> None:

@@ -53,7 +53,7 @@ class PostgresStore:
         self.insight: InsightStore = PostgresInsight(database)
         self.metrics: MetricsStore = PostgresMetrics(database)
         self.retention: RetentionStore = PostgresRetention(database)
-        self.workers: WorkerStore = PostgresWorkers(database)
+        self.workers: WorkerStore = PostgresWorkers(database, feed.presence)
         self.lanes: LaneStore = PostgresLanes(database)
         self.submits: SubmitStore = PostgresSubmits(database)
         self.checks: CheckStore = PostgresChecks(database)

@@ -6,8 +6,18 @@ from service.core.points import Point
 from service.ports.work import Joined, Renewed
 from service.store.postgres.connection import Unit
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.presence import ABSENT, Presence
 
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+# $2: whose processes were seen to be gone. Numbers with commas between them, since for an array the driver would ask
+# each new connection what that is.
+END_EXPIRED = (
+    f"WITH absent AS ({ABSENT}), gone AS (SELECT id FROM absent WHERE id = ANY(string_to_array($2, ',')::bigint[])),"
+    " over AS (UPDATE workers SET ended = true WHERE NOT ended AND (lease_until <= $1 OR id IN (SELECT id FROM gone))"
+    " RETURNING id)"
+    " SELECT id, false AS absent FROM over UNION SELECT id, false FROM workers WHERE ended"
+    " UNION SELECT id, true FROM absent WHERE id NOT IN (SELECT id FROM over) ORDER BY id"
+)
 
 
 async def hold_lease(unit: Unit, worker: int) -> bool:
@@ -21,8 +31,9 @@ async def hold_lease(unit: Unit, worker: int) -> bool:
 
 
 class PostgresWorkers:
-    def __init__(self, database: PostgresDatabase) -> None:
+    def __init__(self, database: PostgresDatabase, presence: Presence) -> None:
         self.database = database
+        self.presence = presence
 
     async def now(self) -> int:
         return int((await self.database.rows(f"SELECT {NOW}"))[0][0])
@@ -31,11 +42,13 @@ class PostgresWorkers:
         rows = await self.database.write(
             Point.JOIN,
             "INSERT INTO workers (lease_until) VALUES ($2) RETURNING id,"
-            " NOT EXISTS (SELECT 1 FROM workers WHERE NOT ended AND lease_until > $1)",
+            f" NOT EXISTS (SELECT 1 FROM workers WHERE NOT ended AND lease_until > $1 AND id NOT IN ({ABSENT}))",
             now,
             until,
         )
-        return Joined(*rows[0])
+        joined = Joined(*rows[0])
+        await self.presence.enter(joined.worker)
+        return joined
 
     async def renew(self, worker: int, until: int) -> Renewed | None:
         rows = await self.database.rows(
@@ -45,15 +58,15 @@ class PostgresWorkers:
             worker,
             until,
         )
-        return Renewed(*rows[0]) if rows else None
+        if not rows:
+            self.presence.forget(worker)
+            return None
+        return Renewed(*rows[0])
 
     async def end_expired(self, now: int) -> list[int]:
-        rows = await self.database.rows(
-            "WITH over AS (UPDATE workers SET ended = true WHERE NOT ended AND lease_until <= $1 RETURNING id)"
-            " SELECT id FROM over UNION SELECT id FROM workers WHERE ended ORDER BY id",
-            now,
-        )
-        return [row["id"] for row in rows]
+        rows = await self.database.rows(END_EXPIRED, now, ",".join(map(str, self.presence.gone())))
+        self.presence.note_absent(row["id"] for row in rows if row["absent"])
+        return [row["id"] for row in rows if not row["absent"]]
 
     async def remove(self, worker: int) -> None:
         async with self.database.transaction(Point.REMOVE_WORKER) as unit:
