@@ -1,3 +1,3 @@
-"""Callbridge: submit a task to an AI image provider, guard its callback, tell everybody who asked."""
+"""Callbridge: submits tasks to AI image providers, receives their callbacks and forwards the events."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line: `python -m service` serves; its subcommands are for everything around it."""
+"""The command line: `python -m service` serves; the rest are its subcommands."""
 
 import gc
 import importlib
@@ -49,7 +49,9 @@ class Verbs(click.Group):
 
 
 @click.group(
-    cls=Verbs, invoke_without_command=True, help="Callbridge. Without a command: serve, with the settings of .env."
+    cls=Verbs,
+    invoke_without_command=True,
+    help="Callbridge. Without a command: serve, with the settings of .env.",
 )
 @click.version_option(__version__)
 @click.pass_context
@@ -86,7 +88,7 @@ def run_server() -> None:
 
 
 def _serve_with_many(settings: Settings) -> int:
-    """A database that cannot be used ends the start here, once; later each process waits for it by itself."""
+    """An unusable database ends the start here, once; later each process waits for it by itself."""
     from service.main import serve
 
     uvloop.run(migrate(settings))
@@ -103,19 +105,19 @@ def _serve_with_many(settings: Settings) -> int:
 
 
 def _show_made_key(key: str) -> None:
-    """Only to a person: a log is kept, and read by others."""
+    """Only on a terminal: logs are stored, and others read them."""
     if sys.stderr.isatty():
         click.echo(f"API_KEYS is not set; the key for this run is: {key}", err=True)
     else:
         logging.getLogger("callbridge").warning(
-            "API_KEYS is not set, so nobody knows a key: set API_KEYS=name:key and start again"
+            "API_KEYS is not set, so nobody can sign in: set API_KEYS=name:key and restart"
         )
 
 
 def _show_link(link: str) -> None:
-    """Only to a person, as the key."""
+    """Only on a terminal, like the key."""
     if sys.stderr.isatty():
-        click.echo(f"Open the page signed in (once, within ten minutes): {link}", err=True)
+        click.echo(f"This link signs you in (once, within ten minutes): {link}", err=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m service archive`: copy the results of tasks that completed while RESULTS_URL was not set."""
+"""`python -m service archive`: copy the results of tasks that completed before RESULTS_URL was set."""
 
 import asyncio
 import contextlib
@@ -25,11 +25,11 @@ from service.store.open import open_store
 from service.store.sqlite.lock import DatabaseInUse
 
 PAGE = 100
-# The lease of this worker; in seconds how often it is renewed, and how often the bar is drawn.
+# The lease of this worker; in seconds, how often it is renewed and the progress bar is drawn.
 LEASE_MS, BEAT, DRAW = 18_000, 3.0, 0.2
 
 
-@click.command(help="Copy the result files of tasks that were made since TIME and completed without copies.")
+@click.command(help="Copy the result files of tasks created since TIME that completed without copies.")
 @click.option("--since", required=True, metavar="TIME", help="ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z.")
 def command(since: str) -> None:
     try:
@@ -39,16 +39,16 @@ def command(since: str) -> None:
     try:
         uvloop.run(_archive(settings_or_exit(), moment))
     except DatabaseInUse as error:
-        raise click.ClickException(f"{error}; while the service runs, it copies what completes by itself") from None
+        raise click.ClickException(f"{error}; a running service copies new results by itself") from None
     except (SettingsError, StorageUnavailable, CallbridgeError, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
-        click.echo("Stopped. What is left is copied when the service runs.", err=True)
+        click.echo("Stopped. The service copies the rest when it runs.", err=True)
 
 
 @dataclass(slots=True)
 class ArchiveCounts:
-    """Counts as the copies end."""
+    """Copies that ended."""
 
     stored: int = 0
     failed: int = 0
@@ -63,7 +63,7 @@ class ArchiveCounts:
 async def _archive(settings: Settings, since: int) -> None:
     results = result_storage(settings)
     if results is None:
-        raise SettingsError([WrongSetting("RESULTS_URL", "is not set: it says where copies go")])
+        raise SettingsError([WrongSetting("RESULTS_URL", "is not set, so there is nowhere to copy to")])
     await results.probe()
     store = await open_store(settings.database_url, settings.database_direct_url)
     try:
@@ -79,15 +79,15 @@ async def _copy(settings: Settings, store: Store, results: CopyStorage, since: i
     copying.archiver.observers.append(counts)
     now = await store.workers.now()
     worker = ArchiveWorker((await store.workers.join(now, now + LEASE_MS)).worker)
-    beating = asyncio.create_task(_beat(store, worker))
+    renewing = asyncio.create_task(_keep_renewing(store, worker))
     try:
-        total = await _mark(store, since)
+        total = await _queue(store, since)
         copying.archiver.start(worker)
         with click.progressbar(length=total, label=f"{total} files") as bar:
             await _watch(store, lambda waiting: bar.update(total - waiting - bar.pos))
     finally:
         await copying.archiver.stop()
-        beating.cancel()
+        renewing.cancel()
         with contextlib.suppress(CallbridgeError):
             await store.workers.renew(worker.worker, 0)
     elsewhere = total - counts.stored - counts.failed
@@ -96,8 +96,8 @@ async def _copy(settings: Settings, store: Store, results: CopyStorage, since: i
     )
 
 
-async def _mark(store: Store, since: int) -> int:
-    """How many files are to be copied now."""
+async def _queue(store: Store, since: int) -> int:
+    """Queue the files of these tasks. Returns how many files wait to be copied now."""
     total = (await store.copies.counts()).waiting
     before = None
     while True:
@@ -127,7 +127,7 @@ class ArchiveWorker:
     worker: int
 
 
-async def _beat(store: Store, lease: ArchiveWorker) -> None:
+async def _keep_renewing(store: Store, lease: ArchiveWorker) -> None:
     while True:
         await asyncio.sleep(BEAT)
         with contextlib.suppress(CallbridgeError):

@@ -1,4 +1,4 @@
-"""What every command does first: read the settings, or say what is wrong with them, and set up the log."""
+"""What every command does first: read the settings, or exit with what is wrong, and set up logging."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from service.settings import Settings, read_settings
 
 
 def load_dotenv_file() -> None:
-    """`.env` of the working folder; what the environment already holds wins."""
+    """`.env` of the working folder; the environment takes precedence."""
     try:
         load_dotenv(".env")
     except (OSError, UnicodeDecodeError) as error:
@@ -32,7 +32,7 @@ def wrong_settings(wrong: Iterable[WrongSetting]) -> click.ClickException:
 
 
 def log_to_stderr(settings: Settings | None = None) -> None:
-    """As LOG_FORMAT and LOG_LEVEL say, with every secret of the settings kept out."""
+    """As LOG_FORMAT and LOG_LEVEL say, with all secrets of the settings redacted."""
     if settings is None:
         logs.set_up("auto", "info")
     else:

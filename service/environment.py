@@ -1,4 +1,4 @@
-"""Read settings by name from environment variables, and collect everything that is wrong with them."""
+"""Read settings by name from environment variables, and collect everything wrong with them."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ LONGEST_WAIT = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class WrongSetting:
-    """`reason` continues the sentence that the name begins, and never shows a secret."""
+    """`reason` continues a sentence that begins with the name, and never contains a secret."""
 
     name: str
     reason: str
@@ -27,7 +27,7 @@ class WrongSetting:
 
 
 class SettingsError(Exception):
-    """At least one setting is wrong; the text has a line for each."""
+    """At least one setting is wrong; the text has one line each."""
 
     def __init__(self, wrong: list[WrongSetting]) -> None:
         super().__init__("\n".join(map(str, wrong)))
@@ -35,13 +35,13 @@ class SettingsError(Exception):
 
 
 class Environment:
-    """An empty variable is the same as none. After a wrong value the default is returned, so that reading goes on."""
+    """An empty variable counts as unset. A wrong value yields the default, so that reading continues."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self.wrong: list[WrongSetting] = []
 
-    def complain(self, name: str, reason: str) -> None:
+    def reject(self, name: str, reason: str) -> None:
         self.wrong.append(WrongSetting(name, reason))
 
     def optional(self, name: str) -> str | None:
@@ -55,7 +55,7 @@ class Environment:
         try:
             return parse(self.text(name, default))
         except ValueError as error:
-            self.complain(name, str(error))
+            self.reject(name, str(error))
             return parse(default)
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
@@ -88,7 +88,7 @@ class Environment:
         """A secret that is sent in a header: visible ASCII characters."""
         value = self.optional(name)
         if value is not None and not _visible(value):
-            self.complain(name, "holds a blank or a character that no HTTP header can carry")
+            self.reject(name, "contains a space or a character that is not allowed in an HTTP header")
         return value
 
 
@@ -100,7 +100,7 @@ def _number(raw: str, kind: Callable[[str], N], wanted: str) -> N:
 
 
 def _within(value: N, low: float, high: float) -> N:
-    # Not `value < low or …`: nan is outside too.
+    # Written so that nan is rejected too.
     if not low <= value <= high:
         raise ValueError(f"must be between {low:g} and {high:g}, not {value}")
     return value
@@ -119,7 +119,7 @@ def _seconds(raw: str) -> tuple[float, ...]:
     except ValueError:
         raise ValueError("must be seconds separated by commas, such as 5,300,1800") from None
     if not all(0 <= wait <= LONGEST_WAIT for wait in waits):
-        raise ValueError(f"must be waits between 0 and {LONGEST_WAIT} seconds")
+        raise ValueError(f"must be between 0 and {LONGEST_WAIT} seconds each")
     return waits
 
 
@@ -132,9 +132,9 @@ def _address(raw: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an address such as https://example.com")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must hold no credentials, query or fragment")
+        raise ValueError("must not contain credentials, a query or a fragment")
     if not _visible(raw):
-        raise ValueError("must be written in plain ASCII without blanks")
+        raise ValueError("must be plain ASCII without spaces")
     return raw.rstrip("/")
 
 
@@ -149,13 +149,13 @@ def _private_targets(raw: str) -> PrivateTargets:
         try:
             found = network(part)
         except ValueError:
-            raise ValueError(f"holds {part[:60]!r}, which is not a network such as 10.0.0.0/8") from None
+            raise ValueError(f"contains {part[:60]!r}, which is not a network such as 10.0.0.0/8") from None
         if found is not None:
             networks.append(found)
         elif HOST_NAME.fullmatch(part) and part not in TRUE | FALSE:
             hosts.add(part.removesuffix("."))
         else:
-            raise ValueError(f"must be true, false, or host names and networks; {part[:60]!r} is none of them")
+            raise ValueError(f"must be true, false, or host names and networks, not {part[:60]!r}")
     return PrivateTargets(hosts=frozenset(hosts), networks=tuple(networks))
 
 

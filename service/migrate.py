@@ -1,4 +1,4 @@
-"""`python -m service migrate`: bring the schema up to date and end, for a release phase."""
+"""`python -m service migrate`: bring the schema up to date and exit, for a release phase."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def migrate(settings: Settings) -> None:
     await store.close()
 
 
-@click.command(help="Bring the schema of the database up to date, and end.")
+@click.command(help="Bring the schema of the database up to date and exit.")
 def command() -> None:
     settings = settings_or_exit()
     log_to_stderr(settings)

@@ -1,4 +1,4 @@
-"""What is only seen when a setting is used, tried before anything listens; and what is worth a warning."""
+"""Checks of settings that need the machine, made before the server listens, and warnings."""
 
 import errno
 import os
@@ -12,12 +12,12 @@ from service.environment import WrongSetting
 from service.server import bind
 from service.settings import LOOPBACK, Settings
 
-# Both an IPv4 and an IPv6 "every address": nobody can call that.
+# "Every address" of IPv4 and IPv6: nobody can call these.
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 
 
 def unusable(settings: Settings, wrong: list[WrongSetting]) -> list[WrongSetting]:
-    """What cannot be used, besides the settings that are `wrong` anyway."""
+    """Settings that cannot be used, besides those known to be `wrong`."""
     known = {one.name for one in wrong}
     checks: tuple[tuple[set[str], Callable[[Settings], WrongSetting | None]], ...] = (
         ({"HOST", "PORT"}, _address),
@@ -33,11 +33,11 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield "Neither PIAPI_API_KEY nor MODELSLAB_API_KEY is set: every task will be refused."
     if settings.public_url_is_derived and _unreachable(settings.public_url) and _remote_providers(settings):
         yield (
-            f"PUBLIC_URL is not set, so providers are told to call {settings.public_url}, which they cannot reach: "
-            "tasks finish late, when the provider is asked. Set it to the address at which this service is reached."
+            f"PUBLIC_URL is not set, so providers are given {settings.public_url}, which they cannot reach: tasks "
+            "finish late, when the provider is polled. Set it to the address under which this service can be reached."
         )
     if settings.web_concurrency > 1 and settings.sqlite_path is not None:
-        yield f"WEB_CONCURRENCY={settings.web_concurrency} has no effect with SQLite: one process serves."
+        yield f"WEB_CONCURRENCY={settings.web_concurrency} has no effect with SQLite, which one process serves."
 
 
 def _address(settings: Settings) -> WrongSetting | None:
@@ -50,7 +50,7 @@ def _address(settings: Settings) -> WrongSetting | None:
         if error.errno == errno.EADDRINUSE:
             return WrongSetting("PORT", f"{settings.port} is in use by another program")
         if error.errno == errno.EACCES:
-            return WrongSetting("PORT", f"{settings.port} needs rights that this process does not have")
+            return WrongSetting("PORT", f"{settings.port} needs privileges that this process does not have")
         return WrongSetting("HOST", f"cannot listen on {settings.host}: {error.strerror}")
     return None
 
@@ -70,7 +70,7 @@ def _database(settings: Settings) -> WrongSetting | None:
 
 
 def _media_folder(settings: Settings) -> WrongSetting | None:
-    """On PostgreSQL pictures are kept in the database."""
+    """Not needed on PostgreSQL, where pictures are kept in the database."""
     if settings.sqlite_path is None:
         return None
     try:

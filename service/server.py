@@ -96,20 +96,20 @@ def create_server(
         ws="none",
         interface="asgi3",
         lifespan="off",
-        access_log=False,  # paths hold tokens, and a line costs more than a callback
+        access_log=False,  # paths contain tokens, and a line costs more than a callback
         log_level="warning",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=stop_seconds,
         backlog=2048,
-        # The platform's router stands in front; who the client is decides nothing here.
+        # Behind the platform's router; the client's address decides nothing here.
         proxy_headers=False,
     )
     return Server(config, before_shutdown, after_startup)
 
 
 def tune_gc() -> None:
-    """Call when everything is built: objects that live as long as the process are not traversed again and again.
+    """Call when everything is built, so that long-lived objects are not traversed again and again.
 
     The default thresholds collect every few callbacks, which doubles the p99 of the callback door. A hundred thousand
     objects take the middle generation 80 ms; ten thousand streams that open at once bring ten times as many.
@@ -130,7 +130,7 @@ def return_large_blocks() -> None:
 
 
 def force_exit_after(seconds: float, code: int = 0) -> None:
-    """End the process after `seconds`, whatever its threads wait for."""
+    """End the process after `seconds`, even if threads hang."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()

@@ -1,37 +1,33 @@
-"""Every setting, read once from the environment into one frozen value."""
+"""All settings, read once from the environment into one frozen value."""
 
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from service.core.caller import ApiKey
 from service.core.targets import PrivateTargets
-from service.environment import HOST_NAME, Environment, SettingsError, WrongSetting
+from service.environment import Environment, SettingsError, WrongSetting
+from service.setting_values import (
+    SQLITE,
+    read_api_keys,
+    read_database_url,
+    read_direct_url,
+    read_host,
+    read_results_url,
+)
 
 STANDARD_SCHEDULE = "5,300,1800,7200,18000,36000,50400,72000,86400"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 DAY = 86_400
 SHORTEST_SECRET_KEY = 32
-# Off loopback anybody can guess at a key.
+# Off loopback, where anybody may guess.
 SHORTEST_API_KEY = 16
-LONGEST_API_KEY = 512
-SQLITE = "sqlite:///"
-POSTGRES = ("postgres://", "postgresql://")
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-RESULT_STORES = frozenset({"file", "s3", "gs", "az"})
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    name: str
-    key: str = field(repr=False)
-    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the fields mean: `.env.example`. `made_key` is the key of a run without API_KEYS."""
+    """`.env.example` explains the fields. `made_key` is the key of a run without API_KEYS."""
 
     host: str
     port: int
@@ -76,7 +72,7 @@ class Settings:
 
     @property
     def secrets(self) -> Iterator[str]:
-        """What must not be seen in a log."""
+        """What must never be logged."""
         yield from self.secret_keys
         yield from (item.key for item in self.api_keys)
         password = urlsplit(self.database_url).password
@@ -89,7 +85,7 @@ class Settings:
 
 
 def load_settings(variables: Mapping[str, str]) -> Settings:
-    """Raises SettingsError, which names all wrong ones."""
+    """Raises SettingsError, which lists everything wrong."""
     settings, wrong = read_settings(variables)
     if wrong:
         raise SettingsError(wrong)
@@ -97,9 +93,9 @@ def load_settings(variables: Mapping[str, str]) -> Settings:
 
 
 def read_settings(variables: Mapping[str, str]) -> tuple[Settings, list[WrongSetting]]:
-    """The settings, with the default in place of each wrong one, and what is wrong."""
+    """The settings, with the default in place of each wrong value, and what is wrong."""
     env = Environment(variables)
-    host = env.parsed("HOST", "127.0.0.1", _host)
+    host = env.parsed("HOST", "127.0.0.1", read_host)
     port = env.integer("PORT", 8000, 0, 65535)
     loopback = host in LOOPBACK
     on_heroku = bool(variables.get("DYNO"))
@@ -114,7 +110,7 @@ def read_settings(variables: Mapping[str, str]) -> tuple[Settings, list[WrongSet
         api_keys=api_keys,
         made_key=made_key,
         database_url=_database_url(env, on_heroku and not allow_ephemeral_disk),
-        database_direct_url=env.parsed("DATABASE_DIRECT_URL", "", _read_direct_url) or None,
+        database_direct_url=env.parsed("DATABASE_DIRECT_URL", "", read_direct_url) or None,
         allow_ephemeral_disk=allow_ephemeral_disk,
         web_concurrency=env.integer("WEB_CONCURRENCY", 1, 1, 64),
         media_dir=env.text("MEDIA_DIR", "media"),
@@ -146,21 +142,8 @@ def read_settings(variables: Mapping[str, str]) -> tuple[Settings, list[WrongSet
     return settings, env.wrong
 
 
-def _host(raw: str) -> str:
-    """A name or an address to listen on; whether it resolves is seen when it is used."""
-    bare = raw.removeprefix("[").removesuffix("]")
-    if ":" in bare:
-        try:
-            ip_address(bare)
-        except ValueError:
-            raise ValueError(f"must be a name or an address without a port (that is PORT), not {raw[:60]!r}") from None
-    elif not HOST_NAME.fullmatch(bare.lower()):
-        raise ValueError(f"must be a name or an address such as 0.0.0.0, not {raw[:60]!r}")
-    return bare
-
-
 def _public_url(env: Environment, variables: Mapping[str, str], host: str, port: int) -> str:
-    """Derived on Heroku (dyno metadata) and Fly (application name) from the platform's own variables."""
+    """The default is derived from the variables of Heroku (dyno metadata) or Fly (application name)."""
     derived = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if name := variables.get("HEROKU_APP_DEFAULT_DOMAIN_NAME"):
         derived = f"https://{name}"
@@ -175,106 +158,35 @@ def _secret_keys(env: Environment, loopback: bool) -> tuple[str, ...]:
     raw = env.optional("SECRET_KEY")
     if raw is None:
         if not loopback:
-            env.complain("SECRET_KEY", "is required unless HOST is a loopback address; use 32 random characters")
-        # `main` takes a random one that is kept in the database: tasks in flight must outlive a restart here too.
+            env.reject("SECRET_KEY", "is required unless HOST is a loopback address; use 32 random characters")
+        # The database keeps a random one instead, so that callbacks outlive a restart here too.
         return ()
     keys = tuple(part.strip() for part in raw.split(","))
     if any(len(key) < SHORTEST_SECRET_KEY for key in keys):
-        env.complain("SECRET_KEY", f"each key must have at least {SHORTEST_SECRET_KEY} characters")
+        env.reject("SECRET_KEY", f"each key must have at least {SHORTEST_SECRET_KEY} characters")
     return keys
 
 
 def _api_keys(env: Environment, loopback: bool) -> tuple[tuple[ApiKey, ...], str | None]:
     if env.optional("API_KEYS") is None:
         if not loopback:
-            env.complain("API_KEYS", "is required unless HOST is a loopback address; write name:key")
+            env.reject("API_KEYS", "is required unless HOST is a loopback address; write name:key")
         made = secrets.token_urlsafe(24)
         return (ApiKey("local", made, admin=True),), made
     shortest = 1 if loopback else SHORTEST_API_KEY
-    return env.parsed("API_KEYS", "", lambda raw: _read_api_keys(raw, shortest) if raw else ()), None
+    return env.parsed("API_KEYS", "", lambda raw: read_api_keys(raw, shortest) if raw else ()), None
 
 
-def _read_api_keys(raw: str, shortest: int) -> tuple[ApiKey, ...]:
-    keys = tuple(_api_key(part.strip()) for part in raw.split(",") if part.strip())
-    if not keys:
-        raise ValueError("holds no key; write name:key or name:key:admin")
-    if len({key.key for key in keys}) < len(keys):
-        raise ValueError("holds the same key twice")
-    for key in keys:
-        if not (key.key.isascii() and key.key.isprintable() and " " not in key.key):
-            raise ValueError(f"the key of {key.name!r} holds a blank or a character that is not plain ASCII")
-        if not shortest <= len(key.key) <= LONGEST_API_KEY:
-            raise ValueError(f"the key of {key.name!r} must have {shortest} to {LONGEST_API_KEY} characters")
-    return keys
-
-
-def _api_key(part: str) -> ApiKey:
-    pieces = [piece.strip() for piece in part.split(":")]
-    if len(pieces) not in (2, 3) or not all(pieces) or (len(pieces) == 3 and pieces[2] != "admin"):
-        raise ValueError("each entry must be name:key or name:key:admin")
-    return ApiKey(pieces[0], pieces[1], admin=len(pieces) == 3)
-
-
-def _database_url(env: Environment, lasting: bool) -> str:
-    url = env.parsed("DATABASE_URL", "sqlite:///callbridge.db", _read_database_url)
-    if lasting and url.startswith(SQLITE):
-        env.complain(
+def _database_url(env: Environment, must_last: bool) -> str:
+    url = env.parsed("DATABASE_URL", "sqlite:///callbridge.db", read_database_url)
+    if must_last and url.startswith(SQLITE):
+        env.reject(
             "DATABASE_URL",
-            "is a SQLite file, and the disk of a dyno is emptied at every restart: add Heroku Postgres, "
+            "is a SQLite file, and the disk of a dyno is emptied at each restart: add Heroku Postgres, "
             "or set ALLOW_EPHEMERAL_DISK=true if nothing needs to be kept",
         )
     return url
 
 
-def _read_database_url(url: str) -> str:
-    if url.startswith(POSTGRES):
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("is not a valid postgres:// address") from None
-        if not (parts.hostname or parts.query) or not parts.path.strip("/"):
-            raise ValueError("must be postgres://user:password@host/database")
-        _check_tls(dict(parse_qsl(parts.query)))
-        return "postgresql://" + url.partition("://")[2]
-    path = url.removeprefix(SQLITE)
-    if path == url or not path:
-        raise ValueError(
-            "must be sqlite:///path (four slashes for an absolute path) or postgres://user:password@host/database"
-        )
-    if path == ":memory:":
-        raise ValueError("must be a file: what was acknowledged has to outlive the process")
-    return url
-
-
-def _check_tls(parameters: Mapping[str, str]) -> None:
-    if (mode := parameters.get("sslmode", "prefer")) not in SSL_MODES:
-        raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}, not {mode[:20]!r}")
-    if parameters.get("channel_binding") == "require":
-        raise ValueError(
-            "channel_binding=require is not supported here; leave it out, and add sslmode=verify-full and"
-            " sslrootcert (a file, or system), which protect as well"
-        )
-
-
-def _read_direct_url(url: str) -> str:
-    if not url:
-        return ""
-    if not url.startswith(POSTGRES):
-        raise ValueError("must be postgres://user:password@host/database")
-    return _read_database_url(url)
-
-
 def _results_url(env: Environment) -> str | None:
-    return env.parsed("RESULTS_URL", "", _read_results_url) or None
-
-
-def _read_results_url(url: str) -> str:
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if parts.scheme not in RESULT_STORES or not (parts.path.strip("/") if parts.scheme == "file" else parts.netloc):
-        raise ValueError("must be file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("must hold no credentials, query or fragment; credentials have variables of their own")
-    return url
+    return env.parsed("RESULTS_URL", "", read_results_url) or None

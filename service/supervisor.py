@@ -1,4 +1,4 @@
-"""Several processes that answer at one port: start them, replace the dead, end all of them in order."""
+"""Several processes that serve one port: start them, restart those that die, and stop them all."""
 
 import ctypes
 import logging
@@ -14,16 +14,16 @@ from typing import NoReturn
 
 log = logging.getLogger("callbridge")
 
-# Seconds. Heroku kills after 30; each process ends by itself within 24.
+# Seconds. Heroku kills after 30; each process stops by itself within 24.
 STOP_SECONDS = 24.5
-# A process that dies at once is not started again and again as fast as the machine can.
+# Wait before replacing a process that died at once.
 SHORT_LIFE, PAUSE = 2.0, 1.0
 PR_SET_PDEATHSIG = 1
 POLL = 0.1
 
 
 class Supervisor:
-    """`work` serves on the sockets and returns when it was told to stop."""
+    """`work` serves on the sockets until it is signalled, and returns an exit code."""
 
     def __init__(self, count: int, sockets: list[socket.socket], work: Callable[[list[socket.socket]], int]) -> None:
         self._count = count
@@ -33,7 +33,7 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT; returns the code to end with."""
+        """Run until SIGTERM or SIGINT; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         while not self._stopping:
@@ -62,7 +62,7 @@ class Supervisor:
             die_with(parent)
             code = self._work(self._sockets)
         except BaseException:
-            log.exception("a serving process ends")
+            log.exception("a serving process failed")
         finally:
             logging.shutdown()
             sys.stderr.flush()
@@ -77,7 +77,7 @@ class Supervisor:
             if self._stopping:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            log.error("process %d ended with %d and is replaced", pid, code)
+            log.error("process %d exited with code %d; starting another", pid, code)
             if lived < SHORT_LIFE:
                 time.sleep(PAUSE)
 
@@ -94,10 +94,10 @@ class Supervisor:
 
 
 def die_with(parent: int) -> None:
-    """End this process when the one that started it is gone, however it went."""
+    """Kill this process when its parent is gone, however that ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was gone before it was asked for
+        if os.getppid() != parent:  # the parent was gone before the call
             os._exit(1)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()

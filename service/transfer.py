@@ -1,4 +1,4 @@
-"""`python -m service copy`: everything of a service that does not run, from one database to another."""
+"""`python -m service copy`: copy everything of a stopped service to another database."""
 
 import asyncio
 import os
@@ -6,15 +6,14 @@ import os
 import click
 
 from service.command import load_dotenv_file
+from service.setting_values import read_database_url
 from service.store.errors import CannotOpen
 from service.store.transfer import copy_everything
 
-SCHEMES = ("sqlite:///", "postgresql://")
 
-
-@click.command(help="Copy everything to an empty database, from a service that does not run.")
-@click.option("--from", "source", required=True, help="Where everything is, as in DATABASE_URL.")
-@click.option("--to", "target", required=True, help="Where it goes; must be empty.")
+@click.command(help="Copy everything of a stopped service to an empty database.")
+@click.option("--from", "source", required=True, help="The database to copy, as in DATABASE_URL.")
+@click.option("--to", "target", required=True, help="The database to copy to; must be empty.")
 def command(source: str, target: str) -> None:
     load_dotenv_file()
     source, target = (_address(url) for url in (source, target))
@@ -27,15 +26,14 @@ def command(source: str, target: str) -> None:
         raise click.ClickException(str(error)) from None
     for name, rows in sorted(copied.items()):
         click.echo(f"  {name:<20}{rows:>10}")
-    click.echo("Copied, and both sides count the same.")
+    click.echo("Copied; both databases have the same number of rows.")
 
 
 def _address(url: str) -> str:
-    if url.startswith("postgres://"):
-        url = "postgresql://" + url.partition("://")[2]
-    if not url.startswith(SCHEMES):
-        raise click.BadParameter("an address is sqlite:///path or postgres://user:password@host/database")
-    return url
+    try:
+        return read_database_url(url)
+    except ValueError as error:
+        raise click.BadParameter(f"an address {error}") from None
 
 
 def _progress(total: int) -> "click._termui_impl.ProgressBar[int]":

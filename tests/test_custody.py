@@ -429,8 +429,7 @@ async def test_archive_copies_what_completed_before(env: dict[str, str], provide
 
 
 IN_USE = (
-    "Error: another Callbridge process uses test.db: stop it first;"
-    " while the service runs, it copies what completes by itself\n"
+    "Error: another Callbridge process uses test.db: stop it first; a running service copies new results by itself\n"
 )
 
 

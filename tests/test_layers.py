@@ -8,12 +8,13 @@ import pytest
 
 SERVICE = Path(__file__).parents[1] / "service"
 INNER = {"ports", "wire", "core"}
-SETTINGS = {"environment", "settings"}
+SETTINGS = {"environment", "setting_values", "settings"}
 # What each part may see of the others. A part is a folder or a file of service/.
 MAY_SEE = {
     "core": set(),
     "environment": {"core"},
-    "settings": {"environment", "core"},
+    "setting_values": {"environment", "core"},
+    "settings": {"environment", "setting_values", "core"},
     "command": {"ops"} | SETTINGS,
     "ops": {"command", "files", "net", "preflight", "store"} | INNER | SETTINGS,
     "serving": {"core"},

@@ -19,11 +19,12 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.core.caller import ApiKey
 from service.core.delivery import KEPT_ATTEMPTS, Attempt
 from service.core.errors import Unauthorized
 from service.environment import SettingsError
 from service.serving import protocol
-from service.settings import ApiKey, load_settings
+from service.settings import load_settings
 from service.web.auth import Keys
 from tests.conftest import PATIENCE, Service, Subscriber, running, txt2img
 from tests.store.parts import NOW, a_subscription, deliveries

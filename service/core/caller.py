@@ -1,6 +1,13 @@
-"""Who is asking: the name of an API key, which owns what it creates."""
+"""Who sends a request: an API key, whose name owns what it creates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    name: str
+    key: str = field(repr=False)
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +17,7 @@ class Caller:
 
     @property
     def owner(self) -> str | None:
-        """The owner to filter by in the store; None sees everything."""
+        """The owner to filter by in the store; None for everything."""
         return None if self.admin else self.name
 
     def may_see(self, owner: str) -> bool:

@@ -7,9 +7,8 @@ import time
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from service.core.caller import Caller
+from service.core.caller import ApiKey, Caller
 from service.core.errors import Conflict, RateLimited, Unauthorized
-from service.settings import ApiKey
 
 # A burst may hold as many requests as the rate allows in this many seconds.
 BURST_SECONDS = 10.0

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.settings import ApiKey
+from service.core.caller import ApiKey
 from service.tools.demo.console import PATIENCE, StepFailed
 from service.tools.harness import processes
 from service.web.page.login import LINK_PATH

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from service.core.caller import Caller
-from service.settings import ApiKey
+from service.core.caller import ApiKey, Caller
 
 SESSION_SECONDS = 7 * 24 * 3600
 LINK_SECONDS = 10 * 60

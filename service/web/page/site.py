@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itsdangerous import URLSafeTimedSerializer
 from starlette.routing import Route
 
+from service.core.caller import ApiKey
 from service.flows.hub import Hub
 from service.ports.insight import InsightStore
-from service.settings import ApiKey
 from service.web.page.assets import serve_asset
 from service.web.page.deliveries import DeliveryPage
 from service.web.page.flows import Flows
