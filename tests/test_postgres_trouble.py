@@ -1,6 +1,7 @@
 """What PostgreSQL may do to the service: commit late, restart, hang, only read, be newer or a pooler."""
 
 import asyncio
+import random
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from service.core.task import Status as S
 from service.ports.queries import EventQuery, TaskQuery
 from service.store.errors import CannotOpen
 from service.store.postgres import database, writer
+from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.store import PostgresStore, open_store
 from service.store.schema import SchemaFromTheFuture
 from service.tools.postgres import PostgresServer
@@ -115,7 +117,7 @@ async def test_a_subscription_made_by_one_process_is_told_of_the_very_next_event
 
 
 async def test_a_start_waits_for_the_server_and_then_ends_naming_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database.PostgresDatabase.open, "__defaults__", (0.5,))
+    monkeypatch.setattr(PostgresDatabase.open, "__defaults__", (0.5,))
     with pytest.raises(CannotOpen, match="DATABASE_URL"):
         await open_store(f"postgresql://me:secret-word@127.0.0.1:{free_port()}/x")
     with pytest.raises(CannotOpen, match="DATABASE_URL") as refused:
@@ -228,6 +230,83 @@ class Breaking:
         return str(answer)
 
 
-def test_no_more_than_eight_connections_are_used_by_one_process() -> None:
-    # The writer's and the listener's stand beside the pool.
-    assert database.POOL + 2 <= 8
+async def test_work_goes_on_while_connections_are_killed_at_random(
+    sandbox: str, subscriber: Subscriber, tmp_path: Path
+) -> None:
+    """Every kind of work meets it; what was acknowledged is finished and told."""
+    url = fresh_database()
+    chance = random.Random(7)
+    env = environment(sandbox, tmp_path, free_port()) | {"DATABASE_URL": url, "SWEEP_AFTER": "1"}
+    killer = await asyncpg.connect(url.rpartition("/")[0] + "/postgres")
+
+    async def kill() -> None:
+        while True:
+            await killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND random() < 0.5",
+                url.rpartition("/")[2],
+            )
+            await asyncio.sleep(chance.uniform(0.05, 0.3))
+
+    async with running(env | {"RETRY_SCHEDULE": ",".join(["0.5"] * 20)}) as service:
+        await service.client.post("/v1/subscriptions", json={"url": subscriber.url, "events": ["task.completed"]})
+        killing = asyncio.create_task(kill())
+        acknowledged = []
+        for n in range(20):
+            async with asyncio.timeout(15):
+                response = await service.client.post("/v1/tasks", json=txt2img(metadata={"n": n}))
+            assert response.status_code in (202, 503)
+            if response.status_code == 202:
+                acknowledged.append(response.json()["id"])
+            await asyncio.sleep(0.05)
+        killing.cancel()
+        assert acknowledged
+        async with asyncio.timeout(2 * PATIENCE):
+            await subscriber.until(lambda: set(acknowledged) <= {event["data"]["id"] for event in subscriber.events})
+    await killer.close()
+
+
+async def test_a_process_never_has_more_than_eight_connections(sandbox: str, tmp_path: Path) -> None:
+    url = fresh_database()
+    watcher = await asyncpg.connect(url.rpartition("/")[0] + "/postgres")
+    async with running(environment(sandbox, tmp_path, free_port()) | {"DATABASE_URL": url}) as service:
+        requests = [service.finished(txt2img()) for _ in range(20)]
+        requests += [service.client.get("/v1/events?after=0") for _ in range(40)]  # type: ignore[misc]
+        running_requests = asyncio.gather(*requests)
+        most = 0
+        while not running_requests.done():
+            used = await watcher.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = $1", url.rpartition("/")[2]
+            )
+            most = max(most, used)
+        await running_requests
+        assert 2 < most <= 8
+    await watcher.close()
+
+
+async def test_a_start_on_a_server_that_only_reads_ends(own_server: PostgresServer) -> None:
+    """A standby, or one whose operator says so: at a start it is waited for, then the start ends."""
+    own_server.sql("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    with pytest.raises(CannotOpen, match=r"DATABASE_URL .*read-only"):
+        await PostgresDatabase(own_server.url()).open(patience=0.5)
+
+
+# As a full disk refuses a row: a small probe may still find room.
+FULL_DISK = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_full_disk_refuses_tasks_and_is_not_ready(sandbox: str, tmp_path: Path) -> None:
+    url = fresh_database()
+    operator = await asyncpg.connect(url)
+    async with running(environment(sandbox, tmp_path, free_port()) | {"DATABASE_URL": url}) as service:
+        await operator.execute(FULL_DISK)
+        refused = await service.client.post("/v1/tasks", json=txt2img())
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert (await service.anybody.get("/readyz")).status_code == 503
+        await operator.execute("DROP TRIGGER full_disk ON tasks")
+        assert (await service.finished(txt2img()))["status"] == "completed"
+        assert (await service.anybody.get("/readyz")).status_code == 200
+    await operator.close()

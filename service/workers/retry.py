@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
 from typing import TypeVar
@@ -20,6 +21,6 @@ async def retry_until_stored(write: Callable[[], Awaitable[T]]) -> T:
         try:
             return await write()
         except Unavailable as error:
-            log.warning("not stored yet, next try in %g s: %s", pause, error)
-            await asyncio.sleep(pause)
+            log.warning("not stored yet, next try in about %g s: %s", pause, error)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the retries
     raise AssertionError  # the pauses have no end

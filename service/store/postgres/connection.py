@@ -8,8 +8,10 @@ import asyncpg
 if TYPE_CHECKING:
     OwnConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Connection: TypeAlias = OwnConnection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:  # the classes are not generic when they run
     OwnConnection = Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
 
 
 class Unit:

@@ -15,7 +15,7 @@ from service.core.errors import Unavailable
 from service.core.points import Point
 from service.store.errors import CannotOpen
 from service.store.postgres.address import connect_arguments
-from service.store.postgres.connection import Connection, OwnConnection, Unit, begin, cut, roll_back
+from service.store.postgres.connection import Connection, OwnConnection, Pool, Unit, begin, cut, roll_back
 from service.store.postgres.migrate import migrate
 from service.store.postgres.pooler import NotificationsLost, hears
 from service.store.postgres.trouble import describe, is_trouble
@@ -27,6 +27,8 @@ T = TypeVar("T")
 POOL = 6
 # Seconds. Together less than the 15 within which intake must respond with 503.
 ACQUIRE, STATEMENT, CONNECT = 4.0, 8.0, 5.0
+# Reconnects are spread over so many.
+SPREAD = 0.5
 # How long a start waits for the server.
 PATIENCE = 30.0
 LONG_READS = 2
@@ -59,26 +61,51 @@ class PostgresDatabase:
         SchemaFromTheFuture."""
         deadline = time.monotonic() + patience
         direct = "DATABASE_DIRECT_URL" if self.pooled else "DATABASE_URL"
-        connection = await self._reach(direct, deadline, lambda: self.connect(direct=True))
+        connection = await self._reach(direct, deadline, self._migrated)
         try:
-            await migrate(connection)
             self._pool = await self._reach("DATABASE_URL", deadline, self._make_pool)
-            if not await hears(connection, self._pool):
-                await self.close()
-                raise NotificationsLost(self.pooled)
+            try:
+                if not await self._reach(direct, deadline, lambda: hears(connection, self._pool)):
+                    raise NotificationsLost(self.pooled)
+            except BaseException:
+                self._pool.terminate()
+                raise
         finally:
             connection.terminate()
 
-    async def _make_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
-        return await asyncpg.create_pool(
+    async def _migrated(self) -> OwnConnection:
+        connection = await self.connect(direct=True)
+        try:
+            await migrate(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _make_pool(self) -> Pool:
+        pool = await asyncpg.create_pool(
             **connect_arguments(self.url),
-            min_size=1,
+            # None is kept open for its own sake: asyncpg would restore it again and again while the server is gone.
+            min_size=0,
             max_size=POOL,
             command_timeout=STATEMENT,
             timeout=CONNECT,
             reset=_nothing,
+            connect=self._connect,
             **self._options(),
         )
+        try:
+            await pool.execute("SELECT 1")
+        except BaseException:
+            pool.terminate()
+            raise
+        return pool
+
+    async def _connect(self, *arguments: Any, **options: Any) -> OwnConnection:
+        """After trouble all processes come back, but not all at the same moment."""
+        if not self.healthy:
+            await asyncio.sleep(random.uniform(0, SPREAD))  # noqa: S311 - spreads reconnects
+        return await asyncpg.connect(*arguments, **options)
 
     async def _reach(self, setting: str, deadline: float, connect: Callable[[], Awaitable[T]]) -> T:
         while True:
@@ -108,7 +135,7 @@ class PostgresDatabase:
         """A connection outside the pool; `direct` if it needs a session of its own."""
         url = self.direct_url if direct else self.url
         options = NO_STATEMENTS if direct else self._options()
-        return await asyncpg.connect(**connect_arguments(url), timeout=CONNECT, command_timeout=STATEMENT, **options)
+        return await self._connect(**connect_arguments(url), timeout=CONNECT, command_timeout=STATEMENT, **options)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

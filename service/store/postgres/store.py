@@ -63,6 +63,8 @@ class PostgresStore:
         self.feed.taker = taker
 
     def trouble(self) -> str | None:
+        if self.writer.is_failing():
+            return "the database cannot be written"
         return None if self.database.healthy else "the database does not answer"
 
     async def ping(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ BATCH = 128
 # Longest wait of a change before its caller hears 503.
 PATIENCE = 8.0
 CONFLICTS = 5
+# Seconds for which a failure counts: without work nothing shows that it is over.
+FAILURE = 5.0
 
 
 class PostgresWriter:
@@ -34,6 +37,7 @@ class PostgresWriter:
         self._wake = asyncio.Event()
         self._closing = False
         self._connection: OwnConnection | None = None
+        self._failed_at = -math.inf
         self._task = asyncio.create_task(self._run(), name="writer")
 
     def do(self, job: Job[T]) -> "asyncio.Future[T]":
@@ -44,6 +48,10 @@ class PostgresWriter:
         self._jobs.append(job)
         self._wake.set()
         return job.done
+
+    def is_failing(self) -> bool:
+        """A full disk refuses a task and has room for a small probe."""
+        return time.monotonic() - self._failed_at < FAILURE
 
     async def close(self) -> None:
         """Write what waits, if that is possible at all, then stop."""
@@ -79,6 +87,7 @@ class PostgresWriter:
         except Exception as error:
             if is_trouble(error):
                 self._disconnect()
+                self._failed_at = time.monotonic()
                 self._fail(jobs, self.database.unavailable(error))
             elif len(jobs) > 1:
                 # One of them cannot be written: each on its own.
@@ -88,6 +97,7 @@ class PostgresWriter:
                 self._fail(jobs, error)
         else:
             self.database.healthy = True
+            self._failed_at = -math.inf
 
     async def _attempt(self, jobs: list[Job[Any]]) -> None:
         for attempt in range(CONFLICTS):
