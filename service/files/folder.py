@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,5 +63,7 @@ class MediaFolder:
     def _remove_older(self, seconds: float) -> None:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
-                if path.stat().st_mtime < time.time() - seconds:
-                    path.unlink(missing_ok=True)
+                # Files are saved and removed beside this.
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < time.time() - seconds:
+                        path.unlink()
