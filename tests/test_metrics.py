@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from service.core.errors import Unavailable
 from service.ops.metrics.tally import Tally
+from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.store import PostgresStore
 from service.workers.progress import Progress
 from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, free_port, img2img, running, txt2img
 from tests.servers import fresh_database
@@ -122,6 +124,48 @@ async def test_any_process_tells_the_counts_of_all(env: dict[str, str]) -> None:
     # What ended processes counted stays.
     async with running(env | {"PORT": str(free_port())}) as third:
         await until(third, 3, "tasks_finished_total", provider="piapi", status="completed")
+
+
+async def test_what_a_process_counted_under_a_lost_lease_is_not_counted_twice(env: dict[str, str]) -> None:
+    env |= {"DATABASE_URL": fresh_database()}
+    async with running(env) as one:
+        await one.finished(txt2img())
+        await rows_of_counts(one, 1)
+        first = one.bridge.lease.worker
+        await database_of(one).rows("UPDATE workers SET ended = true")
+        await one.bridge.lease.beat()
+        assert one.bridge.lease.worker != first
+        await one.finished(txt2img())
+        await until(one, 2, "tasks_finished_total", provider="piapi", status="completed")
+        await rows_of_counts(one, 2)
+    async with running(env | {"PORT": str(free_port())}) as other:
+        await until(other, 2, "tasks_finished_total", provider="piapi", status="completed")
+
+
+async def test_the_counts_of_ended_processes_are_kept_as_one(env: dict[str, str]) -> None:
+    env |= {"DATABASE_URL": fresh_database()}
+    for _ in range(3):
+        async with running(env | {"PORT": str(free_port())}) as one:
+            await one.finished(txt2img())
+    async with running(env) as last:
+        # Its own, and those of the others together.
+        await rows_of_counts(last, 2)
+        await until(last, 3, "tasks_finished_total", provider="piapi", status="completed")
+
+
+async def rows_of_counts(service: Service, wanted: int) -> None:
+    """Returns when so many rows are there."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            [[found]] = await database_of(service).rows("SELECT count(*) FROM worker_counts")
+            if found == wanted:
+                return
+            await asyncio.sleep(0.02)
+
+
+def database_of(service: Service) -> PostgresDatabase:
+    assert isinstance(service.bridge.store, PostgresStore)
+    return service.bridge.store.database
 
 
 def test_the_counts_of_processes_add_up() -> None:

@@ -1,6 +1,6 @@
 """What is measured in the database itself, and how processes add up their counts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from service.core.copies import CopyCounts
@@ -23,8 +23,12 @@ class MetricsStore(Protocol):
         """Lanes with an unclaimed delivery that was due before `before` (ms)."""
         ...
 
-    async def publish(self, worker: int, counts: bytes, streams: int) -> None:
-        """Replaces what this worker published before."""
+    async def publish(self, worker: int, counts: bytes, streams: int) -> bool:
+        """Replaces what this worker published before. False: its lease was ended, and what it published last stays."""
+        ...
+
+    async def fold(self, merge: Callable[[Sequence[bytes]], bytes]) -> None:
+        """Make one of the counts of all workers that are gone."""
         ...
 
     async def published_by_others(self, worker: int) -> tuple[list[bytes], int]:

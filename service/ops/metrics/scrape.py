@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from service.ports.metrics import MetricsStore, OpenWork
 REST, SHORTEST_REST = 20, 1.0
 # Other processes see what this one counted so much later.
 PUBLISH_SECONDS = 0.5
+# The counts of workers that are gone are added up this often.
+FOLD_SECONDS = 600.0
 
 
 class Present(NamedTuple):
@@ -37,17 +39,19 @@ class Scrape:
         self._present = present
         self._version = version
         self._now = now
+        # The worker that we publish as, what it published last, and what those before published last.
+        self._worker = 0
+        self._published: bytes | None = None
+        self._left: list[bytes] = []
         self._open: OpenWork | None = None
         self._not_before = 0.0
 
     async def __call__(self) -> tuple[bytes, str]:
         """The text and its content type. Raises Unavailable."""
-        total = Tally()
-        total.add(self._tally.encoded())
         worker, own_streams = self._present()
+        own = self._counted_as(worker)
         others, streams = await self._store.published_by_others(worker)
-        for counts in others:
-            total.add(counts)
+        total = sum_of([own, *others])
         work = await self._open_work()
         # When somebody asks: prometheus-client takes 12 ms of a start and a megabyte.
         from service.ops.metrics.exposition import Now, exposition
@@ -56,19 +60,38 @@ class Scrape:
 
     async def keep_publishing(self) -> None:
         last = b""
+        fold_at = 0.0
         while True:
             await asyncio.sleep(PUBLISH_SECONDS)
             worker, streams = self._present()
             present = self._tally.encoded() + b" %d %d" % (worker, streams)
-            if present != last:
-                with suppress(CallbridgeError):
+            with suppress(CallbridgeError):
+                if present != last:
                     await self.publish()
                     last = present
+                if time.monotonic() >= fold_at:
+                    await self._store.fold(lambda counts: sum_of(counts).encoded())
+                    fold_at = time.monotonic() + FOLD_SECONDS
 
     async def publish(self) -> None:
         """For the scrapes that other processes answer. Raises Unavailable."""
         worker, streams = self._present()
-        await self._store.publish(worker, self._tally.encoded(), streams)
+        counts = self._counted_as(worker)
+        if await self._store.publish(worker, counts, streams):
+            self._published = counts
+
+    def _counted_as(self, worker: int) -> bytes:
+        """What this process counted, without what stands under an earlier number of it: it gets another one when its
+        lease was ended."""
+        if worker != self._worker:
+            if self._published is not None:
+                self._left.append(self._published)
+            self._worker, self._published = worker, None
+        own = Tally()
+        own.add(self._tally.encoded())
+        for counts in self._left:
+            own.add(counts, -1)
+        return own.encoded()
 
     async def _open_work(self) -> OpenWork:
         started = time.monotonic()
@@ -77,3 +100,10 @@ class Scrape:
             ended = time.monotonic()
             self._not_before = ended + max(SHORTEST_REST, REST * (ended - started))
         return self._open
+
+
+def sum_of(counts: Sequence[bytes]) -> Tally:
+    total = Tally()
+    for encoded in counts:
+        total.add(encoded)
+    return total

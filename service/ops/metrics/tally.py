@@ -57,16 +57,16 @@ class Tally:
             )
         )
 
-    def add(self, encoded: bytes) -> None:
-        """Add the counts of another process. Raises msgspec.MsgspecError."""
+    def add(self, encoded: bytes, times: int = 1) -> None:
+        """Add the counts of another process; `times` -1 takes them away. Raises msgspec.MsgspecError."""
         other = msgspec.json.decode(encoded, type=Snapshot)
         for name, values in other.counts.items():
             for labels, value in values:
-                self.count(name, *labels, by=value)
+                self.count(name, *labels, by=times * value)
         for name, distributions in other.distributions.items():
             for labels, distribution in distributions:
                 own = self.distributions[name].setdefault(labels, Distribution([0] * len(distribution.counts)))
                 # Another version may have other buckets: those cannot be added.
                 if len(own.counts) == len(distribution.counts):
-                    own.counts = [a + b for a, b in zip(own.counts, distribution.counts, strict=True)]
-                    own.total += distribution.total
+                    own.counts = [a + times * b for a, b in zip(own.counts, distribution.counts, strict=True)]
+                    own.total += times * distribution.total

@@ -1,5 +1,8 @@
 """What /metrics asks of PostgreSQL, and where the processes put their counts together."""
 
+from collections.abc import Callable, Sequence
+
+from service.core.points import Point
 from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
 from service.store.postgres.copies import counts_of
@@ -15,6 +18,10 @@ LANES = (
     " FROM (SELECT lane, count(*) AS many, min(next_attempt_at) AS oldest FROM deliveries WHERE status = 'pending'"
     " GROUP BY lane) l LEFT JOIN subscriptions s ON s.id = l.lane"
 )
+
+
+# No worker has this number: the counts of those that are gone.
+OF_THE_GONE = 0
 
 
 class PostgresMetrics:
@@ -38,14 +45,31 @@ class PostgresMetrics:
         )
         return [row["lane"] for row in rows]
 
-    async def publish(self, worker: int, counts: bytes, streams: int) -> None:
-        await self._database.rows(
-            "INSERT INTO worker_counts (worker, counts, streams) VALUES ($1, $2, $3)"
-            " ON CONFLICT (worker) DO UPDATE SET counts = excluded.counts, streams = excluded.streams",
+    async def publish(self, worker: int, counts: bytes, streams: int) -> bool:
+        rows = await self._database.rows(
+            "WITH living AS (SELECT id FROM workers WHERE id = $1 AND NOT ended FOR SHARE)"
+            " INSERT INTO worker_counts (worker, counts, streams) SELECT id, $2, $3 FROM living"
+            " ON CONFLICT (worker) DO UPDATE SET counts = excluded.counts, streams = excluded.streams RETURNING worker",
             worker,
             counts,
             streams,
         )
+        return bool(rows)
+
+    async def fold(self, merge: Callable[[Sequence[bytes]], bytes]) -> None:
+        async with self._database.transaction(Point.TIDY, durable=False) as unit:
+            rows = await unit.connection.fetch(
+                "SELECT worker, counts FROM worker_counts c"
+                " WHERE NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = c.worker) ORDER BY worker FOR UPDATE"
+            )
+            if len(rows) > 1:
+                merged = merge([row["counts"] for row in rows])
+                await unit.connection.execute(
+                    "DELETE FROM worker_counts WHERE worker = ANY($1)", [row["worker"] for row in rows]
+                )
+                await unit.connection.execute(
+                    "INSERT INTO worker_counts (worker, counts, streams) VALUES ($1, $2, 0)", OF_THE_GONE, merged
+                )
 
     async def published_by_others(self, worker: int) -> tuple[list[bytes], int]:
         rows = await self._database.rows(

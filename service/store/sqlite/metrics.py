@@ -1,6 +1,7 @@
 """What /metrics asks of SQLite. One process serves, so there is nobody to put counts together with."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
@@ -43,7 +44,10 @@ class SqliteMetrics:
     async def lanes_due(self, before: int, limit: int) -> list[str]:
         return [lane for (lane,) in await self._database.long_rows(DUE, (before, limit))]
 
-    async def publish(self, worker: int, counts: bytes, streams: int) -> None:
+    async def publish(self, worker: int, counts: bytes, streams: int) -> bool:
+        return True
+
+    async def fold(self, merge: Callable[[Sequence[bytes]], bytes]) -> None:
         pass
 
     async def published_by_others(self, worker: int) -> tuple[list[bytes], int]:
