@@ -353,3 +353,19 @@ async def test_what_waited_when_it_was_disabled_is_delivered_when_it_is_enabled_
         await change(service, made, enabled=True)
         await subscriber.count(2)
         assert {event["data"]["id"] for event in subscriber.events} == {task["id"]}
+
+
+async def test_subscriptions_are_listed_newest_first_in_pages(service: Service) -> None:
+    made = [(await subscribe(service, f"http://127.0.0.1:9/{n}"))["id"] for n in range(5)]
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await service.client.get("/v1/subscriptions", params=query)).json()
+        seen += [item["id"] for item in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+        await subscribe(service, "http://127.0.0.1:9/later")
+    assert seen == made[::-1]
+    bad = await service.client.get("/v1/subscriptions?cursor=sub_1")
+    assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (422, "?cursor")

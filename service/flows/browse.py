@@ -107,12 +107,14 @@ class Browser:
             raise NotFound("There is no such subscription.")
         return found
 
-    async def subscriptions(self, caller: Caller, cursor: str | None = None, limit: int = 200) -> Page[Subscription]:
-        """Newest first."""
+    async def subscriptions(
+        self, caller: Caller, cursor: str | None = None, limit: int = 200, *, enabled: bool | None = None
+    ) -> Page[Subscription]:
+        """Newest first; `enabled` None: both."""
         if cursor is not None and not re.fullmatch(r"sub_[0-9a-f]{32}", cursor):
             raise _bad_cursor()
         async with self.turns.take(caller.name):
-            found = await self.store.subscriptions.find(caller.owner, cursor, limit + 1)
+            found = await self.store.subscriptions.find(caller.owner, cursor, limit + 1, enabled)
         return _page(found, limit, [item.id for item in found])
 
     async def delivery(self, caller: Caller, delivery_id: str) -> Delivery:

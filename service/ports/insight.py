@@ -41,3 +41,7 @@ class InsightStore(Protocol):
     async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
         """Newest first, with numbers below `before`."""
         ...
+
+    async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
+        """Newest first, without those whose subscription was removed: nobody can do anything about them."""
+        ...

@@ -72,8 +72,14 @@ class SubscriptionStore(Protocol):
 
     async def get(self, subscription_id: str) -> Subscription | None: ...
 
-    async def find(self, owner: str | None, before: str | None = None, limit: int | None = None) -> list[Subscription]:
-        """Newest first, those with an id below `before`."""
+    async def find(
+        self,
+        owner: str | None,
+        before: str | None = None,
+        limit: int | None = None,
+        enabled: bool | None = None,
+    ) -> list[Subscription]:
+        """Newest first, those with an id below `before`. `enabled` None: both."""
         ...
 
     async def change(

@@ -60,7 +60,13 @@ async def test_deliveries_are_counted_by_subscription_and_the_dead_found(
     older = await insight.dead_deliveries("alice", 10, dead[0].n)
     assert [item.n < dead[0].n for item in older] == [True]
     assert await insight.dead_deliveries("bob", 10) == []
+    assert [item.n for item in await insight.dead_with_a_receiver("alice", 1)] == [dead[0].n]
+    assert len(await insight.dead_with_a_receiver(None, 10)) == 2
+    assert await insight.dead_with_a_receiver("bob", 10) == []
     assert await insight.deliveries_by_status([made["id"]], now_ms() - HOUR) == {made["id"]: {"dead": 2}}
+    await service.client.delete(f"/v1/subscriptions/{made['id']}")
+    assert await insight.dead_with_a_receiver("alice", 10) == []
+    assert len(await insight.dead_deliveries("alice", 10)) == 2
 
 
 async def test_every_question_goes_down_an_index(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +84,7 @@ async def test_every_question_goes_down_an_index(store: SqliteStore, monkeypatch
         await insight.tasks_by_hour(owner, 0)
         await insight.times_to_result(owner, 0)
         await insight.dead_deliveries(owner, 5)
+        await insight.dead_with_a_receiver(owner, 5)
     await insight.times_of_model("alice", "x")
     await insight.deliveries_by_status(["sub_1"], 0)
     for sql, values in asked:

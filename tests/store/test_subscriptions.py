@@ -42,6 +42,15 @@ async def test_subscriptions_are_found_by_owner_or_all(store: Store) -> None:
     assert len(await store.subscriptions.find(None)) == 2
 
 
+async def test_subscriptions_are_found_by_whether_they_are_enabled(store: Store) -> None:
+    made = [a_subscription(enabled=n % 2 == 0) for n in range(5)]
+    for one in made:
+        await store.subscriptions.add(one)
+    for owner in ("alice", None):
+        found = await store.subscriptions.find(owner, enabled=False)
+        assert [one.id for one in found] == [made[3].id, made[1].id]
+
+
 async def test_a_task_right_behind_a_new_subscription_already_goes_to_it(store: Store) -> None:
     one = a_subscription(events=("task.queued",))
     await store.subscriptions.add(one)

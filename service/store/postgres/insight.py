@@ -70,6 +70,17 @@ class PostgresInsight:
         )
         return [delivery_of_row(row) for row in rows]
 
+    async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
+        rows = await self.database.rows(
+            f"SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM deliveries WHERE status = 'dead'"
+            f"{' AND owner = $2' if owner is not None else ''} ORDER BY n DESC LIMIT {NEWEST}) d"
+            " WHERE d.subscription_id IS NULL OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id)"
+            " ORDER BY d.n DESC LIMIT $1",
+            limit,
+            *([] if owner is None else [owner]),
+        )
+        return [delivery_of_row(row) for row in rows]
+
 
 def _first_id(since: int) -> str:
     """Ids start with their time of creation, so the ids since then are a range of an index."""

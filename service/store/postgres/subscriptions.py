@@ -57,11 +57,20 @@ class PostgresSubscriptions:
         rows = await self.database.rows("SELECT state FROM subscriptions WHERE id = $1", subscription_id)
         return decode_subscription(rows[0]["state"]) if rows else None
 
-    async def find(self, owner: str | None, before: str | None = None, limit: int | None = None) -> list[Subscription]:
+    async def find(
+        self,
+        owner: str | None,
+        before: str | None = None,
+        limit: int | None = None,
+        enabled: bool | None = None,
+    ) -> list[Subscription]:
         terms, values = ["id < $2"], list[Any]([limit, TOP if before is None else before])
         if owner is not None:
-            terms.append("owner = $3")
             values.append(owner)
+            terms.append(f"owner = ${len(values)}")
+        if enabled is not None:
+            values.append(enabled)
+            terms.append(f"enabled = ${len(values)}")
         sql = f"SELECT state FROM subscriptions WHERE {' AND '.join(terms)} ORDER BY id DESC LIMIT $1"
         return subscription_rows(await self.database.long_rows(sql, *values))
 

@@ -64,6 +64,18 @@ class SqliteInsight:
         )
         return [delivery_from_row(row) for row in rows]
 
+    async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
+        of_owner = "" if owner is None else " AND owner = ?"
+        rows = await self.database.rows(
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN (SELECT n FROM"
+            " (SELECT n, subscription_id FROM deliveries INDEXED BY deliveries_dead"
+            f" WHERE status = 'dead'{of_owner} ORDER BY n DESC LIMIT {NEWEST})"
+            " WHERE subscription_id IS NULL OR subscription_id IN (SELECT id FROM subscriptions)"
+            " ORDER BY n DESC LIMIT ?) ORDER BY d.n DESC",
+            [*([] if owner is None else [owner]), limit],
+        )
+        return [delivery_from_row(row) for row in rows]
+
 
 def _newest(owner: str | None) -> str:
     """Ids start with their time of creation, so the ids since then are a range of an index."""

@@ -43,11 +43,20 @@ class SqliteSubscriptions:
         rows = await self.database.rows(f"{SELECT} WHERE id = ?", (subscription_id,))
         return subscription_from_row(rows[0]) if rows else None
 
-    async def find(self, owner: str | None, before: str | None = None, limit: int | None = None) -> list[Subscription]:
+    async def find(
+        self,
+        owner: str | None,
+        before: str | None = None,
+        limit: int | None = None,
+        enabled: bool | None = None,
+    ) -> list[Subscription]:
         terms, values = ["id < ?"], list[Any]([TOP if before is None else before])
         if owner is not None:
             terms.append("owner = ?")
             values.append(owner)
+        if enabled is not None:
+            terms.append("enabled = ?")
+            values.append(enabled)
         rows = await self.database.long_rows(
             f"{SELECT} WHERE {' AND '.join(terms)} ORDER BY id DESC LIMIT ?", [*values, -1 if limit is None else limit]
         )

@@ -14,7 +14,7 @@ CREATE = Operation(
 LIST = Operation(
     "get",
     "/v1/subscriptions",
-    "List subscriptions",
+    "List subscriptions, newest first",
     {200: "subscription.list"},
     KEYED,
     parameters=(LIMIT, CURSOR),

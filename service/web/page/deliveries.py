@@ -54,7 +54,7 @@ class DeliveryPage:
             statuses=STATUSES,
             deliveries=page.items,
             retryable=self.redeliverer.retryable(page.items),
-            some_dead=bool(await self.insight.dead_deliveries(visit.caller.owner, 1)),
+            some_dead=bool(await self.insight.dead_with_a_receiver(visit.caller.owner, 1)),
             following=following,
         )
 

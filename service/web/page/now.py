@@ -91,15 +91,15 @@ class NowPage:
         return {task.id: run_of(task, times[task.owner, task.model]) for task in tasks}
 
     async def _attention(self, caller: Caller, since: int) -> Attention:
-        dead, unconfirmed, failed, subscriptions = await asyncio.gather(
-            self.insight.dead_deliveries(caller.owner, MOST_TROUBLES),
+        dead, unconfirmed, failed, disabled = await asyncio.gather(
+            self.insight.dead_with_a_receiver(caller.owner, MOST_TROUBLES),
             self.browser.tasks(caller, TaskFilter(status="unconfirmed"), limit=MOST_TROUBLES),
             self.browser.tasks(caller, TaskFilter(status="failed"), limit=MOST_TROUBLES),
-            self.browser.subscriptions(caller),
+            self.browser.subscriptions(caller, limit=MOST_TROUBLES, enabled=False),
         )
         return Attention(
             dead,
             unconfirmed.items,
             [task for task in failed.items if task.updated_at >= since],
-            [item for item in subscriptions.items if not item.enabled][:MOST_TROUBLES],
+            disabled.items,
         )
