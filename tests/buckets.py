@@ -11,7 +11,7 @@ from secrets import token_hex
 
 import httpx
 
-from tests.conftest import free_port
+from service.tools.harness.ports import free_port
 
 START_SECONDS = 60.0
 

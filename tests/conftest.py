@@ -1,7 +1,6 @@
 """Real parts for every test: a service on a free port with a file of its own, the sandbox providers, a subscriber."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from service.settings import load_settings
 from service.store.open import open_store
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.store import SqliteStore
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from service.web.app import EssentialOnly
@@ -67,12 +67,6 @@ def img2img(sandbox: str = "delay=0.05", **fields: Any) -> dict[str, Any]:
 def _told(sandbox: str) -> str:
     """Quick, unless the test says after it how long it takes."""
     return f"[sandbox: delay=0.05 {sandbox}]"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

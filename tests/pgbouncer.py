@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from service.tools.postgres import PATIENCE, PostgresServer, as_server_user, free_port
+from service.tools.harness.ports import free_port
+from service.tools.postgres import PATIENCE, PostgresServer, as_server_user
 
 # From this version on it can keep prepared statements.
 KEEPS_STATEMENTS = (1, 21)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.store.sqlite.backup import back_up
-from tests.conftest import Service, Subscriber, free_port, running, txt2img
+from service.tools.harness.ports import free_port
+from tests.conftest import Service, Subscriber, running, txt2img
 from tests.test_stop import ROOT
 
 

@@ -13,8 +13,9 @@ import pytest
 from starlette.responses import RedirectResponse, Response
 
 from service.ports.copies import StorageUnavailable
+from service.tools.harness.ports import free_port
 from tests.buckets import S3, s3_server
-from tests.conftest import Service, Subscriber, environment, free_port, running, txt2img
+from tests.conftest import Service, Subscriber, environment, running, txt2img
 from tests.file_provider import PNG, FileProvider, file_provider
 from tests.servers import fresh_database
 

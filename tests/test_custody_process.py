@@ -12,7 +12,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from tests.conftest import PATIENCE, environment, free_port
+from service.tools.harness.ports import free_port
+from tests.conftest import PATIENCE, environment
 from tests.file_provider import FileProvider, file_provider
 from tests.test_stop import process
 

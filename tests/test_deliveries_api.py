@@ -17,8 +17,9 @@ from service import __version__
 from service.core.times import now_ms
 from service.settings import load_settings
 from service.store.sqlite.store import open_store
+from service.tools.harness.ports import free_port
 from service.workers import memory
-from tests.conftest import TXT2IMG, Service, Subscriber, free_port, running, txt2img
+from tests.conftest import TXT2IMG, Service, Subscriber, running, txt2img
 from tests.store.parts import a_subscription, sent
 
 

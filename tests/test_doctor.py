@@ -19,8 +19,9 @@ from starlette.routing import Route
 
 from service.ops.doctor import machine, network
 from service.store.examination import Examination
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
-from tests.conftest import CERTIFICATES, free_port, running
+from tests.conftest import CERTIFICATES, running
 from tests.servers import fresh_database
 from tests.test_stop import ROOT
 

@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from service.store.sqlite import writer
+from service.tools.harness.ports import free_port
 from service.web import door
-from tests.conftest import Service, Subscriber, free_port, img2img, running, txt2img
+from tests.conftest import Service, Subscriber, img2img, running, txt2img
 
 PICTURE = "https://img.theapi.app/picture.png"
 BOTH = pytest.mark.parametrize("provider", ["piapi", "modelslab"])

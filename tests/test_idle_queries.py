@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE, environment, free_port, running
+from service.tools.harness.ports import free_port
+from tests.conftest import PATIENCE, environment, running
 from tests.servers import fresh_database, postgres
 
 # It is asked once a second, whatever else is asked.

@@ -14,9 +14,10 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
 
-from .conftest import PATIENCE, Service, Subscriber, free_port, running, txt2img
+from .conftest import PATIENCE, Service, Subscriber, running, txt2img
 
 EVENTS_OF_A_TASK = ["task.queued", "task.submitted", "task.processing", "task.completed"]
 

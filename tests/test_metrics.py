@@ -12,8 +12,9 @@ from service.core.errors import Unavailable
 from service.ops.metrics.tally import Tally
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.store import PostgresStore
+from service.tools.harness.ports import free_port
 from service.workers.progress import Progress
-from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, free_port, img2img, running, txt2img
+from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, img2img, running, txt2img
 from tests.servers import fresh_database
 
 Labels = tuple[tuple[str, str], ...]

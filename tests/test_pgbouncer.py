@@ -12,7 +12,8 @@ from service.store.errors import CannotOpen
 from service.store.open import open_store
 from service.store.postgres import pooler
 from service.store.postgres.store import PostgresStore
-from tests.conftest import Service, Subscriber, environment, free_port, img2img, running, txt2img
+from service.tools.harness.ports import free_port
+from tests.conftest import Service, Subscriber, environment, img2img, running, txt2img
 from tests.pgbouncer import keeps_statements, pgbouncer
 from tests.servers import fresh_database, postgres
 from tests.store.parts import added, finished

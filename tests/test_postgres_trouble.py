@@ -5,6 +5,7 @@ import random
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from service.store.postgres import database, writer
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.store import PostgresStore, open_store
 from service.store.schema import SchemaFromTheFuture
+from service.tools.harness.ports import free_port
 from service.tools.postgres import PostgresServer
-from tests.conftest import PATIENCE, Subscriber, environment, free_port, running, txt2img
+from tests.conftest import PATIENCE, Subscriber, environment, running, txt2img
 from tests.servers import fresh_database
 from tests.store.parts import a_subscription, a_task, added, to
 
@@ -310,3 +312,18 @@ async def test_a_full_disk_refuses_tasks_and_is_not_ready(sandbox: str, tmp_path
         assert (await service.finished(txt2img()))["status"] == "completed"
         assert (await service.anybody.get("/readyz")).status_code == 200
     await operator.close()
+
+
+async def test_a_store_closes_though_a_cancellation_was_lost(stores: list[PostgresStore]) -> None:
+    """As happens when it meets the end of a wait inside of asyncpg."""
+    deaf = asyncio.Event()
+
+    async def loses_the_first() -> None:
+        with suppress(asyncio.CancelledError):
+            await deaf.wait()
+        await deaf.wait()
+
+    stores[0].feed._tasks.append(asyncio.create_task(loses_the_first()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await stores[0].feed.close()

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import PATIENCE, Subscriber, environment, free_port, txt2img
+from service.tools.harness.ports import free_port
+from tests.conftest import PATIENCE, Subscriber, environment, txt2img
 from tests.servers import fresh_database
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from service.tools.harness.ports import free_port
 from tests.integrations.node import environment, node
 
-from .conftest import PATIENCE, Service, free_port, txt2img
+from .conftest import PATIENCE, Service, txt2img
 
 DOCS = Path(__file__).parents[1] / "docs"
 README = (DOCS.parent / "README.md").read_text()

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.tools.harness.processes import answers, free_ports, running
+from service.tools.harness.ports import free_port
+from service.tools.harness.processes import answers, running
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from service.tools.sandbox.behaviour import UnknownBehaviour, parse
@@ -586,7 +587,7 @@ async def test_pictures_have_the_address_that_is_told_outside() -> None:
 
 
 async def test_the_command_starts_beside_settings_that_are_for_the_service(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     log = tmp_path / "sandbox.log"
     async with running(["sandbox", "--port", str(port)], {"WEB_CONCURRENCY": "2"}, log) as process:
         assert await answers(process, f"http://127.0.0.1:{port}/"), log.read_text()

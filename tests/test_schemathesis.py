@@ -19,10 +19,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service import __version__
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
 from service.web.openapi import openapi
-from tests.conftest import TXT2IMG, environment, free_port, running
+from tests.conftest import TXT2IMG, environment, running
 
 CHECKS = [
     not_a_server_error,

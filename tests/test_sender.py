@@ -12,7 +12,7 @@ from service.core.update import Update, updated
 from service.net import provider_http as http
 from service.net.provider_http import HttpSender
 from service.ports.providers import ProviderRequest, SubmitNotSent, SubmitUnclear
-from tests.conftest import free_port
+from service.tools.harness.ports import free_port
 
 
 @asynccontextmanager

@@ -17,7 +17,8 @@ from httpx_sse import aconnect_sse
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.conftest import PATIENCE, TXT2IMG, Subscriber, free_port, img2img, txt2img
+from service.tools.harness.ports import free_port
+from tests.conftest import PATIENCE, TXT2IMG, Subscriber, img2img, txt2img
 
 ROOT = Path(__file__).parent.parent
 

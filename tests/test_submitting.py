@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from tests.conftest import Service, environment, free_port, img2img, running, txt2img
+from tests.conftest import Service, environment, img2img, running, txt2img
 
 
 async def paid(sandbox: str) -> int:

@@ -5,12 +5,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from service.tools.harness.ports import free_port
 
 PATIENCE = 30.0
 # It is thrown away afterwards, except where a test says otherwise: then only crashes of the server are survived.
@@ -153,9 +154,3 @@ def as_server_user() -> dict[str, Any]:
     """For subprocess: who may run a server. Root may not."""
     user = server_user()
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

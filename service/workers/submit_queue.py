@@ -84,7 +84,8 @@ class ProviderQueue:
         while True:
             # Now and then also unasked: a place at the provider may come free without a word.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), None if self._nothing_waits else LOOK_AGAIN)
+                async with asyncio.timeout(None if self._nothing_waits else LOOK_AGAIN):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._take_turns()

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 
-from ..conftest import PATIENCE, Service, free_port
+from service.tools.harness.ports import free_port
+
+from ..conftest import PATIENCE, Service
 from .node import MODULES, ROOT, environment, node
 
 FLOW = ROOT / "integrations" / "node-red" / "flow.json"

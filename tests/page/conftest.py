@@ -17,9 +17,10 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
 from service.tools.sandbox.app import create_sandbox
-from tests.conftest import CERTIFICATES, PATIENCE, Service, Subscriber, environment, free_port, running
+from tests.conftest import CERTIFICATES, PATIENCE, Service, Subscriber, environment, running
 from tests.servers import fresh_database
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")

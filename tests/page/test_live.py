@@ -8,7 +8,8 @@ import pytest
 from playwright.async_api import Browser, expect
 from starlette.responses import Response
 
-from tests.conftest import Service, Subscriber, environment, free_port, running, txt2img
+from service.tools.harness.ports import free_port
+from tests.conftest import Service, Subscriber, environment, running, txt2img
 from tests.page.conftest import Tab, new_tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
-from tests.conftest import Service, environment, free_port, img2img, running, txt2img
+from tests.conftest import Service, environment, img2img, running, txt2img
 from tests.page.conftest import new_tab, serious_faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

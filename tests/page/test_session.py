@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Service, environment, free_port, running, txt2img
+from service.tools.harness.ports import free_port
+from tests.conftest import Service, environment, running, txt2img
 from tests.page.conftest import signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

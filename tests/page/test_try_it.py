@@ -11,7 +11,7 @@ from service.web.page.schema import shape_of
 from service.web.page.schema_form import fields_of, pairs_of, pruned, value_of
 from service.wire import schemas
 from tests.conftest import Service
-from tests.page.conftest import OpenTab, Tab
+from tests.page.conftest import OpenTab, Tab, signed_in
 
 LORA = "/try?provider=piapi&model=Qubico/flux1-dev-advanced&task_type=txt2img-lora"
 INPUTS = sorted(
@@ -52,6 +52,16 @@ async def test_a_task_is_sent_and_leads_to_its_page(tab: Tab, service: Service) 
     tasks = (await service.client.get("/v1/tasks")).json()["data"]
     assert len(tasks) == 1, "pressed twice, sent once"
     assert tasks[0]["input"]["width"] == 512
+
+
+@browsing
+async def test_every_press_of_the_button_leads_to_the_one_task(service: Service) -> None:
+    """Also those that come while the first is being stored."""
+    form = {"provider": "piapi", "model": "gemini", "task_type": "any", "json": "{}", "once": "0123456789abcdef"}
+    async with signed_in(service) as client:
+        presses = await asyncio.gather(*(client.post("/try", data=form) for _ in range(8)))
+    assert {press.status_code for press in presses} == {303}, [press.text for press in presses]
+    assert len({press.headers["location"] for press in presses}) == 1
 
 
 @browsing

@@ -16,6 +16,7 @@ from service.core.errors import CallbridgeError
 from service.core.event import Event
 from service.ports.observers import Observers
 from service.ports.work import DeliveryTaker
+from service.store.cancel import cancel_and_wait
 from service.store.postgres.connection import Connection, OwnConnection
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.presence import Presence
@@ -69,9 +70,7 @@ class ChangeFeed:
         self.subscriptions.fill(decode_subscription(row["state"]) for row in rows)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*map(cancel_and_wait, self._tasks))
 
     # --- after a commit of our own ---
 
@@ -159,7 +158,8 @@ class ChangeFeed:
     async def _follow(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL)
+                async with asyncio.timeout(POLL):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self.read()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from service.core.errors import Unavailable
+from service.store.cancel import cancel_and_wait
 from service.store.postgres.batch import PostgresBatch
 from service.store.postgres.connection import OwnConnection, Unit, begin, roll_back
 from service.store.postgres.database import PostgresDatabase
@@ -58,8 +59,7 @@ class PostgresWriter:
         self._closing = True
         self._wake.set()
         await asyncio.wait([self._task], timeout=PATIENCE)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_and_wait(self._task)
         self._disconnect()
 
     async def _run(self) -> None:

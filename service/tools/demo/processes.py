@@ -10,6 +10,7 @@ from pathlib import Path
 from service.core.caller import ApiKey
 from service.tools.demo.console import PATIENCE, StepFailed
 from service.tools.harness import processes
+from service.tools.harness.ports import free_port
 from service.web.page.login import LINK_PATH
 from service.web.page.sessions import Sessions
 
@@ -45,7 +46,7 @@ async def running(folder: Path) -> AsyncIterator[Running]:
     """Both, with a database and logs in `folder`; asked to stop at the end, with SIGTERM."""
     key, secret_key = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
     sessions = Sessions([secret_key], [ApiKey("demo", key, admin=True)])
-    pretend_port, port = processes.free_ports(2)
+    pretend_port, port = free_port(), free_port()
     pretend = f"http://127.0.0.1:{pretend_port}"
     settings = processes.service_settings(folder, port, pretend, f"demo:{key}:admin") | {"SECRET_KEY": secret_key}
     async with (

@@ -8,7 +8,8 @@ from typing import Any, Self
 import httpx
 
 from service.tools.harness import processes
-from service.tools.harness.processes import NeverStarted, free_ports, service_settings
+from service.tools.harness.ports import free_port
+from service.tools.harness.processes import NeverStarted, service_settings
 
 KEY, ADMIN_KEY = "drill-key", "drill-admin-key"
 # A started service answers in this time, also on a busy machine; a kill point is reached in this time.
@@ -21,7 +22,7 @@ class KillableService:
     def __init__(self, folder: Path, provider_url: str, settings: dict[str, str]) -> None:
         self.folder = folder
         self.results = folder / "results"
-        [self.port] = free_ports(1)
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         keys = f"drill:{KEY},boss:{ADMIN_KEY}:admin"
         self._settings = {

@@ -3,11 +3,10 @@
 import asyncio
 import os
 import resource
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -22,14 +21,6 @@ PATIENCE = 30.0
 
 class NeverStarted(Exception):
     """A process did not come up; the text is the end of its log."""
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def service_settings(folder: Path, port: int, providers: str, api_keys: str) -> dict[str, str]:

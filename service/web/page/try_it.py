@@ -1,7 +1,9 @@
 """Try it: a form from the schema of the chosen task type, and the same request as code."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,8 @@ import orjson
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.core.errors import CallbridgeError, Fault, ValidationFailed
+from service.core.errors import CallbridgeError, Conflict, Fault, ValidationFailed
+from service.core.task import Task
 from service.flows.browse import Browser
 from service.flows.submit import Submitter
 from service.ports.queries import Idempotency
@@ -23,6 +26,8 @@ from service.web.page.schema_form import Field, fields_of, pairs_of, pruned, val
 # For what the catalogue does not know: any object.
 ANYTHING = Shape("object")
 JSON_FAULT = "json"
+# How long a second press of the button waits for the first: so many looks, so many seconds apart.
+LOOKS, LOOK_AGAIN = 100, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,18 @@ class TryPage:
             # The form can be sent once: a second press of the button finds the first task.
             key = form.text("once")
             idempotency = Idempotency(f"page:{key}", orjson.dumps(body)) if 16 <= len(key) <= 64 else None
-            task, _ = await self.submitter.accept(visit.caller.name, body, idempotency)
+            task = await self._accept(visit.caller.name, body, idempotency)
         except CallbridgeError as error:
             return self._page(visit, chosen, value, whole, error)
         return SeeOther(f"/tasks/{task.id}", Notice("Sent."))
+
+    async def _accept(self, owner: str, body: Any, idempotency: Idempotency | None) -> Task:
+        """Waits for the first press of the button while that is being stored."""
+        for _ in range(LOOKS):
+            with suppress(Conflict):
+                return (await self.submitter.accept(owner, body, idempotency))[0]
+            await asyncio.sleep(LOOK_AGAIN)
+        return (await self.submitter.accept(owner, body, idempotency))[0]
 
     async def code(self, visit: Visit) -> Response:
         """For the script of the page: the request as typed so far, in three languages."""

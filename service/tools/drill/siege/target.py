@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 
+from service.tools.harness.ports import free_port
 from service.tools.harness.processes import (
     PATIENCE,
     NeverStarted,
     answers,
     end_of,
-    free_ports,
     running,
     service_settings,
 )
@@ -77,7 +77,7 @@ def key_of(owner: str) -> str:
 @asynccontextmanager
 async def started(folder: Path, settings: Mapping[str, str], files: int | None = None) -> AsyncIterator[SiegeTarget]:
     """`files`: the hard limit of open files. `folder` must exist. Raises NeverStarted."""
-    providers, port = free_ports(2)
+    providers, port = free_port(), free_port()
     pretend, url = f"http://127.0.0.1:{providers}", f"http://127.0.0.1:{port}"
     keys = ",".join(f"{owner}:{key_of(owner)}" for owner in OWNERS)
     env = {**service_settings(folder, port, pretend, keys), **settings}
