@@ -6,6 +6,7 @@ CALLBACKS_AT_ONCE = 500
 # Rows that one count for the pages may read: tasks, deliveries of one subscription, tasks of one model.
 NEWEST_TASKS = 20_000
 NEWEST_DELIVERIES = 1000
+NEWEST_DEAD = 20_000
 NEWEST_OF_MODEL = 500
 # Completed tasks of one model whose durations are returned.
 TIMES_OF_MODEL = 100

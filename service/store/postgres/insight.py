@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.core.delivery import Delivery
 from service.ports.insight import HourCount, ModelTime
-from service.store.limits import NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
+from service.store.limits import NEWEST_DEAD, NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row, text
 
@@ -71,9 +71,9 @@ class PostgresInsight:
         return [delivery_of_row(row) for row in rows]
 
     async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM deliveries WHERE status = 'dead'"
-            f"{' AND owner = $2' if owner is not None else ''} ORDER BY n DESC LIMIT {NEWEST}) d"
+            f"{' AND owner = $2' if owner is not None else ''} ORDER BY n DESC LIMIT {NEWEST_DEAD}) d"
             " WHERE d.subscription_id IS NULL OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id)"
             " ORDER BY d.n DESC LIMIT $1",
             limit,

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.core.delivery import Delivery
 from service.ports.insight import HourCount, ModelTime
-from service.store.limits import NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
+from service.store.limits import NEWEST_DEAD, NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
 
@@ -66,10 +66,10 @@ class SqliteInsight:
 
     async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
         of_owner = "" if owner is None else " AND owner = ?"
-        rows = await self.database.rows(
+        rows = await self.database.long_rows(
             f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN (SELECT n FROM"
             " (SELECT n, subscription_id FROM deliveries INDEXED BY deliveries_dead"
-            f" WHERE status = 'dead'{of_owner} ORDER BY n DESC LIMIT {NEWEST})"
+            f" WHERE status = 'dead'{of_owner} ORDER BY n DESC LIMIT {NEWEST_DEAD})"
             " WHERE subscription_id IS NULL OR subscription_id IN (SELECT id FROM subscriptions)"
             " ORDER BY n DESC LIMIT ?) ORDER BY d.n DESC",
             [*([] if owner is None else [owner]), limit],
