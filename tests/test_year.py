@@ -17,8 +17,9 @@ from service.core import times
 from service.store.postgres import callbacks as postgres_callbacks
 from service.store.sqlite import callbacks as sqlite_callbacks
 from service.store.sqlite.checkpoint import LAST_RESORT
+from service.tools.harness.ports import free_port
 from service.workers import retention
-from tests.conftest import PATIENCE, Service, Subscriber, free_port, img2img, running, txt2img
+from tests.conftest import PATIENCE, Service, Subscriber, img2img, running, txt2img
 
 DAY = 86_400
 # A restart after every three months.
