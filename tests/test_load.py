@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from service.ports.work import EVERY_TYPE, TaskTypes
-from service.workers import sweep
+from service.workers import checks
+from service.workers.pace import FEWEST, LEAST, MOST, Pace
 from service.workers.rests import FIRST_PAUSE, LONGEST_PAUSE, RouteRests
-from service.workers.sweep import FEWEST, LEAST, MOST, Pace
 from tests.conftest import PATIENCE, Service, running, txt2img
 from tests.samples import asked, piapi, reply
 
@@ -43,14 +43,14 @@ def test_a_rest_without_a_time_grows_until_a_task_is_taken() -> None:
 def test_the_pace_of_questions_follows_what_is_due_and_what_the_provider_takes() -> None:
     pace = Pace()
     for _ in range(20):
-        pace.had(pace.round)
+        pace.claimed(pace.round)
     assert pace.rate == MOST
     pace.refused(30, now=100)
-    assert (pace.rate, pace.rest_left(110), pace.rest_left(131)) == (MOST / 2, 20, 0)
+    assert (pace.rate, pace.pause_left(110), pace.pause_left(131)) == (MOST / 2, 20, 0)
     for _ in range(20):
         pace.refused(None, now=100)
     assert pace.rate == LEAST
-    pace.had(0)
+    pace.claimed(0)
     assert pace.rate == FEWEST
 
 
@@ -107,7 +107,7 @@ async def running_there(provider: httpx.AsyncClient) -> int:
 async def test_callbacks_lost_during_a_restart_are_made_up_for_from_a_list(
     env: dict[str, str], sandbox: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "WORTH_A_LIST", 5)
+    monkeypatch.setattr(checks, "WORTH_A_LIST", 5)
     async with httpx.AsyncClient(base_url=sandbox) as provider:
         async with running(env) as service:
             tasks = [await service.submit(txt2img("hold=gate callback=none delay=0.01")) for _ in range(12)]

@@ -13,7 +13,7 @@ from service.ops.metrics.tally import Tally
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.store import PostgresStore
 from service.tools.harness.ports import free_port
-from service.workers.progress import Progress
+from service.workers.watchdog import Watchdog
 from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, img2img, running, txt2img
 from tests.servers import fresh_database
 
@@ -185,16 +185,16 @@ def test_the_counts_of_processes_add_up() -> None:
 
 def test_a_step_stands_still_from_its_first_failed_try_until_it_succeeds() -> None:
     now = 0.0
-    progress = Progress(lambda: now)
+    watchdog = Watchdog(lambda: now)
     for moment in (10.0, 20.0):
         now = moment
-        with pytest.raises(Unavailable), progress.step("claim"):
+        with pytest.raises(Unavailable), watchdog.step("claim"):
             raise Unavailable("not now")
-    assert progress.standing_still(9) == ["claim"]
-    assert progress.standing_still(10) == []
-    with progress.step("claim"):
+    assert watchdog.stuck(9) == ["claim"]
+    assert watchdog.stuck(10) == []
+    with watchdog.step("claim"):
         pass
-    assert progress.standing_still(0) == []
+    assert watchdog.stuck(0) == []
 
 
 async def detail(service: Service) -> dict[str, Any]:

@@ -2,21 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.core.checks import rescheduled
 from service.core.errors import Conflict
 from service.core.result import Failure, File, Output
 from service.core.task import FINISHED, RANK, Task
 from service.core.task import Status as S
-from service.core.transitions import NOTHING, Decide, Decision, Timing, given_back, rejected, unconfirmed
+from service.core.transitions import (
+    NOTHING,
+    Decide,
+    Decision,
+    Timing,
+    given_back,
+    missed_deadline,
+    rejected,
+    unconfirmed,
+)
 from service.core.update import Update, apply
 from service.flows.cancel import canceled
-from service.workers.sweep import Sweeper
 from tests.conftest import Service, img2img
 from tests.samples import TASK_ID, make_task, provider
 from tests.samples import modelslab as modelslab_room
@@ -114,17 +122,12 @@ def sweep(state: str) -> Act:
 def asked_in_vain(world: World) -> Decide:
     if world.task.status is S.QUEUED:
         return lambda _: NOTHING
-    return partial(sweeper(world)._later, None, lambda task: task)
+    return rescheduled(None, world.now, world.timing)
 
 
 def too_late(world: World) -> Decide:
     world.now = max(world.now, world.task.deadline_at)
-    return sweeper(world)._too_late
-
-
-def sweeper(world: World) -> Sweeper:
-    unused: Any = None  # what decides is pure
-    return Sweeper(unused, {}, unused, world.timing, unused, unused)
+    return missed_deadline(world.timing)
 
 
 def answered(state: str) -> Act:

@@ -16,7 +16,7 @@ GIVEN_BY_A_LIBRARY = {"service.net.connection", "service.serving.protocol"}
 # Public in spite of the underscore: of a NamedTuple, and of `os`.
 PUBLIC = {"_asdict", "_replace", "_fields", "_exit"}
 # To be cut. Take a name out when it is; add none.
-STILL_WIDE = {"service.net.http1.Client", "service.workers.sweep.Sweeper"}
+STILL_WIDE = {"service.net.http1.Client"}
 
 
 @cache

@@ -28,7 +28,7 @@ class Observing:
         self.scrape = Scrape(base.store.metrics, tally, self._present, __version__, now_ms)
         parts: dict[str, Callable[[], bool]] = {
             "submits": lambda: submitting.queues.alive,
-            "sweep": lambda: submitting.sweeper.alive,
+            "sweep": lambda: submitting.sweeping,
             "lease": base.lease.valid,
             "store": lambda: base.store.trouble() is None,
             "stopping": lambda: not base.hub.closed,
@@ -37,7 +37,7 @@ class Observing:
             SharedProbe(base.store.ping),
             base.store.metrics,
             delivering.dispatcher,
-            base.lease.progress.standing_still,
+            base.lease.watchdog.stuck,
             parts,
         )
 

@@ -13,6 +13,8 @@ from service.ports.providers import Provider
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 from service.settings import Settings
+from service.workers.checks import Checks
+from service.workers.deadlines import Deadlines
 from service.workers.hold import Holder
 from service.workers.rescue import Rescuer
 from service.workers.submit_queue import ProviderQueue, SubmitQueues
@@ -44,7 +46,9 @@ class Submitting:
             timing,
             partial(self.queues.wake, fresh=True),
         )
-        self.sweeper = Sweeper(store, self.clients, base.callbacks, timing, keeper, lease.progress)
+        checks = Checks(store, base.callbacks, timing, keeper)
+        self._sweeper = Sweeper(store.checks, self.clients, checks, timing, lease.watchdog)
+        self._deadlines = Deadlines(store, timing, lease.watchdog)
         self._rescuer = Rescuer(store, self._streams, timing, lease)
 
     def _streams(self, task: Task) -> bool:
@@ -56,10 +60,16 @@ class Submitting:
         await self._rescuer.start(alone)
         await warn_of_open_tasks(self._store, sorted(self.readers.keys() - self.providers.keys()))
         self.queues.start()
-        self.sweeper.start()
+        self._sweeper.start()
+        self._deadlines.start()
+
+    @property
+    def sweeping(self) -> bool:
+        return self._sweeper.alive and self._deadlines.alive
 
     async def stop_asking(self) -> None:
-        await self.sweeper.stop()
+        await self._sweeper.stop()
+        await self._deadlines.stop()
         await self._rescuer.stop()
 
     async def stop(self, patience: float) -> None:

@@ -89,6 +89,25 @@ def unconfirmed(reason: str, timing: Timing) -> Decide:
     return decide
 
 
+def missed_deadline(timing: Timing) -> Decide:
+    def decide(task: Task) -> Decision:
+        if task.finished or task.deadline_at > timing.now():
+            return NOTHING
+        if task.output is not None:
+            # The provider named an unknown status, but the result is there.
+            return announced(task, task.moved(Status.COMPLETED, timing.now(), finished_by_us=True))
+        if task.status is Status.UNCONFIRMED:
+            code = "submission_unconfirmed"
+            text = "There was no response to the submit and no callback; the provider may have charged for it."
+        elif task.status is Status.QUEUED:
+            code, text = "deadline_exceeded", "The provider did not accept the task in time."
+        else:
+            code, text = "deadline_exceeded", "The provider did not finish the task in time."
+        return fail(code, text, timing, by_us=True)(task)
+
+    return decide
+
+
 # --- under a worker's claim ---
 
 

@@ -1,4 +1,4 @@
-"""/readyz: does everything that should go on go on?"""
+"""/readyz: is everything making progress?"""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,10 +8,10 @@ from service.core.errors import Unavailable
 from service.core.times import now_ms
 from service.ports.metrics import MetricsStore
 
-# A step that has not succeeded for so long, and a delivery that has been due for so long with nobody at work on it,
-# stand still: with the time until somebody tries, it is seen within 20 s.
+# Seconds. A step that has not succeeded for so long, or a delivery that has been due for so long and is not worked on,
+# is stuck. Together with the interval of the checks, it is noticed within 20 s.
 PATIENCE = 12.0
-# The search for such deliveries walks the lanes: a rest of so many times what it took, and at least so many seconds.
+# Pause between searches for such deliveries: so many times as long as the last one took, and at least so many seconds.
 REST, SHORTEST_REST = 20, 2.0
 LANES = 1000
 
@@ -20,7 +20,7 @@ class OwnLanes(Protocol):
     """The deliveries of this process."""
 
     def neglects(self, lane: str) -> bool:
-        """Is it ours, enabled, and yet nobody sends, claims or waits for a moment in it?"""
+        """Whether the lane is ours and enabled, and yet is neither sending, claiming nor waiting."""
         ...
 
 
@@ -30,20 +30,20 @@ class Readiness:
         probe: Callable[[], Awaitable[None]],
         store: MetricsStore,
         lanes: OwnLanes,
-        standing_still: Callable[[float], list[str]],
+        stuck: Callable[[float], list[str]],
         parts: Mapping[str, Callable[[], bool]],
     ) -> None:
-        """`probe` raises Unavailable when nothing can be written; each of `parts` says whether it is well."""
+        """`probe` raises Unavailable when nothing can be written; each of `parts` says whether it is healthy."""
         self._probe = probe
         self._store = store
         self._lanes = lanes
-        self._standing_still = standing_still
+        self._stuck = stuck
         self._parts = parts
         self._neglected: dict[str, float] = {}
         self._not_before = 0.0
 
     async def troubles(self) -> list[str]:
-        """The names of what stands still or is broken."""
+        """The names of what is stuck or broken."""
         found = []
         try:
             await self._probe()
@@ -51,12 +51,12 @@ class Readiness:
                 found.append("deliveries")
         except Unavailable:
             found.append("store")
-        # Asked after the write above: that is how a store that is well again finds out.
-        found += [name for name, well in self._parts.items() if not well()]
-        return list(dict.fromkeys(found + self._standing_still(PATIENCE)))
+        # After the write above, by which a recovered store notices that it has recovered.
+        found += [name for name, is_healthy in self._parts.items() if not is_healthy()]
+        return list(dict.fromkeys(found + self._stuck(PATIENCE)))
 
     async def _deliveries_neglected(self) -> bool:
-        """Twice in a row, so that a lane which is about to look is not blamed."""
+        """Twice in a row, so that a lane which is just about to claim does not count."""
         started = time.monotonic()
         if started >= self._not_before:
             due = await self._store.lanes_due(now_ms() - int(PATIENCE / 2 * 1000), LANES)

@@ -1,19 +1,15 @@
-"""Deliveries on their way from the store to the lanes: a few lanes claim at a time, so that requests do not wait."""
+"""Claim deliveries from the store for the lanes: a few lanes at a time, so that requests do not wait."""
 
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from service.core.delivery import Delivery
 from service.ports.work import DeliveryQueue
 from service.workers.lease import Lease
+from service.workers.waiting import WaitingLane
 
-# A restart may find a hundred thousand lanes with something due; each claim is a transaction.
+# After a restart a hundred thousand lanes may have something due, and each claim is a transaction.
 AT_ONCE = 16
-
-
-class Pumped(Protocol):
-    def pump(self) -> None: ...
 
 
 class Claims:
@@ -22,15 +18,15 @@ class Claims:
         self._queue = queue
         self._lease = lease
         self._running = 0
-        # An ordered set, first come first served.
-        self._waiting: dict[Pumped, None] = {}
+        # An ordered set: first come, first served.
+        self._waiting: dict[WaitingLane, None] = {}
 
     def ours(self, lane: str) -> bool:
-        """False: another worker may be sending what waits there."""
+        """False when another worker may be sending in this lane."""
         return self._lease.holds(lane)
 
-    def begin(self, lane: Pumped) -> bool:
-        """False: too many claim now; the lane is pumped when it is its turn. True: call `end` afterwards."""
+    def begin(self, lane: WaitingLane) -> bool:
+        """False while too many claim; the lane is pumped when it is its turn. After True call `end`."""
         if self._running >= AT_ONCE:
             self._waiting[lane] = None
             return False
@@ -46,7 +42,7 @@ class Claims:
             lane.pump()
 
     async def claim(self, lane: str, limit: int) -> list[Delivery]:
-        with self._lease.progress.step("deliveries"):
+        with self._lease.watchdog.step("deliveries"):
             return await self._queue.claim(self._lease.worker, lane, self.now(), limit)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> "Future[None]":

@@ -9,8 +9,9 @@ import resource
 from collections.abc import Hashable
 from enum import StrEnum
 from itertools import islice
-from typing import Protocol
 from weakref import WeakValueDictionary
+
+from service.workers.waiting import WaitingLane
 
 LEAST, MOST = 16, 512
 # Connections to the receivers may take this part of the open files; as many again may be kept idle.
@@ -37,12 +38,6 @@ class Standing(StrEnum):
 
 # Callback addresses on one host: each is a receiver of its own, the host has a limit over all.
 LIMITS = {Standing.CALLBACK: 64, Standing.PING: 8}
-
-
-class Waiting(Protocol):
-    """A lane that waits for a place."""
-
-    def pump(self) -> None: ...
 
 
 class Share:
@@ -74,7 +69,7 @@ class Group:
         self.limit = LIMITS.get(standing, MOST)
         self.open = 0
         # An ordered set, first come first served.
-        self.waiting: dict[Waiting, None] = {}
+        self.waiting: dict[WaitingLane, None] = {}
 
 
 class DeliveryLimiter:
@@ -115,7 +110,7 @@ class DeliveryLimiter:
         if size > SMALL:
             self._count_bytes(group.owner, size)
 
-    def wait(self, lane: Waiting, group: Group) -> None:
+    def wait(self, lane: WaitingLane, group: Group) -> None:
         """`lane.pump` is called when there may be a place in its group."""
         group.waiting[lane] = None
         self._with_waiting[group] = None

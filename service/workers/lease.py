@@ -11,7 +11,7 @@ from typing import Protocol
 from service.core.errors import CallbridgeError
 from service.core.lanes import ALL_GROUPS, GROUPS, group_of
 from service.ports.store import Store
-from service.workers.progress import Progress
+from service.workers.watchdog import Watchdog
 
 log = logging.getLogger("callbridge.lease")
 
@@ -57,7 +57,7 @@ class Lease:
         self._store = store
         self._clock = clock
         self.worker = 0
-        self.progress = Progress(clock)
+        self.watchdog = Watchdog(clock)
         self._valid_until = 0.0
         self._steady_since = 0.0
         # What the clock of the store is ahead of ours, in milliseconds.
@@ -199,7 +199,7 @@ class Lease:
                 await asyncio.wait_for(self._wake.wait(), BEAT)
             self._wake.clear()
             try:
-                with self.progress.step("lease"):
+                with self.watchdog.step("lease"):
                     await self.beat()
             except CallbridgeError as error:
                 log.warning("the lease is not renewed: %s", error.detail)

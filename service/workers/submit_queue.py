@@ -102,7 +102,7 @@ class ProviderQueue:
             if not self.lease.valid() or routes is None or self._submitting >= MOST_SUBMITTING:
                 self._nothing_waits = False
                 return
-            with self.lease.progress.step(f"submits to {self.provider.name}"):
+            with self.lease.watchdog.step(f"submits to {self.provider.name}"):
                 tasks = await self._claim(routes)
             if not tasks:
                 self._nothing_waits = self._nothing_waits and not await self.store.submits.waiting(self.provider.name)

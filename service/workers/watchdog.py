@@ -1,12 +1,12 @@
-"""Does the work go on? Sockets and loops may be alive while a lock somewhere holds every claim."""
+"""Is work getting done? Sockets and loops may be alive while a lock somewhere blocks every claim."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Progress:
-    """Since when each kind of step has been tried without success. What nobody tries does not stand still."""
+class Watchdog:
+    """Since when each kind of step has been tried without success. A step that nothing tries is not stuck."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -14,12 +14,12 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """A step that must succeed soon; one that raises counts as tried only."""
+        """A step that must succeed soon; one that raises has only been tried."""
         self._since.setdefault(name, self._clock())
         yield
         self._since.pop(name, None)
 
-    def standing_still(self, patience: float) -> list[str]:
+    def stuck(self, patience: float) -> list[str]:
         """The steps that have not succeeded for so many seconds."""
         now = self._clock()
         return sorted(name for name, since in self._since.items() if now - since > patience)
