@@ -41,7 +41,7 @@ FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
 
-class Task(Struct, frozen=True):
+class Task(Struct, frozen=True, omit_defaults=True):
     id: str
     owner: str
     provider: str
