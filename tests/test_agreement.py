@@ -127,7 +127,7 @@ def test_the_readme_runs_commands_that_exist() -> None:
 
 
 def test_the_supported_systems_in_the_readme_are_the_catalogue() -> None:
-    table = README.split("## What it speaks to")[1].split("\n## ")[0]
+    table = README.split("## Providers and models")[1].split("\n## ")[0]
     for provider in catalog()["providers"]:
         for model in provider["models"]:
             assert f"`{model['model']}`" in table
