@@ -30,8 +30,10 @@ def measure(run: Run, case: int = 7) -> Iterator[Row]:
     undisturbed, removing = Effect(), Effect()
     pages: dict[str, list[tuple[float, float]]] = {}
     removed: list[float] = []
+    starts: list[float] = []
     for _ in range(run.options.rounds):
         with without(run, plain) as empty, world(run, folder=folder, keep=True, RETENTION_DAYS=KEEP_ALL) as one:
+            starts.append(one.start_seconds)
             compare([empty, Subject(one, stored)])
             for name, path in paths(one).items():
                 pages.setdefault(name, []).append(read(one, path))
@@ -39,6 +41,7 @@ def measure(run: Run, case: int = 7) -> Iterator[Row]:
         with without(run, undisturbed) as empty, world(run, folder=folder, keep=True, RETENTION_DAYS=days) as one:
             removed.append(while_removing(one, lambda: compare([empty, Subject(one, removing)])))
     shutil.rmtree(folder)
+    yield Row(case, f"start to ready beside {count:,} finished tasks", "s", starts, goal="< 1")
     yield from stored.rows(case, f"beside {count:,} finished tasks", plain)
     yield from removing.rows(case, "while old ones are removed", undisturbed)
     yield Row(case, "old tasks removed meanwhile, of a second of CPU", "", removed)

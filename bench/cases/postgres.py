@@ -161,13 +161,16 @@ def beside_much(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Ro
     [(size,)] = much.ask("SELECT pg_database_size(current_database())")
     yield Row(case, f"database of {count:,} finished tasks and as many deliveries to the dead", "MB", [size / 1e6])
     plain, beside = Effect(), Effect()
+    starts: list[float] = []
     for _ in range(run.options.rounds):
         with (
             without(run, plain, database=databases.fresh("plain")) as empty,
             world(run, database=much, RETENTION_DAYS=KEEP_ALL) as one,
         ):
             one.patient = False
+            starts.append(one.start_seconds)
             compare([empty, Subject(one, beside)])
+    yield Row(case, "  start to ready beside them", "s", starts, goal="< 1")
     yield from beside.rows(case, f"PostgreSQL, beside {count:,} finished and {count:,} for the dead", plain)
 
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from service.store.examination import Examination
 from service.store.schema import numbered_files, refuse_newer
-from service.store.sqlite.migrate import SQL
+from service.store.sqlite.migrate import SQL, version_of
 
 COMMITS = 5
 # The service holds the write lock for milliseconds at a time.
@@ -19,8 +19,7 @@ def examine(path: str) -> Examination:
     """Raises SchemaFromTheFuture, sqlite3.Error."""
     uri = f"{Path(path).absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)) as db:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        refuse_newer(version, len(numbered_files(SQL)))
+        refuse_newer(version_of(db), len(numbered_files(SQL)))
         found = db.execute("SELECT value FROM meta WHERE name = 'secret_key'").fetchone()
         seconds = _commit_seconds(db)
         rows = db.execute("SELECT id FROM tasks WHERE status = 'unreadable' ORDER BY id LIMIT 100").fetchall()

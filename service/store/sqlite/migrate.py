@@ -16,14 +16,14 @@ def migrate(db: sqlite3.Connection) -> None:
     Raises SchemaFromTheFuture.
     """
     files = numbered_files(SQL)
-    version = _version(db)
+    version = version_of(db)
     refuse_newer(version, len(files))
     for number, file in enumerate(files[version:], start=version + 1):
         row = f"UPDATE schema_version SET version = {number};" if number >= FIRST_WITH_TABLE else ""
         db.executescript(f"BEGIN IMMEDIATE;\n{file.read_text()}\n{row}\nPRAGMA user_version = {number};\nCOMMIT;")
 
 
-def _version(db: sqlite3.Connection) -> int:
+def version_of(db: sqlite3.Connection) -> int:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'").fetchone():
         (in_table,) = db.execute("SELECT max(version) FROM schema_version").fetchone()
