@@ -39,10 +39,8 @@ class Scrape:
         self._present = present
         self._version = version
         self._now = now
-        # The worker that we publish as, what it published last, and what those before published last.
-        self._worker = 0
-        self._published: bytes | None = None
-        self._left: list[bytes] = []
+        # Last, by the number that this process had as a worker: it gets another one when its lease was ended.
+        self._published: dict[int, bytes] = {}
         self._open: OpenWork | None = None
         self._not_before = 0.0
 
@@ -78,19 +76,15 @@ class Scrape:
         worker, streams = self._present()
         counts = self._counted_as(worker)
         if await self._store.publish(worker, counts, streams):
-            self._published = counts
+            self._published[worker] = counts
 
     def _counted_as(self, worker: int) -> bytes:
-        """What this process counted, without what stands under an earlier number of it: it gets another one when its
-        lease was ended."""
-        if worker != self._worker:
-            if self._published is not None:
-                self._left.append(self._published)
-            self._worker, self._published = worker, None
+        """What this process counted, without what stands under an earlier number of it."""
         own = Tally()
         own.add(self._tally.encoded())
-        for counts in self._left:
-            own.add(counts, -1)
+        for number, counts in self._published.items():
+            if number != worker:
+                own.add(counts, -1)
         return own.encoded()
 
     async def _open_work(self) -> OpenWork:
