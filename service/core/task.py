@@ -41,6 +41,7 @@ FINISHED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
 
+# What is at its default is not stored, so no default may ever change.
 class Task(Struct, frozen=True, omit_defaults=True):
     id: str
     owner: str

@@ -95,10 +95,11 @@ def _move(task: Task, update: Update, timing: Timing, now: int) -> Decision:
 
 def updated(task: Task, update: Update, now: int) -> Task | None:
     """The task after the update, or None when nothing changes."""
-    if task.finished and task.place_until is not None and update.status is Status.FAILED:
+    finished = task.finished
+    if finished and task.place_until is not None and update.status is Status.FAILED:
         # It was canceled here; now its slot at the provider is free too.
         return replace(task, place_until=None)
-    if task.finished and _repeats(task, update):
+    if finished and _repeats(task, update):
         return None
     changes = _facts(task, update)
     status = update.status
@@ -111,7 +112,7 @@ def updated(task: Task, update: Update, now: int) -> Task | None:
         if update.usage is not None:
             changes["usage"] = update.usage
         return task.moved(status, now, **changes)
-    if task.finished:
+    if finished:
         return None
     if status is None and update.output is not None:
         changes |= {"output": update.output} | _with_expiry(update, now)

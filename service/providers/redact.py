@@ -30,7 +30,9 @@ class Cleaner:
 
     def collecting(self, files: list[InlineFile]) -> "Cleaner":
         """The same, with a list of its own for the files of one response."""
-        return Cleaner(*self._secrets, files=files)
+        same = Cleaner(files=files)
+        same._secrets = self._secrets
+        return same
 
     def tree(self, node: Any, depth: int = 0) -> Any:
         if isinstance(node, str):
