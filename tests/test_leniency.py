@@ -25,8 +25,8 @@ from tests.samples import (
     modelslab,
     output_of,
     piapi,
+    provider_response,
     reader_of,
-    reply,
 )
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"p" * 60).decode()
@@ -91,7 +91,10 @@ def test_damaged_json_is_read_with_a_warning_as_an_answer_a_callback_and_a_look_
     body = DAMAGES[damage](GOOD[provider])
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6", provider_task_id="t")
-    answer, fetched = room.submit(task, CALLBACK).read(reply(body)), asked(room.fetch(task)).read(reply(body))
+    answer, fetched = (
+        room.submit(task, CALLBACK).read(provider_response(body)),
+        asked(room.fetch(task)).read(provider_response(body)),
+    )
     assert isinstance(answer, Accepted)
     assert fetched is not None
     for update in (answer.update, room.read_callback(TASK_ID, body), fetched):
@@ -388,7 +391,7 @@ def test_a_refused_submit_fails_with_the_providers_words(
 ) -> None:
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6")
-    answer = room.submit(task, CALLBACK).read(reply(body, status, {"location": "https://new.example/x"}))
+    answer = room.submit(task, CALLBACK).read(provider_response(body, status, {"location": "https://new.example/x"}))
     assert isinstance(answer, Rejected)
     text = f"{answer.error.message} {answer.error.provider_message}"
     assert all(words in text for words in told), text
@@ -410,7 +413,7 @@ def test_a_refused_submit_fails_with_the_providers_words(
 )
 def test_an_answer_that_says_nothing_of_the_task_is_unclear(provider: str, status: int, body: Any) -> None:
     room = piapi() if provider == "piapi" else modelslab()
-    answer = room.submit(make_task(provider, model="kling"), CALLBACK).read(reply(body, status))
+    answer = room.submit(make_task(provider, model="kling"), CALLBACK).read(provider_response(body, status))
     assert isinstance(answer, Unclear)
     assert "<" not in answer.reason
 
@@ -426,13 +429,15 @@ def test_an_answer_that_says_nothing_of_the_task_is_unclear(provider: str, statu
 def test_too_many_requests_are_no_failure(provider: str, message: str) -> None:
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6")
-    assert isinstance(room.submit(task, CALLBACK).read(reply({"status": "error", "message": message}, 429)), Busy)
+    assert isinstance(
+        room.submit(task, CALLBACK).read(provider_response({"status": "error", "message": message}, 429)), Busy
+    )
 
 
 @pytest.mark.parametrize("kind", ["type", "code"])
 def test_an_empty_account_is_told_by_the_kind_of_the_error_alone(kind: str) -> None:
     body = {"error": {"message": "see your dashboard", kind: "insufficient_quota"}}
-    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(reply(body, 429))
+    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, 429))
     assert isinstance(answer, Rejected)
     assert "top it up" in answer.error.message
 
@@ -611,5 +616,5 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
         finished("modelslab", output)
     piapi().read_callback(TASK_ID, of_piapi(status="failed", error=text, output={"error": text}, logs=text))
     modelslab().read_callback(TASK_ID, of_modelslab(status="failed", message=text))
-    piapi().submit(make_task("piapi"), CALLBACK).read(reply(text, 500))
+    piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(text, 500))
     assert time.process_time() - started < 8

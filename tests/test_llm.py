@@ -15,7 +15,7 @@ from service.core.update import Update
 from service.ports.providers import Accepted, Busy, Rejected, Unclear
 from service.providers import event_stream as sse
 from service.providers import texts
-from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, reader_of, reply
+from tests.samples import CALLBACK, KEY, differs, each, make_task, output_of, piapi, provider_response, reader_of
 from tests.samples import error_of as failure_of
 
 ASKED = {"messages": [{"role": "user", "content": "draw a city"}]}
@@ -287,7 +287,7 @@ def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_an_answer_that_is_no_stream_is_read(status: int, body: Any, kind: type) -> None:
-    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(reply(body, status))
+    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, status))
     assert isinstance(answer, kind)
 
 

@@ -11,7 +11,7 @@ from service.workers import checks
 from service.workers.pace import FEWEST, LEAST, MOST, Pace
 from service.workers.rests import FIRST_PAUSE, LONGEST_PAUSE, RouteRests
 from tests.conftest import PATIENCE, Service, running, txt2img
-from tests.samples import asked, piapi, reply
+from tests.samples import asked, piapi, provider_response
 
 NOW = 1_770_000_000_000
 LLM = frozenset({"chat-completions", "image-generations"})
@@ -132,6 +132,6 @@ def test_a_thin_list_settles_nothing() -> None:
         {"task_id": "thin failure", "status": "failed"},
         {"task_id": "odd", "status": "finalizing"},
     ]
-    listed = exchange.read(reply({"code": 200, "data": {"tasks": entries}}))
+    listed = exchange.read(provider_response({"code": 200, "data": {"tasks": entries}}))
     assert [update.provider_task_id for update in listed] == ["full", "runs", "failed"]
-    assert exchange.read(reply("", 500)) == []
+    assert exchange.read(provider_response("", 500)) == []

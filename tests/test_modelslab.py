@@ -8,14 +8,14 @@ import pytest
 from service.core.task import Status
 from service.core.update import Update
 from service.ports.providers import Accepted, CallbackRefused, Rejected
-from tests.samples import CALLBACK, KEY, TASK_ID, asked, error_of, make_task, modelslab, output_of, reply
+from tests.samples import CALLBACK, KEY, TASK_ID, asked, error_of, make_task, modelslab, output_of, provider_response
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 TASK = make_task("modelslab", model="flux", task_type="img2img", provider_task_id="7")
 
 
 def submit(body: dict[str, Any], status: int = 200) -> Any:
-    return modelslab().submit(TASK, CALLBACK).read(reply(body, status))
+    return modelslab().submit(TASK, CALLBACK).read(provider_response(body, status))
 
 
 def call(**fields: Any) -> Update:
@@ -114,7 +114,7 @@ def test_the_key_goes_to_no_address_that_an_answer_names() -> None:
 )
 def test_a_failed_lookup_says_nothing_about_the_task(body: dict[str, Any]) -> None:
     exchange = asked(modelslab().fetch(make_task("modelslab", provider_task_id="7")))
-    assert exchange.read(reply(body)) is None
+    assert exchange.read(provider_response(body)) is None
 
 
 def test_the_key_is_in_no_error_even_when_the_provider_repeats_it() -> None:

@@ -23,7 +23,7 @@ from tests.samples import (
     output_of,
     piapi,
     provider,
-    reply,
+    provider_response,
 )
 
 KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Unclear}
@@ -32,7 +32,9 @@ KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Un
 @pytest.mark.parametrize(("name", "sample"), each("*/answers"))
 def test_an_answer_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
     task, expect = make_task(name, **sample["task"]), sample["expect"]
-    answer = provider(name).submit(task, CALLBACK).read(reply(sample["body"], sample["http"], sample["headers"]))
+    answer = (
+        provider(name).submit(task, CALLBACK).read(provider_response(sample["body"], sample["http"], sample["headers"]))
+    )
     assert isinstance(answer, KINDS[expect["answer"]])
     if isinstance(answer, Accepted):
         assert differs(answer.update, expect) == []
@@ -47,7 +49,7 @@ def test_a_fetch_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict
     body = sample["body"]
     given_id = sample.get("provider_task_id") or body.get("data", body).get("task_id") or "unknown"
     task = make_task(name, **sample["task"], provider_task_id=given_id)
-    update = asked(provider(name).fetch(task)).read(reply(body, sample["http"]))
+    update = asked(provider(name).fetch(task)).read(provider_response(body, sample["http"]))
     if sample["expect"].get("says_nothing"):
         assert update is None
     else:
@@ -193,7 +195,7 @@ def test_a_body_without_a_task_is_malformed(body: bytes) -> None:
 )
 def test_a_callback_address_that_was_dropped_is_noticed(config: Any, dropped: bool) -> None:
     body = {"code": 200, "data": {"task_id": "t", "status": "pending", "config": config}}
-    answer = piapi().submit(make_task("piapi"), CALLBACK).read(reply(body))
+    answer = piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(body))
     assert isinstance(answer, Accepted)
     assert answer.update.callback_dropped is dropped
 
@@ -230,7 +232,7 @@ def test_an_audited_body_is_cut_and_holds_no_secret() -> None:
 )
 def test_how_long_to_wait_is_read_from_header_or_body(header: str | None, body: Any, wait: float | None) -> None:
     headers = {} if header is None else {"retry-after": header}
-    answer = piapi().submit(make_task("piapi"), CALLBACK).read(reply(body, 429, headers))
+    answer = piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(body, 429, headers))
     assert answer == Busy(wait)
 
 
@@ -245,12 +247,12 @@ def test_a_task_is_asked_for_and_canceled_by_its_quoted_id() -> None:
 
 def test_a_refused_cancel_says_that_only_pending_tasks_can_be_canceled() -> None:
     cancel = asked(piapi().cancel(make_task("piapi", provider_task_id="t")))
-    assert cancel.read(reply({"code": 200, "message": "task t canceled"})) is None
-    refusal = cancel.read(reply({"code": 400, "message": "task is processing"}, 400))
+    assert cancel.read(provider_response({"code": 200, "message": "task t canceled"})) is None
+    refusal = cancel.read(provider_response({"code": 400, "message": "task is processing"}, 400))
     assert refusal is not None
     assert "task is processing" in refusal
     assert "pending" in refusal
-    assert cancel.read(reply({"code": 500, "message": "no"})) is not None
+    assert cancel.read(provider_response({"code": 500, "message": "no"})) is not None
 
 
 def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> None:
@@ -266,11 +268,11 @@ def test_a_lost_task_is_found_in_the_history_by_its_callback_address_alone() -> 
         return {"task_id": task_id, "status": "processing", "input": task.input, "config": config}
 
     page = {"code": 200, "data": {"tasks": [entry("other", "https://x.example"), entry("mine", CALLBACK.url)]}}
-    found = search.read(reply(page))
+    found = search.read(provider_response(page))
     assert found is not None
     assert found.provider_task_id == "mine"
     same_prompt = {"data": [entry("other", "")]}
-    assert search.read(reply(same_prompt)) is None
+    assert search.read(provider_response(same_prompt)) is None
 
 
 def test_inline_pictures_are_saved_and_replaced_by_their_address() -> None:

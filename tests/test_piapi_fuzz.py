@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.ports.providers import CallbackRefused, ProviderReply
+from service.ports.providers import CallbackRefused, ProviderResponse
 from service.providers import redact
 from tests.samples import CALLBACK, TASK_ID, make_task, modelslab, piapi, reader_of
 
@@ -47,7 +47,7 @@ def test_no_bytes_make_a_callback_raise_anything_but_a_refusal(body: bytes) -> N
 @settings(max_examples=200, deadline=None)
 @given(JSON, st.sampled_from([200, 201, 302, 400, 401, 404, 429, 500, 502]))
 def test_no_answer_makes_reading_raise(body: Any, status: int) -> None:
-    got = ProviderReply(status, {"retry-after": str(body)[:20]}, orjson.dumps(body))
+    got = ProviderResponse(status, {"retry-after": str(body)[:20]}, orjson.dumps(body))
     for room in (piapi(), modelslab()):
         for model, task_type in (("flux", "img2img"), ("gpt-4o-image", "chat-completions")):
             task = make_task(room.name, provider_task_id="t", model=model, task_type=task_type)
@@ -65,7 +65,7 @@ def nested(field: str, levels: int = 1000) -> bytes:
 @pytest.mark.parametrize("field", ["message", "data", "x", "choices"])
 def test_an_answer_nested_beyond_reason_is_read(field: str) -> None:
     task = make_task("piapi", provider_task_id="t")
-    got = ProviderReply(200, {}, nested(field))
+    got = ProviderResponse(200, {}, nested(field))
     for room in (piapi(), modelslab()):
         room.submit(task, CALLBACK).read(got)
         for exchange in (room.cancel(task), room.search(task, bool, 1)):

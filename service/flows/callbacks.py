@@ -1,7 +1,7 @@
 """How providers and browsers reach one task: the callback address, its secret, the links."""
 
 from service.core.task import Task
-from service.ports.providers import Callback
+from service.ports.providers import CallbackAddress
 from service.wire.tokens import CallbackToken, Tokens
 
 
@@ -12,18 +12,18 @@ class Callbacks:
         self._public_url = public_url
         self._tokens = tokens
 
-    def of(self, task: Task) -> Callback:
+    def of(self, task: Task) -> CallbackAddress:
         token = CallbackToken(task.provider, task.id, task.attempts)
         url = f"{self._public_url}/webhooks/{task.provider}/{self._tokens.callback(token)}"
-        return Callback(url, self._tokens.callback_secret(token))
+        return CallbackAddress(url, self._tokens.callback_secret(token))
 
-    def all_of(self, task: Task) -> list[Callback]:
+    def all_of(self, task: Task) -> list[CallbackAddress]:
         """Also as they were before the secret key was rotated, the present one first."""
         token = CallbackToken(task.provider, task.id, task.attempts)
         address = f"{self._public_url}/webhooks/{task.provider}/"
         secrets = self._tokens.callback_secrets(token)
         return [
-            Callback(address + text, secret)
+            CallbackAddress(address + text, secret)
             for text, secret in zip(self._tokens.every_callback(token), secrets, strict=True)
         ]
 

@@ -10,21 +10,21 @@ from service.core.update import Update
 from service.net.provider_http import HttpSender
 from service.ports.providers import (
     READ_IN_THREAD,
-    Answer,
-    Callback,
+    CallbackAddress,
     Exchange,
     OpenStream,
     Operation,
     Provider,
     ProviderApi,
     ProviderBusy,
-    ProviderReply,
+    ProviderResponse,
     SubmitNotSent,
+    SubmitOutcome,
     SubmitUnclear,
 )
 
 T = TypeVar("T")
-NO_CALLBACK = Callback("", "")
+NO_CALLBACK = CallbackAddress("", "")
 HISTORY_PAGES = 3
 # Of a list that is read instead of asking for each task alone.
 LIST_PAGES = 10
@@ -45,27 +45,27 @@ class HttpProviderClient:
         self._api: ProviderApi = provider
         self._sender = sender
 
-    async def submit(self, task: Task, callback: Callback) -> Answer:
+    async def submit(self, task: Task, callback: CallbackAddress) -> SubmitOutcome:
         exchange = self._api.submit(task, callback)
         return await _read(exchange, await self._send(exchange))
 
     def streams(self, task: Task) -> bool:
         return self._api.stream_reader(task) is not None
 
-    async def open(self, task: Task) -> Answer | OpenStream:
+    async def open(self, task: Task) -> SubmitOutcome | OpenStream:
         reader = self._api.stream_reader(task)
         assert reader is not None
         exchange = self._api.submit(task, NO_CALLBACK)
         started = time.monotonic()
         try:
-            reply, chunks = await self._sender.open(exchange.request)
+            response, chunks = await self._sender.open(exchange.request)
         except (SubmitNotSent, SubmitUnclear) as error:
             self._observe("stream", _outcome(error), started)
             raise
-        self._observe("stream", f"{reply.status // 100}xx", started)
-        if reply.status == 200:
+        self._observe("stream", f"{response.status // 100}xx", started)
+        if response.status == 200:
             return OpenStream(reader, chunks)
-        return await _read(exchange, await _with_body(reply, chunks))
+        return await _read(exchange, await _with_body(response, chunks))
 
     async def fetch(self, task: Task) -> Update | None:
         exchange = self._api.fetch(task)
@@ -102,36 +102,36 @@ class HttpProviderClient:
         return f"{task.provider} refused to cancel ({refusal}); the task may run to its end and be charged."
 
     async def _ask(self, exchange: Exchange[T]) -> T:
-        reply = await self._send(exchange)
-        if reply.status == 429:
-            seconds = reply.headers.get("retry-after", "")
+        response = await self._send(exchange)
+        if response.status == 429:
+            seconds = response.headers.get("retry-after", "")
             raise ProviderBusy(float(seconds) if seconds.isdecimal() and len(seconds) < 6 else None)
-        return await _read(exchange, reply)
+        return await _read(exchange, response)
 
-    async def _send(self, exchange: Exchange[T]) -> ProviderReply:
+    async def _send(self, exchange: Exchange[T]) -> ProviderResponse:
         started = time.monotonic()
         try:
-            reply = await self._sender.send(exchange.request)
+            response = await self._sender.send(exchange.request)
         except (SubmitNotSent, SubmitUnclear) as error:
             self._observe(exchange.operation, _outcome(error), started)
             raise
-        self._observe(exchange.operation, f"{reply.status // 100}xx", started)
-        return reply
+        self._observe(exchange.operation, f"{response.status // 100}xx", started)
+        return response
 
     def _observe(self, operation: Operation, outcome: str, started: float) -> None:
         for observer in self.observers:
             observer(self.provider.name, operation, outcome, time.monotonic() - started)
 
 
-async def _read(exchange: Exchange[T], reply: ProviderReply) -> T:
-    if len(reply.body) > READ_IN_THREAD:
-        return await asyncio.to_thread(exchange.read, reply)
-    return exchange.read(reply)
+async def _read(exchange: Exchange[T], response: ProviderResponse) -> T:
+    if len(response.body) > READ_IN_THREAD:
+        return await asyncio.to_thread(exchange.read, response)
+    return exchange.read(response)
 
 
-async def _with_body(reply: ProviderReply, chunks: AsyncIterator[bytes]) -> ProviderReply:
+async def _with_body(response: ProviderResponse, chunks: AsyncIterator[bytes]) -> ProviderResponse:
     body = b"".join([chunk async for chunk in chunks])
-    return ProviderReply(reply.status, reply.headers, body, reply.received_at)
+    return ProviderResponse(response.status, response.headers, body, response.received_at)
 
 
 def _outcome(error: SubmitNotSent | SubmitUnclear) -> str:

@@ -10,12 +10,12 @@ import httpx
 
 from service.core.times import now_ms
 from service.net.tls import trusted
-from service.ports.providers import ProviderReply, ProviderRequest, SubmitNotSent, SubmitUnclear
+from service.ports.providers import ProviderRequest, ProviderResponse, SubmitNotSent, SubmitUnclear
 
-CONNECT, ANSWER = 10.0, 30.0
+CONNECT, RESPONSE = 10.0, 30.0
 # Total time limit, so a trickling response cannot hold a task.
 WHOLE = 120.0
-# An LLM may think for a while between two pieces of its answer.
+# An LLM may think for a while between two pieces of its response.
 PIECE = 120.0
 MOST_BYTES = 48 * 1024 * 1024
 # Connections being opened at once: thousands would all time out, and none would get through.
@@ -29,10 +29,10 @@ class HttpSender:
     """Raises SubmitNotSent or SubmitUnclear."""
 
     def __init__(self) -> None:
-        # No kept connections: one that the provider closed meanwhile would look like a lost answer. Certificates are
+        # No kept connections: one that the provider closed meanwhile would look like a lost response. Certificates are
         # verified; a proxy from the environment is not for us.
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(ANSWER, connect=CONNECT, pool=None),
+            timeout=httpx.Timeout(RESPONSE, connect=CONNECT, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
@@ -40,28 +40,28 @@ class HttpSender:
         )
         self._opening = asyncio.Semaphore(OPENING)
 
-    async def send(self, request: ProviderRequest) -> ProviderReply:
+    async def send(self, request: ProviderRequest) -> ProviderResponse:
         slot = await self._slot()
         try:
             async with asyncio.timeout(WHOLE):
-                async with self._response(request, ANSWER, slot) as (head, chunks):
+                async with self._response(request, RESPONSE, slot) as (head, chunks):
                     body = bytearray()
                     async for chunk in chunks:
                         body += chunk
-                    return ProviderReply(head.status, head.headers, bytes(body), head.received_at)
+                    return ProviderResponse(head.status, head.headers, bytes(body), head.received_at)
         except TimeoutError:
-            raise SubmitUnclear("no whole answer in time") from None
+            raise SubmitUnclear("no whole response in time") from None
 
-    async def open(self, request: ProviderRequest) -> tuple[ProviderReply, AsyncGenerator[bytes, None]]:
+    async def open(self, request: ProviderRequest) -> tuple[ProviderResponse, AsyncGenerator[bytes, None]]:
         """The head, and the body as it comes; the connection is closed with the iterator."""
         pieces = self._head_and_pieces(request, await self._slot())
         head = await anext(pieces)
-        assert isinstance(head, ProviderReply)
+        assert isinstance(head, ProviderResponse)
         return head, _bytes_of(pieces)
 
     async def _head_and_pieces(
         self, request: ProviderRequest, slot: "_Slot"
-    ) -> AsyncGenerator[ProviderReply | bytes, None]:
+    ) -> AsyncGenerator[ProviderResponse | bytes, None]:
         async with self._response(request, PIECE, slot) as (head, chunks):
             yield head
             async for chunk in chunks:
@@ -74,7 +74,7 @@ class HttpSender:
     @asynccontextmanager
     async def _response(
         self, request: ProviderRequest, read: float, slot: "_Slot"
-    ) -> AsyncIterator[tuple[ProviderReply, AsyncIterator[bytes]]]:
+    ) -> AsyncIterator[tuple[ProviderResponse, AsyncIterator[bytes]]]:
         """Errors hold no address and no header: both may hold secrets."""
         timeout = httpx.Timeout(read, connect=CONNECT, pool=None)
         try:
@@ -85,15 +85,15 @@ class HttpSender:
                 content=request.body,
                 timeout=timeout,
                 extensions={"trace": slot.watch},
-            ) as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                yield ProviderReply(answer.status_code, headers, b"", now_ms()), _bounded(answer)
+            ) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                yield ProviderResponse(response.status_code, headers, b"", now_ms()), _bounded(response)
         except SURELY_NOT_SENT as error:
             raise SubmitNotSent(f"no connection ({type(error).__name__})") from None
         except httpx.InvalidURL:
             raise SubmitNotSent("the provider's address is not valid") from None
         except httpx.TimeoutException:
-            raise SubmitUnclear("no answer in time") from None
+            raise SubmitUnclear("no response in time") from None
         except httpx.HTTPError as error:
             raise SubmitUnclear(f"the connection broke ({type(error).__name__})") from None
         finally:
@@ -119,16 +119,16 @@ class _Slot:
             self._slots = None
 
 
-async def _bounded(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _bounded(response: httpx.Response) -> AsyncIterator[bytes]:
     size = 0
-    async for chunk in answer.aiter_bytes():
+    async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > MOST_BYTES:
-            raise SubmitUnclear(f"the answer is larger than {MOST_BYTES} bytes")
+            raise SubmitUnclear(f"the response is larger than {MOST_BYTES} bytes")
         yield chunk
 
 
-async def _bytes_of(pieces: AsyncGenerator[ProviderReply | bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _bytes_of(pieces: AsyncGenerator[ProviderResponse | bytes, None]) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in pieces:
             assert isinstance(piece, bytes)

@@ -16,7 +16,7 @@ READ_IN_THREAD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class CallbackAddress:
     """How the provider reaches us about one task: the address holds the token, the secret is of that task only."""
 
     url: str
@@ -34,7 +34,7 @@ class ProviderRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderReply:
+class ProviderResponse:
     """`received_at` in milliseconds: a `Retry-After` that is a date counts from there."""
 
     status: int
@@ -49,7 +49,7 @@ class Exchange(Generic[T]):
 
     operation: Operation
     request: ProviderRequest
-    read: Callable[[ProviderReply], T]
+    read: Callable[[ProviderResponse], T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Unclear:
     reason: str
 
 
-Answer = Accepted | Rejected | Busy | Unclear
+SubmitOutcome = Accepted | Rejected | Busy | Unclear
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Provider(Protocol):
 class ProviderApi(Protocol):
     """What the provider can be asked, as requests and readers. Pure too."""
 
-    def submit(self, task: Task, callback: Callback) -> Exchange[Answer]: ...
+    def submit(self, task: Task, callback: CallbackAddress) -> Exchange[SubmitOutcome]: ...
 
     def stream_reader(self, task: Task) -> "StreamReader | None":
         """Where no callback exists and the service must read the response's stream itself; else None."""
@@ -205,11 +205,11 @@ class SubmitClient(Protocol):
 
     provider: Provider
 
-    async def submit(self, task: Task, callback: Callback) -> Answer: ...
+    async def submit(self, task: Task, callback: CallbackAddress) -> SubmitOutcome: ...
 
     def streams(self, task: Task) -> bool: ...
 
-    async def open(self, task: Task) -> Answer | OpenStream:
+    async def open(self, task: Task) -> SubmitOutcome | OpenStream:
         """For a task that streams: the stream, or the response that came instead."""
         ...
 

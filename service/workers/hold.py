@@ -14,13 +14,13 @@ from service.core.update import Update, apply
 from service.flows.inline import InlineKeeper
 from service.ports.providers import (
     Accepted,
-    Answer,
     Busy,
     OpenStream,
     Rejected,
     StreamReader,
     SubmitClient,
     SubmitNotSent,
+    SubmitOutcome,
     SubmitUnclear,
 )
 from service.ports.store import Store
@@ -77,7 +77,7 @@ class Holder:
             else:
                 await self._answered(task, opened, give_back)
 
-    async def _answered(self, task: Task, answer: Answer, give_back: GiveBack) -> None:
+    async def _answered(self, task: Task, answer: SubmitOutcome, give_back: GiveBack) -> None:
         match answer:
             case Busy(retry_after):
                 await give_back(task, retry_after, "busy")

@@ -14,11 +14,11 @@ from service.core.update import apply
 from service.flows.callbacks import Callbacks
 from service.ports.providers import (
     Accepted,
-    Answer,
     Busy,
     Rejected,
     SubmitClient,
     SubmitNotSent,
+    SubmitOutcome,
     SubmitUnclear,
     Unclear,
 )
@@ -148,7 +148,7 @@ class ProviderQueue:
         if not self.lease.valid():
             await retry_until_stored(lambda: self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task)))
             return
-        answer: Answer
+        answer: SubmitOutcome
         self._submitting += 1
         try:
             answer = await self.client.submit(task, self.callbacks.of(task))
@@ -161,7 +161,7 @@ class ProviderQueue:
             self._submitting -= 1
         await self._record(task, answer)
 
-    async def _record(self, task: Task, answer: Answer) -> None:
+    async def _record(self, task: Task, answer: SubmitOutcome) -> None:
         match answer:
             case Accepted(update):
                 self._rests.took(task.task_type)

@@ -13,7 +13,7 @@ from service.core.inline import with_addresses
 from service.core.task import Task
 from service.core.times import now_ms
 from service.core.update import Update
-from service.ports.providers import Callback, Exchange, ProviderReply, StreamReader
+from service.ports.providers import CallbackAddress, Exchange, ProviderResponse, StreamReader
 from service.providers.modelslab.provider import ModelsLab
 from service.providers.piapi.provider import PiAPI
 
@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent
 KEY = "provider-key-0123456789"
 TASK_ID = "tsk_000000000001"
 TOKEN = "piapi.tsk_000000000001.1.to-ken_signature"
-CALLBACK = Callback(f"https://bridge.example.com/webhooks/piapi/{TOKEN}", "callback-secret")
+CALLBACK = CallbackAddress(f"https://bridge.example.com/webhooks/piapi/{TOKEN}", "callback-secret")
 PLACES = {
     "{key}": KEY,
     "{secret}": CALLBACK.secret,
@@ -94,11 +94,11 @@ def load(path: Path) -> dict[str, Any]:
     return sample
 
 
-def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> ProviderReply:
+def provider_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> ProviderResponse:
     """`body` as JSON; a text or bytes as they are."""
     text = body.encode() if isinstance(body, str) else body
     content = text if isinstance(text, bytes) else orjson.dumps(text)
-    return ProviderReply(status, headers or {}, content, now_ms())
+    return ProviderResponse(status, headers or {}, content, now_ms())
 
 
 def differs(update: Update, expect: dict[str, Any]) -> list[str]:

@@ -12,24 +12,24 @@ from service.core.task import Status, Task
 from service.core.update import Update
 from service.ports.providers import (
     Accepted,
-    Answer,
-    Callback,
+    CallbackAddress,
     CallbackRefused,
     Exchange,
     Prepared,
-    ProviderReply,
     ProviderRequest,
+    ProviderResponse,
     Rejected,
     StreamReader,
+    SubmitOutcome,
     Unclear,
 )
-from service.providers import documents, replies
+from service.providers import documents, responses
 from service.providers.documents import Document
 from service.providers.modelslab import check as modelslab_check
 from service.providers.modelslab import tasks as modelslab_tasks
 from service.providers.modelslab.check import ENTERPRISE, V6, family
 from service.providers.redact import Cleaner
-from service.providers.replies import ProviderAccount
+from service.providers.responses import ProviderAccount
 
 ACCOUNT = ProviderAccount("ModelsLab", "MODELSLAB_API_KEY", "MODELSLAB_BASE_URL")
 SUBMIT = {ENTERPRISE: "/api/v1/enterprise/flux/{}", V6: "/api/v6/images/{}"}
@@ -48,12 +48,12 @@ class ModelsLab:
     def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
         return modelslab_check.prepare(task_type, model, input, config)
 
-    def submit(self, task: Task, callback: Callback) -> Exchange[Answer]:
+    def submit(self, task: Task, callback: CallbackAddress) -> Exchange[SubmitOutcome]:
         body = {**task.input, "key": self._key, "webhook": callback.url, "track_id": task.id}
         if family(task.model) == V6 and task.model != V6:
             body["model_id"] = task.model
         path = SUBMIT[family(task.model)].format(quote(task.task_type, safe=""))
-        return Exchange("submit", self._post(path, body), self._read_answer)
+        return Exchange("submit", self._post(path, body), self._read_submit)
 
     def stream_reader(self, task: Task) -> StreamReader | None:
         return None
@@ -88,27 +88,27 @@ class ModelsLab:
     def list_tasks(self, since: int, until: int, page: int) -> Exchange[list[Update]] | None:
         return None
 
-    def _read_fetch(self, reply: ProviderReply) -> Update | None:
-        document = documents.read(reply.body) if reply.status == 200 else None
+    def _read_fetch(self, response: ProviderResponse) -> Update | None:
+        document = documents.read(response.body) if response.status == 200 else None
         job = modelslab_tasks.task_of(document)
         if document is None or job is None or not modelslab_tasks.is_about_task(job):
             return None
         return modelslab_tasks.read(job, self._cleaner, self._warnings(document))
 
-    def _read_answer(self, reply: ProviderReply) -> Answer:
-        document = documents.read(reply.body)
+    def _read_submit(self, response: ProviderResponse) -> SubmitOutcome:
+        document = documents.read(response.body)
         job = modelslab_tasks.task_of(document)
-        message = replies.message_of(reply, self._cleaner)
-        if job is not None and modelslab_tasks.is_busy(job) and not replies.is_broke(message):
-            return replies.busy(reply)
-        if document is not None and job is not None and reply.status not in (429, 402):
-            answer = self._read_job(reply, job, self._warnings(document), message)
+        message = responses.message_of(response, self._cleaner)
+        if job is not None and modelslab_tasks.is_busy(job) and not responses.is_broke(message):
+            return responses.busy(response)
+        if document is not None and job is not None and response.status not in (429, 402):
+            answer = self._read_job(response, job, self._warnings(document), message)
             if answer is not None:
                 return answer
-        if document is not None and job is None and reply.status < 300 and message:
+        if document is not None and job is None and response.status < 300 and message:
             # An error with HTTP 200, and nothing that could be a task.
-            return replies.refused(ACCOUNT, reply, message, modelslab_tasks.code_of(message))
-        return replies.refused(ACCOUNT, reply, message)
+            return responses.refused(ACCOUNT, response, message, modelslab_tasks.code_of(message))
+        return responses.refused(ACCOUNT, response, message)
 
     def _post(self, path: str, body: dict[str, Any]) -> ProviderRequest:
         return ProviderRequest("POST", self._base + path, {"Content-Type": "application/json"}, orjson.dumps(body))
@@ -117,18 +117,20 @@ class ModelsLab:
         return tuple(self._cleaner.text(text) for text in document.warnings)
 
     def _read_job(
-        self, reply: ProviderReply, job: dict[str, Any], warnings: tuple[str, ...], message: str | None
-    ) -> Answer | None:
+        self, response: ProviderResponse, job: dict[str, Any], warnings: tuple[str, ...], message: str | None
+    ) -> SubmitOutcome | None:
         """The answer as far as the body itself tells; None when only the HTTP status is left to go by."""
         update = modelslab_tasks.read(job, self._cleaner, warnings)
         if update.status is Status.FAILED and update.error is not None and not update.doubtful:
             word = modelslab_tasks.status_word(job)
             if isinstance(word, str) and word.strip().lower() == "error":
-                status = reply.status if 400 <= reply.status < 500 else modelslab_tasks.code_of(message)
-                code = reply.status if reply.status >= 400 else None
-                return Rejected(replies.rejection(ACCOUNT, 402 if replies.is_broke(message) else status, message, code))
+                status = response.status if 400 <= response.status < 500 else modelslab_tasks.code_of(message)
+                code = response.status if response.status >= 400 else None
+                return Rejected(
+                    responses.rejection(ACCOUNT, 402 if responses.is_broke(message) else status, message, code)
+                )
             return Rejected(update.error)
-        if reply.status >= 300:
+        if response.status >= 300:
             return None
         if update.status is not None:
             return Accepted(update)

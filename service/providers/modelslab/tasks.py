@@ -12,7 +12,7 @@ from service.core.update import Update
 from service.providers import documents, outputs, reasons, statuses
 from service.providers.documents import Document
 from service.providers.redact import Cleaner
-from service.providers.replies import provider_id
+from service.providers.responses import provider_id
 
 NAME = "ModelsLab"
 KEPT_HOURS = 24

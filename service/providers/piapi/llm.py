@@ -6,12 +6,12 @@ import orjson
 
 from service.core.result import Failure
 from service.core.task import Task
-from service.ports.providers import Accepted, Answer, ProviderReply, ProviderRequest, Rejected, StreamReader
-from service.providers import documents, replies
+from service.ports.providers import Accepted, ProviderRequest, ProviderResponse, Rejected, StreamReader, SubmitOutcome
+from service.providers import documents, responses
 from service.providers.piapi.chat_stream import ChatReader
 from service.providers.piapi.image_stream import ImageReader
 from service.providers.redact import Cleaner
-from service.providers.replies import ProviderAccount
+from service.providers.responses import ProviderAccount
 
 ACCOUNT = ProviderAccount("PiAPI", "PIAPI_API_KEY", "PIAPI_LLM_BASE_URL")
 CHAT, IMAGES = "chat-completions", "image-generations"
@@ -46,18 +46,18 @@ def reader(task: Task, cleaner: Cleaner) -> StreamReader:
     return ChatReader(cleaner, makes_media(task.model), frozenset(_addresses(task.input)))
 
 
-def read_answer(reply: ProviderReply, cleaner: Cleaner, stream: StreamReader) -> Answer:
+def read_submit(response: ProviderResponse, cleaner: Cleaner, stream: StreamReader) -> SubmitOutcome:
     """The answer when it is no stream: a refusal, or (status 200) everything at once."""
-    if reply.status < 300:
-        stream.feed(reply.body)
+    if response.status < 300:
+        stream.feed(response.body)
         return Accepted(stream.finish(complete=True))
-    message = replies.message_of(reply, cleaner)
-    document = documents.read(reply.body)
-    if reply.status >= 500 and document is not None and document.value.get("error"):
+    message = responses.message_of(response, cleaner)
+    document = documents.read(response.body)
+    if response.status >= 500 and document is not None and document.value.get("error"):
         # The model's own error; a gateway that gave up waiting answers with a page, not with this.
         sentence = f"The model answered with an error: {message}"
-        return Rejected(Failure("provider_failed", sentence, str(reply.status), message))
-    return replies.refused(ACCOUNT, reply, message)
+        return Rejected(Failure("provider_failed", sentence, str(response.status), message))
+    return responses.refused(ACCOUNT, response, message)
 
 
 def _addresses(node: Any, depth: int = 0) -> list[str]:

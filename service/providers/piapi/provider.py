@@ -12,23 +12,23 @@ from service.core.task import Status, Task
 from service.core.update import Update
 from service.ports.providers import (
     Accepted,
-    Answer,
-    Callback,
+    CallbackAddress,
     CallbackRefused,
     Exchange,
     Prepared,
-    ProviderReply,
     ProviderRequest,
+    ProviderResponse,
     Rejected,
     StreamReader,
+    SubmitOutcome,
 )
-from service.providers import documents, known, replies
+from service.providers import documents, known, responses
 from service.providers.documents import Document
 from service.providers.piapi import check as piapi_check
 from service.providers.piapi import llm as piapi_llm
 from service.providers.piapi import tasks as piapi_tasks
 from service.providers.redact import Cleaner
-from service.providers.replies import ProviderAccount
+from service.providers.responses import ProviderAccount
 
 ACCOUNT = ProviderAccount("PiAPI", "PIAPI_API_KEY", "PIAPI_BASE_URL")
 PROOF_HEADER = b"x-webhook-secret"
@@ -50,12 +50,12 @@ class PiAPI:
     def prepare(self, task_type: str, model: str, input: dict[str, Any], config: dict[str, Any]) -> Prepared:
         return piapi_check.prepare(task_type, model, input, config)
 
-    def submit(self, task: Task, callback: Callback) -> Exchange[Answer]:
+    def submit(self, task: Task, callback: CallbackAddress) -> Exchange[SubmitOutcome]:
         cleaner = Cleaner(self._key, callback.secret)
         if piapi_llm.is_llm(task):
             request = piapi_llm.request(task, self._key, self._base, self._llm_base)
             reader = piapi_llm.reader(task, cleaner)
-            return Exchange("submit", request, lambda reply: piapi_llm.read_answer(reply, cleaner, reader))
+            return Exchange("submit", request, lambda response: piapi_llm.read_submit(response, cleaner, reader))
         webhook = {"endpoint": callback.url, "secret": callback.secret}
         body = {
             "model": task.model,
@@ -64,7 +64,7 @@ class PiAPI:
             "config": {**task.config, "webhook_config": webhook},
         }
         request = self._request("POST", "/api/v1/task", orjson.dumps(body))
-        return Exchange("submit", request, lambda reply: _read_answer(task, callback.url, reply, cleaner))
+        return Exchange("submit", request, lambda response: _read_submit(task, callback.url, response, cleaner))
 
     def stream_reader(self, task: Task) -> StreamReader | None:
         return piapi_llm.reader(task, self._cleaner) if piapi_llm.is_llm(task) else None
@@ -85,7 +85,9 @@ class PiAPI:
 
     def fetch(self, task: Task) -> Exchange[Update | None] | None:
         request = self._about("GET", task)
-        return None if request is None else Exchange("fetch", request, lambda reply: self._read_fetch(task, reply))
+        return (
+            None if request is None else Exchange("fetch", request, lambda response: self._read_fetch(task, response))
+        )
 
     def cancel(self, task: Task) -> Exchange[str | None] | None:
         request = self._about("DELETE", task)
@@ -97,7 +99,7 @@ class PiAPI:
         sent = (task.sent_at or task.created_at) // 1000
         family = known.models(self.name).get(task.model, {}).get("history")
         request = self._history(sent, sent, page, {"model": family} if family else {})
-        return Exchange("history", request, lambda reply: self._find(task, is_ours, reply))
+        return Exchange("history", request, lambda response: self._find(task, is_ours, response))
 
     def list_tasks(self, since: int, until: int, page: int) -> Exchange[list[Update]] | None:
         return Exchange("history", self._history(since // 1000, until // 1000, page, {}), self._read_list)
@@ -107,30 +109,30 @@ class PiAPI:
         query = {"page": page, "page_size": HISTORY_PAGE, **more, **window}
         return self._request("GET", f"/api/open/tasks/histories?{urlencode(query)}")
 
-    def _read_list(self, reply: ProviderReply) -> list[Update]:
+    def _read_list(self, response: ProviderResponse) -> list[Update]:
         """Lists may be thin: an end counts only with its result or its reason."""
-        document = documents.read(reply.body) if reply.status == 200 else None
+        document = documents.read(response.body) if response.status == 200 else None
         every = [piapi_tasks.read(data, self._cleaner) for data in piapi_tasks.tasks_in(document and document.value)]
         return [update for update in every if update.status is not None and not update.doubtful and _has_cause(update)]
 
-    def _read_fetch(self, task: Task, reply: ProviderReply) -> Update | None:
-        document = documents.read(reply.body) if reply.status == 200 else None
+    def _read_fetch(self, task: Task, response: ProviderResponse) -> Update | None:
+        document = documents.read(response.body) if response.status == 200 else None
         data = piapi_tasks.task_of(document and document.value)
         if document is None or data is None:
             return None
         update = piapi_tasks.read(data, self._cleaner, task.model, _warnings(document, self._cleaner))
         return update if update.provider_task_id == task.provider_task_id else None
 
-    def _read_cancel(self, reply: ProviderReply) -> str | None:
-        document = documents.read(reply.body)
-        if 200 <= reply.status < 300 and (document is None or document.value.get("code", 200) in (0, 200)):
+    def _read_cancel(self, response: ProviderResponse) -> str | None:
+        document = documents.read(response.body)
+        if 200 <= response.status < 300 and (document is None or document.value.get("code", 200) in (0, 200)):
             return None
-        reason = replies.message_of(reply, self._cleaner) or f"status {reply.status}"
+        reason = responses.message_of(response, self._cleaner) or f"status {response.status}"
         return f"PiAPI did not cancel the task ({reason}); it cancels only tasks that are still pending there"
 
-    def _find(self, task: Task, is_ours: Callable[[str], bool], reply: ProviderReply) -> Update | None:
+    def _find(self, task: Task, is_ours: Callable[[str], bool], response: ProviderResponse) -> Update | None:
         """The one entry whose config echoes the task's callback address: nothing else proves that it is this task."""
-        document = documents.read(reply.body) if reply.status == 200 else None
+        document = documents.read(response.body) if response.status == 200 else None
         for data in piapi_tasks.tasks_in(document and document.value):
             if (address := piapi_tasks.callback_of(data)) and is_ours(address):
                 return piapi_tasks.read(data, self._cleaner, task.model)
@@ -148,13 +150,13 @@ class PiAPI:
         return ProviderRequest(method, self._base + path, headers, body)
 
 
-def _read_answer(task: Task, address: str, reply: ProviderReply, cleaner: Cleaner) -> Answer:
-    document = documents.read(reply.body)
+def _read_submit(task: Task, address: str, response: ProviderResponse, cleaner: Cleaner) -> SubmitOutcome:
+    document = documents.read(response.body)
     data = piapi_tasks.task_of(document and document.value)
-    if document is None or data is None or reply.status == 429:
-        return _refused(reply, document, cleaner)
+    if document is None or data is None or response.status == 429:
+        return _refused(response, document, cleaner)
     update = piapi_tasks.read(data, cleaner, task.model, _warnings(document, cleaner))
-    if reply.status >= 300 and update.error is not None:
+    if response.status >= 300 and update.error is not None:
         return Rejected(update.error)
     dropped = piapi_tasks.callback_dropped(data, address)
     return Accepted(replace(update, status=update.status or Status.SUBMITTED, callback_dropped=dropped))
@@ -170,24 +172,24 @@ def _warnings(document: Document, cleaner: Cleaner) -> tuple[str, ...]:
     return tuple(cleaner.text(text) for text in document.warnings)
 
 
-def _refused(reply: ProviderReply, document: Document | None, cleaner: Cleaner) -> Answer:
+def _refused(response: ProviderResponse, document: Document | None, cleaner: Cleaner) -> SubmitOutcome:
     """An answer without a task in it; some errors come with status 200 and a `code` in the body."""
-    message = replies.message_of(reply, cleaner)
+    message = responses.message_of(response, cleaner)
     if document is None:
-        return replies.refused(ACCOUNT, reply, message)
+        return responses.refused(ACCOUNT, response, message)
     if (unnamed := piapi_tasks.unnamed_task_of(document.value)) is not None:
         update = piapi_tasks.read(unnamed, cleaner)
         if update.status is Status.FAILED and update.error is not None and not update.doubtful:
             text = update.error.provider_message or message
-            status = 402 if replies.is_broke(text) else 400
-            code = reply.status if reply.status >= 400 else None
-            return Rejected(replies.rejection(ACCOUNT, status, text, code))
-    return replies.refused(ACCOUNT, reply, message, _said(reply, document.value))
+            status = 402 if responses.is_broke(text) else 400
+            code = response.status if response.status >= 400 else None
+            return Rejected(responses.rejection(ACCOUNT, status, text, code))
+    return responses.refused(ACCOUNT, response, message, _status_in_body(response, document.value))
 
 
-def _said(reply: ProviderReply, document: dict[str, Any]) -> int | None:
+def _status_in_body(response: ProviderResponse, document: dict[str, Any]) -> int | None:
     """The status that the body tells with HTTP 200: its `code`, or 400 for an error without one."""
-    if not 200 <= reply.status < 300:
+    if not 200 <= response.status < 300:
         return None
     code = document.get("code")
     if isinstance(code, int) and 400 <= code < 600:

@@ -11,7 +11,7 @@ from service.core.task import Status
 from service.core.update import Update
 from service.providers import documents, known, outputs, reasons, statuses
 from service.providers.redact import Cleaner
-from service.providers.replies import provider_id
+from service.providers.responses import provider_id
 
 NAME = "PiAPI"
 # List pages of the history are not nested deeper.

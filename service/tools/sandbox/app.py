@@ -10,11 +10,11 @@ from starlette.applications import Starlette
 
 from service.net.tls import trusted
 
+from .context import SandboxContext
 from .control import Control
 from .llm import Llm
 from .modelslab import ModelsLabSandbox
 from .piapi import PiApiSandbox
-from .studio import Studio
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +23,21 @@ def create_sandbox(
     public_url: str | None = None, *, callback_retry: float = 5.0, callback_timeout: float = 10.0
 ) -> Starlette:
     """`public_url`: where its pictures are reached, else the request's Host; the other two are seconds."""
-    studio = Studio(public_url, callback_retry, callback_timeout)
-    piapi, modelslab = PiApiSandbox(studio), ModelsLabSandbox(studio)
-    control = Control(studio, piapi, modelslab)
-    routes = [*piapi.routes(), *Llm(studio).routes(), *modelslab.routes(), *control.routes()]
+    context = SandboxContext(public_url, callback_retry, callback_timeout)
+    piapi, modelslab = PiApiSandbox(context), ModelsLabSandbox(context)
+    control = Control(context, piapi, modelslab)
+    routes = [*piapi.routes(), *Llm(context).routes(), *modelslab.routes(), *control.routes()]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         limits = httpx.Limits(max_connections=200, keepalive_expiry=2.0)
         timeout = httpx.Timeout(callback_timeout, pool=None)
         async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, verify=trusted()) as client:
-            studio.open(client)
+            context.open(client)
             try:
                 yield
             finally:
-                await studio.stop_work()
+                await context.stop_work()
 
     return Starlette(routes=routes, lifespan=lifespan)
 

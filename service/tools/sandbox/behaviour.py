@@ -113,10 +113,10 @@ class Behaviour:
         return not self.submit or self.submit.startswith(ACCEPTED)
 
     @property
-    def answer_fault(self) -> str:
+    def response_fault(self) -> str:
         return self.submit.removeprefix(ACCEPTED)
 
-    def mended(self) -> "Behaviour":
+    def without_faults(self) -> "Behaviour":
         """The same request without its faults: what remains after `times`."""
         return replace(self, submit="", fetch="", callback=frozenset(), drop_webhook=False, fail=None, no_output=False,
                        late_output=0, json="", stream=frozenset(), answer_delay=0.0, status=None)  # fmt: skip

@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .answers import ProviderJson
+from .context import SandboxContext
 from .modelslab import ModelsLabSandbox
 from .piapi import PiApiSandbox
-from .studio import Studio
+from .responses import ProviderJson
 
 WELCOME = """A pretend PiAPI and a pretend ModelsLab. Any key will do, nothing is paid, pictures are coloured squares.
 
@@ -19,8 +19,8 @@ Misbehave   write [sandbox: delay=0.2 callback=twice] into the prompt; all words
 
 
 class Control:
-    def __init__(self, studio: Studio, piapi: PiApiSandbox, modelslab: ModelsLabSandbox) -> None:
-        self._studio, self._piapi, self._modelslab = studio, piapi, modelslab
+    def __init__(self, context: SandboxContext, piapi: PiApiSandbox, modelslab: ModelsLabSandbox) -> None:
+        self._context, self._piapi, self._modelslab = context, piapi, modelslab
 
     def routes(self) -> list[Route]:
         return [
@@ -36,32 +36,32 @@ class Control:
         return PlainTextResponse(WELCOME)
 
     async def picture(self, request: Request) -> Response:
-        match self._studio.gallery.fault(request.path_params["name"]):
+        match self._context.gallery.fault(request.path_params["name"]):
             case "500":
                 return PlainTextResponse("out of order", 500)
             case "page":
                 return HTMLResponse("<!doctype html><title>The file was deleted</title>")
-        found = self._studio.gallery.read(request.path_params["name"])
+        found = self._context.gallery.read(request.path_params["name"])
         if found is None:
             return PlainTextResponse("not found", 404)
         media_type, content = found
         return Response(content, media_type=media_type)
 
     async def ledger(self, request: Request) -> Response:
-        return ProviderJson(self._studio.ledger.report())
+        return ProviderJson(self._context.ledger.report())
 
     async def requests(self, request: Request) -> Response:
-        return ProviderJson({"requests": self._studio.ledger.requests()})
+        return ProviderJson({"requests": self._context.ledger.requests()})
 
     async def reset(self, request: Request) -> Response:
-        await self._studio.stop_work()
-        self._studio.forget_releases()
-        self._studio.ledger.clear()
-        self._studio.gallery.clear()
+        await self._context.stop_work()
+        self._context.forget_releases()
+        self._context.ledger.clear()
+        self._context.gallery.clear()
         self._piapi.clear()
         self._modelslab.clear()
         return Response(status_code=204)
 
     async def release(self, request: Request) -> Response:
-        self._studio.release(request.path_params["name"])
+        self._context.release(request.path_params["name"])
         return Response(status_code=204)

@@ -45,7 +45,7 @@ class Ledger:
         self._open: Counter[str] = Counter()
         self._peak: Counter[str] = Counter()
 
-    def paid(self, id: str, provider: str, model: str, task_type: str, prompt: str) -> Entry:
+    def add(self, id: str, provider: str, model: str, task_type: str, prompt: str) -> Entry:
         entry = Entry(id, provider, model, task_type, prompt[:2000], now_ns() // 1_000_000)
         self._submits += 1
         self._entries[self._submits] = entry
@@ -55,12 +55,12 @@ class Ledger:
         self._peak[provider] = max(self._peak[provider], self._open[provider])
         return entry
 
-    def moved(self, entry: Entry, status: str) -> None:
+    def set_status(self, entry: Entry, status: str) -> None:
         if entry.status in OPEN and status not in OPEN:
             self._open[entry.provider] -= 1
         entry.status = status
 
-    def note_request(self, request: Request, body: bytes) -> None:
+    def record_request(self, request: Request, body: bytes) -> None:
         self._requests.append({
             "at": now_ns() // 1_000_000, "method": request.method, "path": request.url.path,
             "headers": dict(request.headers), "body": _readable(body),

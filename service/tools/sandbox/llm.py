@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import ProviderJson, ProviderStream, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
+from .context import SandboxContext, json_object, key_works, prompt_of
 from .ledger import Entry
-from .llm_texts import image_talk, plain_talk, usage_of
-from .llm_wire import chat_frames, image_frames, on_the_line
+from .llm_stream import chat_frames, image_frames, stream_pieces
+from .llm_texts import chat_text, image_chat_text, usage_of
 from .pictures import content
-from .studio import Studio, json_object, key_works, prompt_of
+from .responses import ProviderJson, ProviderStream, fault_response
 
 IMAGE_CHAT = "gpt-4o-image"
 
@@ -29,8 +29,8 @@ def error_body(status: int, message: str) -> dict[str, Any]:
 
 
 class Llm:
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, context: SandboxContext) -> None:
+        self._context = context
 
     def routes(self) -> list[Route]:
         return [
@@ -46,7 +46,7 @@ class Llm:
 
     async def _submit(self, request: Request, route: str) -> Response:
         raw = await request.body()
-        self._studio.ledger.note_request(request, raw)
+        self._context.ledger.record_request(request, raw)
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key_works(key):
             return ProviderJson(error_body(401, "Incorrect API key provided"), 401)
@@ -55,33 +55,33 @@ class Llm:
         if problem := _problem(route, body, prompt):
             return ProviderJson(error_body(400, problem), 400)
         try:
-            behaviour = self._studio.behaviour(request, prompt)
+            behaviour = self._context.behaviour(request, prompt)
         except UnknownBehaviour as error:
             return ProviderJson(error_body(400, str(error)), 400)
         if not behaviour.accepted:
             await asyncio.sleep(behaviour.answer_delay)
-            return faulty(behaviour.answer_fault, error_body, behaviour.retry_after)
+            return fault_response(behaviour.response_fault, error_body, behaviour.retry_after)
 
         if route == "image-generations" and behaviour.fail is not None and not body.get("stream"):
             return ProviderJson(error_body(400, behaviour.fail), 400)
 
-        entry = self._studio.ledger.paid(f"{route}-{uuid.uuid4().hex}", "piapi", body["model"], route, prompt)
-        self._studio.ledger.moved(entry, "processing")
+        entry = self._context.ledger.add(f"{route}-{uuid.uuid4().hex}", "piapi", body["model"], route, prompt)
+        self._context.ledger.set_status(entry, "processing")
         await asyncio.sleep(behaviour.answer_delay)
-        if behaviour.answer_fault:
-            self._studio.ledger.moved(entry, "failed")
-            return faulty(behaviour.answer_fault, error_body)
+        if behaviour.response_fault:
+            self._context.ledger.set_status(entry, "failed")
+            return fault_response(behaviour.response_fault, error_body)
         if route == "chat-completions":
-            return await self._answer_chat(request, body, prompt, behaviour, entry)
-        return await self._answer_images(request, body, prompt, behaviour, entry)
+            return await self._respond_chat(request, body, prompt, behaviour, entry)
+        return await self._respond_images(request, body, prompt, behaviour, entry)
 
-    async def _answer_chat(
+    async def _respond_chat(
         self, request: Request, body: dict[str, Any], prompt: str, behaviour: Behaviour, entry: Entry
     ) -> Response:
         if body["model"] == IMAGE_CHAT:
-            before, after = image_talk(prompt, behaviour, lambda: self._picture(request, prompt, behaviour))
+            before, after = image_chat_text(prompt, behaviour, lambda: self._picture(request, prompt, behaviour))
         else:
-            before, after = "", plain_talk(prompt, behaviour)
+            before, after = "", chat_text(prompt, behaviour)
         usage = usage_of(prompt, before + after)
         if body.get("stream"):
             return self._stream(chat_frames(body["model"], before, after, usage, behaviour), behaviour, entry)
@@ -90,7 +90,7 @@ class Llm:
         return ProviderJson({"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": _seconds(),
                      "model": body["model"], "choices": [choice], "usage": usage})  # fmt: skip
 
-    async def _answer_images(
+    async def _respond_images(
         self, request: Request, body: dict[str, Any], prompt: str, behaviour: Behaviour, entry: Entry
     ) -> Response:
         if body.get("stream"):
@@ -111,22 +111,22 @@ class Llm:
         async def told() -> AsyncGenerator[bytes]:
             ending = "failed"
             try:
-                async for piece in on_the_line(frames, behaviour, self._studio.released):
+                async for piece in stream_pieces(frames, behaviour, self._context.released):
                     yield piece
                 ending = "completed"
             finally:
-                self._studio.ledger.moved(entry, ending)
+                self._context.ledger.set_status(entry, ending)
 
         return ProviderStream(told())
 
     async def _work(self, behaviour: Behaviour, entry: Entry) -> None:
         await asyncio.sleep(behaviour.delay)
-        await self._studio.released(behaviour.hold)
-        self._studio.ledger.moved(entry, "completed")
+        await self._context.released(behaviour.hold)
+        self._context.ledger.set_status(entry, "completed")
 
     def _picture(self, request: Request, prompt: str, behaviour: Behaviour) -> str:
-        name = self._studio.gallery.add(prompt, "png", behaviour.size)
-        return f"{self._studio.base_url(request)}/pictures/{name}"
+        name = self._context.gallery.add(prompt, "png", behaviour.size)
+        return f"{self._context.base_url(request)}/pictures/{name}"
 
 
 def last_user_text(body: dict[str, Any]) -> str:

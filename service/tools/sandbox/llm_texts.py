@@ -10,7 +10,7 @@ from .behaviour import Behaviour
 PROGRESS = "> 🕐 Queuing...\n\n> ⚡ Generating...\n\n> 🏃 Progress 12..37..58..84..[100](%)\n\n"
 
 
-def image_talk(prompt: str, behaviour: Behaviour, new_picture: Callable[[], str]) -> tuple[str, str]:
+def image_chat_text(prompt: str, behaviour: Behaviour, new_picture: Callable[[], str]) -> tuple[str, str]:
     """The talk of gpt-4o-image: what is said while it works, and what when it has finished."""
     request = orjson.dumps({"prompt": prompt, "ratio": "1:1"}, option=orjson.OPT_INDENT_2).decode()
     working = f"```json\n{request}\n```\n\n{PROGRESS}"
@@ -26,7 +26,7 @@ def image_talk(prompt: str, behaviour: Behaviour, new_picture: Callable[[], str]
     return working, f"{said}![image]({url})\n\n[Click to download]({url})"
 
 
-def plain_talk(prompt: str, behaviour: Behaviour) -> str:
+def chat_text(prompt: str, behaviour: Behaviour) -> str:
     if behaviour.no_output:
         return ""
     if behaviour.fail is not None:

@@ -9,11 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import ProviderJson, Untidy, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
-from .modelslab_jobs import ModelsLabJob, failed_answer, fetch_answer, processing_answer, success_answer, webhook
-from .studio import Studio, json_object, key_works, prompt_of
+from .context import SandboxContext, json_object, key_works, prompt_of
+from .modelslab_jobs import (
+    ModelsLabJob,
+    failed_response,
+    fetch_response,
+    processing_response,
+    success_response,
+    webhook,
+)
+from .responses import ProviderJson, UntidyJson, fault_response
 
 JOBS_KEPT = 20_000
 FIRST_NUMBER = 12_202_888
@@ -28,8 +35,8 @@ def error_body(status: int, message: str) -> dict[str, Any]:
 
 
 class ModelsLabSandbox:
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, context: SandboxContext) -> None:
+        self._context = context
         self._jobs: OrderedDict[tuple[str, str], ModelsLabJob] = OrderedDict()
         self._numbers = itertools.count(FIRST_NUMBER)
 
@@ -47,27 +54,31 @@ class ModelsLabSandbox:
 
     async def create(self, request: Request) -> Response:
         raw = await request.body()
-        self._studio.ledger.note_request(request, raw)
+        self._context.ledger.record_request(request, raw)
         body = json_object(raw)
         if body is None:
             return ProviderJson(error_body(400, "Invalid API Request"), 400)
         if refused := _refused_key(body):
             return refused
         try:
-            behaviour = self._studio.behaviour(request, body.get("prompt"))
+            behaviour = self._context.behaviour(request, body.get("prompt"))
         except UnknownBehaviour as error:
             return ProviderJson(error_body(400, str(error)), 400)
         if not behaviour.accepted:
             await asyncio.sleep(behaviour.answer_delay)
-            return _faulty(behaviour.answer_fault, behaviour)
+            return _fault_response(behaviour.response_fault, behaviour)
         kind = request.url.path.rpartition("/")[2]
         if problem := _problem(kind, body):
             return ProviderJson(error_body(400, problem), 400)
 
-        job = self._accept(_family(request), kind, body, behaviour, self._studio.base_url(request))
+        job = self._accept(_family(request), kind, body, behaviour, self._context.base_url(request))
         answer = await self._begin(job)
         await asyncio.sleep(behaviour.answer_delay)
-        return _faulty(behaviour.answer_fault, behaviour) if behaviour.answer_fault else Untidy(answer, behaviour.json)
+        return (
+            _fault_response(behaviour.response_fault, behaviour)
+            if behaviour.response_fault
+            else UntidyJson(answer, behaviour.json)
+        )
 
     async def fetch(self, request: Request) -> Response:
         body = json_object(await request.body()) or {}
@@ -80,8 +91,8 @@ class ModelsLabSandbox:
         job.reads += 1
         fault, times = job.behaviour.fetch, job.behaviour.times
         if fault and (times is None or job.reads <= times):
-            return ProviderJson(NOT_FOUND) if fault == "404" else _faulty(fault, job.behaviour)
-        return Untidy(fetch_answer(job), job.behaviour.json)
+            return ProviderJson(NOT_FOUND) if fault == "404" else _fault_response(fault, job.behaviour)
+        return UntidyJson(fetch_response(job), job.behaviour.json)
 
     def _accept(
         self, family: str, kind: str, body: dict[str, Any], behaviour: Behaviour, base_url: str
@@ -89,17 +100,17 @@ class ModelsLabSandbox:
         number = next(self._numbers)
         prompt = prompt_of(body["prompt"])
         model = str(body.get("model_id") or "flux")
-        entry = self._studio.ledger.paid(str(number), "modelslab", model, kind, prompt)
+        entry = self._context.ledger.add(str(number), "modelslab", model, kind, prompt)
         job = ModelsLabJob(number, family, kind, body, behaviour, entry, base_url, f"{BASES[family]}/fetch")
         suffix = "base64" if body.get("base64") in (True, "yes", "true") else "png"
         for n in range(int(body.get("samples") or 1)):
-            name = self._studio.gallery.add(f"{prompt} {n}", suffix, behaviour.size, False, behaviour.file)
+            name = self._context.gallery.add(f"{prompt} {n}", suffix, behaviour.size, False, behaviour.file)
             job.files.append(name)
         if job.public_id:
             self._jobs[family, str(job.public_id)] = job
         if len(self._jobs) > JOBS_KEPT:
             self._jobs.popitem(last=False)
-        self._studio.ledger.moved(entry, "processing")
+        self._context.ledger.set_status(entry, "processing")
         return job
 
     async def _begin(self, job: ModelsLabJob) -> dict[str, Any]:
@@ -107,43 +118,43 @@ class ModelsLabSandbox:
         if job.behaviour.instant:
             self._finish(job)
             if "anyway" in job.behaviour.callback:
-                self._studio.spawn(self._tell_finish(job))
-            return failed_answer(job) if job.status == "failed" else success_answer(job)
-        answer = processing_answer(job)
+                self._context.spawn(self._send_finish(job))
+            return failed_response(job) if job.status == "failed" else success_response(job)
+        answer = processing_response(job)
         if "early" in job.behaviour.callback:
             self._finish(job)
-            await self._tell_finish(job)
+            await self._send_finish(job)
         else:
-            self._studio.spawn(self._live(job))
+            self._context.spawn(self._run(job))
         return answer
 
-    async def _live(self, job: ModelsLabJob) -> None:
-        await self._studio.queue(job.behaviour)
+    async def _run(self, job: ModelsLabJob) -> None:
+        await self._context.queue(job.behaviour)
         if "processing" in job.behaviour.callback:
-            await self._studio.tell(webhook(job, "processing"))
-        await self._studio.work(job.behaviour)
+            await self._context.tell(webhook(job, "processing"))
+        await self._context.work(job.behaviour)
         self._finish(job)
-        await self._tell_finish(job)
+        await self._send_finish(job)
 
-    async def _tell_finish(self, job: ModelsLabJob) -> None:
-        ways = job.behaviour.callback
+    async def _send_finish(self, job: ModelsLabJob) -> None:
+        modes = job.behaviour.callback
         await asyncio.sleep(job.behaviour.callback_delay)
         call = webhook(job, job.status)
-        await self._studio.tell(call)
-        if "twice" in ways:
-            await self._studio.tell(call)
-        if "late_processing" in ways:
-            await self._studio.tell(webhook(job, "processing"))
-        if "conflict" in ways:
-            await self._studio.tell(webhook(job, "success" if job.status == "failed" else "failed"))
+        await self._context.tell(call)
+        if "twice" in modes:
+            await self._context.tell(call)
+        if "late_processing" in modes:
+            await self._context.tell(webhook(job, "processing"))
+        if "conflict" in modes:
+            await self._context.tell(webhook(job, "success" if job.status == "failed" else "failed"))
 
     def _finish(self, job: ModelsLabJob) -> None:
         job.ended = now_ns()
         job.status = "success" if job.behaviour.fail is None else "failed"
         if job.status == "success":
             for name in job.files:
-                self._studio.gallery.finish(name)
-        self._studio.ledger.moved(job.entry, "completed" if job.status == "success" else "failed")
+                self._context.gallery.finish(name)
+        self._context.ledger.set_status(job.entry, "completed" if job.status == "success" else "failed")
 
 
 def _family(request: Request) -> str:
@@ -164,7 +175,7 @@ def _problem(kind: str, body: dict[str, Any]) -> str | None:
     return None
 
 
-def _faulty(fault: str, behaviour: Behaviour) -> Response:
+def _fault_response(fault: str, behaviour: Behaviour) -> Response:
     """ModelsLab tells the waiting time in the body, not in a header."""
 
     def body(status: int, message: str) -> dict[str, Any]:
@@ -172,4 +183,4 @@ def _faulty(fault: str, behaviour: Behaviour) -> Response:
         wait = {"retry_after": seconds} if status == 429 else {}
         return {**error_body(status, message), **wait}
 
-    return faulty(fault, body)
+    return fault_response(fault, body)

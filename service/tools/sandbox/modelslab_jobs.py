@@ -31,7 +31,7 @@ class ModelsLabJob:
     ended: int | None = None
     reads: int = 0
     # How often its finish was told without the output.
-    told_empty: int = 0
+    empty_reports: int = 0
 
     @property
     def public_id(self) -> int | str | None:
@@ -55,12 +55,12 @@ class ModelsLabJob:
 
     def output(self) -> list[str] | str:
         """What the next telling of the finish holds."""
-        if self.told_empty < self.behaviour.late_output:
-            self.told_empty += 1
+        if self.empty_reports < self.behaviour.late_output:
+            self.empty_reports += 1
             return self.empty_output
         return self.empty_output if self.behaviour.no_output else self.links
 
-    def spelled(self, status: str) -> str:
+    def spell(self, status: str) -> str:
         return status if status == "processing" or self.behaviour.status is None else self.behaviour.status
 
     @property
@@ -68,7 +68,7 @@ class ModelsLabJob:
         return round(((self.ended or now_ns()) - self.began) / 1e9, 2)
 
 
-def processing_answer(job: ModelsLabJob) -> dict[str, Any]:
+def processing_response(job: ModelsLabJob) -> dict[str, Any]:
     answer = {
         "status": "processing",
         "tip": "Get more details about this API in the documentation.",
@@ -84,12 +84,12 @@ def processing_answer(job: ModelsLabJob) -> dict[str, Any]:
     return _without_id(answer) if job.behaviour.id == "missing" else answer
 
 
-def success_answer(job: ModelsLabJob) -> dict[str, Any]:
+def success_response(job: ModelsLabJob) -> dict[str, Any]:
     """An immediate success: the enterprise server writes id null (img2img) or none at all (text2img)."""
     enterprise = job.family == "enterprise" and not job.behaviour.id
     output = job.output()
     answer = {
-        "status": job.spelled("success"),
+        "status": job.spell("success"),
         "warning": "",
         "id": None if enterprise else job.public_id,
         "generationTime": job.seconds,
@@ -103,27 +103,27 @@ def success_answer(job: ModelsLabJob) -> dict[str, Any]:
     return _without_id(answer) if missing else answer
 
 
-def failed_answer(job: ModelsLabJob) -> dict[str, Any]:
-    return {"status": job.spelled("failed"), "id": job.public_id, "message": job.behaviour.fail, "output": ""}
+def failed_response(job: ModelsLabJob) -> dict[str, Any]:
+    return {"status": job.spell("failed"), "id": job.public_id, "message": job.behaviour.fail, "output": ""}
 
 
-def fetch_answer(job: ModelsLabJob) -> dict[str, Any]:
+def fetch_response(job: ModelsLabJob) -> dict[str, Any]:
     if job.status == "success":
-        return {"status": job.spelled("success"), "id": job.public_id, "output": job.output()}
+        return {"status": job.spell("success"), "id": job.public_id, "output": job.output()}
     if job.status == "failed":
-        return failed_answer(job)
+        return failed_response(job)
     return {"status": "processing", "id": job.public_id, "message": "Try Again", "output": job.empty_output}
 
 
 def webhook(job: ModelsLabJob, status: str) -> OutgoingCallback | None:
     address = job.body.get("webhook")
-    ways = job.behaviour.callback
-    if not isinstance(address, str) or not address or "none" in ways:
+    modes = job.behaviour.callback
+    if not isinstance(address, str) or not address or "none" in modes:
         return None
-    track_id = "somebody-else" if "wrong_track" in ways else job.body.get("track_id")
+    track_id = "somebody-else" if "wrong_track" in modes else job.body.get("track_id")
     body: dict[str, Any] = {
-        "status": job.spelled(status),
-        "id": job.number + 1 if "wrong_id" in ways else job.public_id,
+        "status": job.spell(status),
+        "id": job.number + 1 if "wrong_id" in modes else job.public_id,
     }
     if status == "success":
         body |= {"output": job.output(), "generationTime": job.seconds, "track_id": track_id, "meta": meta(job)}
@@ -132,8 +132,8 @@ def webhook(job: ModelsLabJob, status: str) -> OutgoingCallback | None:
     else:
         body |= {"output": job.empty_output, "eta": job.behaviour.delay, "track_id": track_id}
     way = job.behaviour.json
-    raw = b"<html>not a job</html>" if "garbage" in ways else untidy(way, orjson.dumps(body))
-    return OutgoingCallback(address, raw, status, job.entry, encoding(way), drip="slow" in ways)
+    raw = b"<html>not a job</html>" if "garbage" in modes else untidy(way, orjson.dumps(body))
+    return OutgoingCallback(address, raw, status, job.entry, encoding(way), drip="slow" in modes)
 
 
 def meta(job: ModelsLabJob) -> dict[str, Any]:

@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .answers import ProviderJson, Untidy, faulty
 from .behaviour import Behaviour, UnknownBehaviour
 from .clock import now_ns
+from .context import SandboxContext, json_object, key_works, prompt_of
 from .piapi_checks import family, refusal
-from .piapi_life import PiapiLife
+from .piapi_runner import PiapiTaskRunner
 from .piapi_tasks import PRICE, PiapiTask, history_row, shown_input, view
-from .studio import Studio, json_object, key_works, prompt_of
+from .responses import ProviderJson, UntidyJson, fault_response
 
 TASKS_KEPT = 20_000
-PAGE_MOST = 100
+MAX_PAGE_SIZE = 100
 
 
 def error_body(status: int, message: str) -> dict[str, Any]:
@@ -32,10 +32,10 @@ def unauthorized(request: Request) -> Response | None:
 
 
 class PiApiSandbox:
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, context: SandboxContext) -> None:
+        self._context = context
         self._tasks: OrderedDict[str, PiapiTask] = OrderedDict()
-        self._life = PiapiLife(studio)
+        self._runner = PiapiTaskRunner(context)
 
     def routes(self) -> list[Route]:
         return [
@@ -51,28 +51,28 @@ class PiApiSandbox:
 
     async def create(self, request: Request) -> Response:
         raw = await request.body()
-        self._studio.ledger.note_request(request, raw)
+        self._context.ledger.record_request(request, raw)
         if refused := unauthorized(request):
             return refused
         body = json_object(raw)
         if body is None:
             return ProviderJson(error_body(400, "invalid request body: not a JSON object"), 400)
         try:
-            behaviour = self._studio.behaviour(request, body.get("input"))
+            behaviour = self._context.behaviour(request, body.get("input"))
         except UnknownBehaviour as error:
             return ProviderJson(error_body(400, str(error)), 400)
         if not behaviour.accepted:
             await asyncio.sleep(behaviour.answer_delay)
-            return faulty(behaviour.answer_fault, error_body, behaviour.retry_after)
+            return fault_response(behaviour.response_fault, error_body, behaviour.retry_after)
         if problem := refusal(body):
             return ProviderJson(error_body(400, problem), 400)
 
-        task = self._accept(body, behaviour, self._studio.base_url(request))
-        answer = await self._life.begin(task)
+        task = self._accept(body, behaviour, self._context.base_url(request))
+        answer = await self._runner.begin(task)
         await asyncio.sleep(behaviour.answer_delay)
-        if behaviour.answer_fault:
-            return faulty(behaviour.answer_fault, error_body)
-        return Untidy({"code": 200, "data": answer, "message": "success"}, behaviour.json)
+        if behaviour.response_fault:
+            return fault_response(behaviour.response_fault, error_body)
+        return UntidyJson({"code": 200, "data": answer, "message": "success"}, behaviour.json)
 
     async def read(self, request: Request) -> Response:
         if refused := unauthorized(request):
@@ -83,8 +83,8 @@ class PiApiSandbox:
         task.reads += 1
         fault, times = task.behaviour.fetch, task.behaviour.times
         if fault and (times is None or task.reads <= times):
-            return faulty(fault, error_body, task.behaviour.retry_after)
-        return Untidy({"code": 200, "data": view(task), "message": "success"}, task.behaviour.json)
+            return fault_response(fault, error_body, task.behaviour.retry_after)
+        return UntidyJson({"code": 200, "data": view(task), "message": "success"}, task.behaviour.json)
 
     async def cancel(self, request: Request) -> Response:
         if refused := unauthorized(request):
@@ -96,7 +96,7 @@ class PiApiSandbox:
             return ProviderJson(
                 error_body(400, f"task {task.id} is {task.status}: only pending tasks can be canceled"), 400
             )
-        self._life.cancel(task)
+        self._runner.cancel(task)
         return ProviderJson({"code": 200, "message": f"task {task.id} canceled"})
 
     async def history(self, request: Request) -> Response:
@@ -108,8 +108,8 @@ class PiApiSandbox:
             start, end = int(query.get("start_time") or 0), int(query.get("end_time") or 2**40)
         except ValueError:
             return ProviderJson(error_body(400, "page, page_size, start_time and end_time are whole numbers"), 400)
-        if page < 1 or not 1 <= size <= PAGE_MOST:
-            return ProviderJson(error_body(400, f"page starts at 1, page_size is at most {PAGE_MOST}"), 400)
+        if page < 1 or not 1 <= size <= MAX_PAGE_SIZE:
+            return ProviderJson(error_body(400, f"page starts at 1, page_size is at most {MAX_PAGE_SIZE}"), 400)
         model = query.get("model") or ""
         found = [task for task in reversed(self._tasks.values())
                  if task.behaviour.history != "none" and (not model or family(task.model) == model)
@@ -138,7 +138,7 @@ class PiApiSandbox:
         config = body.get("config") or {}
         webhook = config.get("webhook_config") or {}
         id = str(uuid.uuid4())
-        entry = self._studio.ledger.paid(id, "piapi", model, task_type, prompt_of(given))
+        entry = self._context.ledger.add(id, "piapi", model, task_type, prompt_of(given))
         task = PiapiTask(
             id=id,
             model=model,

@@ -10,7 +10,7 @@ FLUX_TASKS = {
 FROM_IMAGE = {"img2img", "img2img-lora", "fill-inpaint", "fill-outpaint", "redux-variation", "kontext"}
 INTEGERS = {"width", "height", "steps", "seed"}
 FLOATS = {"denoise", "guidance_scale", "batch_size"}
-MOST_PIXELS = 1_048_576
+MAX_PIXELS = 1_048_576
 
 # The short names of the history's `model` filter that are no part of the model's own name.
 FAMILIES = {"midjourney": "mj"}
@@ -55,8 +55,8 @@ def _flux_refusal(task_type: str, given: dict[str, Any]) -> str | None:
         return "invalid request: prompt is required"
     if task_type in FROM_IMAGE and not given.get("image"):
         return "invalid request: image is required"
-    if (given.get("width") or 0) * (given.get("height") or 0) > MOST_PIXELS:
-        return f"invalid request: width*height cannot exceed {MOST_PIXELS}"
+    if (given.get("width") or 0) * (given.get("height") or 0) > MAX_PIXELS:
+        return f"invalid request: width*height cannot exceed {MAX_PIXELS}"
     if not 1 <= (given.get("batch_size") or 1) <= 4:
         return "invalid request: batch_size is 1 to 4"
     return None

@@ -40,7 +40,7 @@ class PiapiTask:
     error: str | None = None
     reads: int = 0
     # How often its finish was told without the output.
-    told_empty: int = 0
+    empty_reports: int = 0
 
 
 def shown_input(model: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def shown_input(model: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def view(task: PiapiTask) -> dict[str, Any]:
     output: Any = task.output
-    if task.status == "completed" and task.told_empty < task.behaviour.late_output:
-        task.told_empty += 1
+    if task.status == "completed" and task.empty_reports < task.behaviour.late_output:
+        task.empty_reports += 1
         output = blank(output)
     dropped = task.behaviour.drop_webhook
     webhook = {"endpoint": "" if dropped else task.endpoint, "secret": "" if dropped else task.secret}
@@ -91,27 +91,27 @@ def history_row(task: PiapiTask) -> dict[str, Any]:
 
 
 def callback(task: PiapiTask, data: dict[str, Any], status: str, pause: float) -> OutgoingCallback | None:
-    ways = task.behaviour.callback
-    if not task.endpoint or task.behaviour.drop_webhook or "none" in ways:
+    modes = task.behaviour.callback
+    if not task.endpoint or task.behaviour.drop_webhook or "none" in modes:
         return None
-    headers = {"x-webhook-secret": task.secret} if task.secret and "no_secret" not in ways else {}
-    if "bad_secret" in ways:
+    headers = {"x-webhook-secret": task.secret} if task.secret and "no_secret" not in modes else {}
+    if "bad_secret" in modes:
         headers["x-webhook-secret"] = "not-the-secret-of-this-task"
     if task.behaviour.callback_retry is not None:
         pause = task.behaviour.callback_retry
     headers |= encoding(task.behaviour.json)
-    body = untidy(task.behaviour.json, _body(ways, data))
-    return OutgoingCallback(task.endpoint, body, status, task.entry, headers, ATTEMPTS, pause, drip="slow" in ways)
+    body = untidy(task.behaviour.json, _body(modes, data))
+    return OutgoingCallback(task.endpoint, body, status, task.entry, headers, ATTEMPTS, pause, drip="slow" in modes)
 
 
-def _body(ways: frozenset[str], data: dict[str, Any]) -> bytes:
-    if "garbage" in ways:
+def _body(modes: frozenset[str], data: dict[str, Any]) -> bytes:
+    if "garbage" in modes:
         return b"<html>not a task</html>"
-    if "wrong_id" in ways:
+    if "wrong_id" in modes:
         data = {**data, "task_id": str(uuid.uuid4())}
-    if "flat" in ways:
+    if "flat" in modes:
         return orjson.dumps(data)
-    if "code_shape" in ways:
+    if "code_shape" in modes:
         return orjson.dumps({"code": 200, "data": data, "message": "success"})
     return orjson.dumps({"timestamp": now_ns() // 1_000_000_000, "data": data})
 

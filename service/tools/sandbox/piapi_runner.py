@@ -7,21 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from .clock import now_ns
+from .context import SandboxContext, prompt_of
 from .piapi_outputs import blank, finished_output, open_output
 from .piapi_tasks import PiapiTask, callback, view
 from .pictures import content
-from .studio import Studio, prompt_of
 
-MOST_PICTURES = 4
+MAX_PICTURES = 4
 
 
-class PiapiLife:
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._lives: dict[str, asyncio.Task[None]] = {}
+class PiapiTaskRunner:
+    def __init__(self, context: SandboxContext) -> None:
+        self._context = context
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     def cancel(self, task: PiapiTask) -> None:
-        self._lives.pop(task.id).cancel()
+        self._running.pop(task.id).cancel()
         self._end(task, "cancelled")
 
     async def begin(self, task: PiapiTask) -> dict[str, Any]:
@@ -29,57 +29,57 @@ class PiapiLife:
         if task.behaviour.instant:
             self._start(task)
             self._finish(task)
-            self._studio.spawn(self._tell_finish(task, view(task)))
+            self._context.spawn(self._send_finish(task, view(task)))
             return view(task)
         answer = view(task)
         if "early" in task.behaviour.callback:
             self._start(task)
             processing = view(task)
             self._finish(task)
-            await self._tell_finish(task, processing)
+            await self._send_finish(task, processing)
         else:
-            life = self._lives[task.id] = self._studio.spawn(self._live(task))
-            life.add_done_callback(lambda _: self._lives.pop(task.id, None))
+            life = self._running[task.id] = self._context.spawn(self._run(task))
+            life.add_done_callback(lambda _: self._running.pop(task.id, None))
         return answer
 
-    async def _live(self, task: PiapiTask) -> None:
-        ways = task.behaviour.callback
-        if "created" in ways:
-            await self._tell(task, view(task), "pending")
-        await self._studio.queue(task.behaviour)
+    async def _run(self, task: PiapiTask) -> None:
+        modes = task.behaviour.callback
+        if "created" in modes:
+            await self._send(task, view(task), "pending")
+        await self._context.queue(task.behaviour)
         self._start(task)
         processing = view(task)
-        told = None if "late_processing" in ways else self._studio.spawn(self._tell(task, processing, "processing"))
-        await self._studio.work(task.behaviour)
+        told = None if "late_processing" in modes else self._context.spawn(self._send(task, processing, "processing"))
+        await self._context.work(task.behaviour)
         self._finish(task)
         if told:  # calls of one task go out in order, as long as the receiver answers
-            await asyncio.wait({told}, timeout=self._studio.callback_timeout)
-        await self._tell_finish(task, processing)
+            await asyncio.wait({told}, timeout=self._context.callback_timeout)
+        await self._send_finish(task, processing)
 
-    async def _tell_finish(self, task: PiapiTask, processing: dict[str, Any]) -> None:
-        ways = task.behaviour.callback
+    async def _send_finish(self, task: PiapiTask, processing: dict[str, Any]) -> None:
+        modes = task.behaviour.callback
         await asyncio.sleep(task.behaviour.callback_delay)
-        call = callback(task, view(task), task.status, self._studio.callback_retry)
-        await self._studio.tell(call)
-        if "twice" in ways:
-            await self._studio.tell(call)
-        if "late_processing" in ways:
-            await self._tell(task, processing, "processing")
-        if "conflict" in ways:
-            await self._tell_conflict(task)
+        call = callback(task, view(task), task.status, self._context.callback_retry)
+        await self._context.tell(call)
+        if "twice" in modes:
+            await self._context.tell(call)
+        if "late_processing" in modes:
+            await self._send(task, processing, "processing")
+        if "conflict" in modes:
+            await self._send_conflict(task)
 
-    async def _tell_conflict(self, task: PiapiTask) -> None:
+    async def _send_conflict(self, task: PiapiTask) -> None:
         failed = task.error is None
         other = replace(task, status="failed" if failed else "completed", error="too late" if failed else None,
                         output=None if failed else self._output(task))  # fmt: skip
-        await self._tell(other, view(other), other.status)
+        await self._send(other, view(other), other.status)
 
-    async def _tell(self, task: PiapiTask, data: dict[str, Any], status: str) -> None:
-        await self._studio.tell(callback(task, data, status, self._studio.callback_retry))
+    async def _send(self, task: PiapiTask, data: dict[str, Any], status: str) -> None:
+        await self._context.tell(callback(task, data, status, self._context.callback_retry))
 
     def _start(self, task: PiapiTask) -> None:
         task.status, task.started, task.output = "processing", now_ns(), open_output(task.model)
-        self._studio.ledger.moved(task.entry, "processing")
+        self._context.ledger.set_status(task.entry, "processing")
 
     def _finish(self, task: PiapiTask) -> None:
         if task.behaviour.fail is not None:
@@ -91,10 +91,10 @@ class PiapiLife:
 
     def _end(self, task: PiapiTask, status: str) -> None:
         task.status, task.ended = status, now_ns()
-        self._studio.ledger.moved(task.entry, status)
+        self._context.ledger.set_status(task.entry, status)
 
     def _output(self, task: PiapiTask) -> dict[str, Any]:
-        count = min(MOST_PICTURES, int(task.input.get("batch_size") or 1))
+        count = min(MAX_PICTURES, int(task.input.get("batch_size") or 1))
         prompt, size, numbers = prompt_of(task.input), task.behaviour.size, itertools.count()
         if task.behaviour.output == "base64":
             return {"image_url": "", "image_base64": content("base64", prompt, size).decode()}
@@ -103,7 +103,7 @@ class PiapiLife:
             return {"video_url": f"data:video/mp4;base64,{b64encode(content('mp4', prompt, size)).decode()}"}
 
         def new(kind: str) -> str:
-            name = self._studio.gallery.add(f"{prompt} {next(numbers)}", kind, size, fault=task.behaviour.file)
+            name = self._context.gallery.add(f"{prompt} {next(numbers)}", kind, size, fault=task.behaviour.file)
             return f"{task.base_url}/pictures/{name}"
 
         output = finished_output(task.model, task.task_type, count, new)

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from .answers import LineCut
 from .behaviour import Behaviour
 from .clock import now_ns
 from .pictures import content
+from .responses import ConnectionCut
 
 CUTS = (1, 7, 3, 17, 2, 11, 5)
 SLOWER = 10
@@ -63,7 +63,7 @@ def odd_pieces(text: str) -> list[str]:
     return pieces
 
 
-async def on_the_line(
+async def stream_pieces(
     frames: list[bytes], behaviour: Behaviour, released: Callable[[str], Awaitable[None]]
 ) -> AsyncGenerator[bytes]:
     """The frames over `delay` seconds, each network piece ending in the middle of a frame."""
@@ -75,7 +75,7 @@ async def on_the_line(
         if n == half:
             await released(behaviour.hold)
             if "break" in behaviour.stream:
-                raise LineCut
+                raise ConnectionCut
             if "stall" in behaviour.stream:
                 await asyncio.Event().wait()
         if slow:

@@ -34,7 +34,7 @@ FIREWALL = (
 )
 
 
-class LineCut(Exception):
+class ConnectionCut(Exception):
     """Raised by a stream that is to break off here."""
 
 
@@ -45,8 +45,8 @@ class ProviderJson(Response):
         return orjson.dumps(content)
 
 
-class Untidy(ProviderJson):
-    """JSON in one of the ways of `untidy`; an empty one leaves it as it is."""
+class UntidyJson(ProviderJson):
+    """JSON in one of the modes of `untidy`; an empty one leaves it as it is."""
 
     def __init__(self, content: Any, way: str) -> None:
         self._way = way
@@ -56,23 +56,23 @@ class Untidy(ProviderJson):
         return untidy(self._way, super().render(content))
 
 
-class Silence(Response):
+class NoResponse(Response):
     """Never answers: the caller's time-out or the end of the server is the end of it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await _left(receive)
+            await _wait_for_disconnect(receive)
         except asyncio.CancelledError:  # the server stops
             _cut(receive, hard=False)
-            await _left(receive)
+            await _wait_for_disconnect(receive)
 
 
-class Reset(Response):
+class ConnectionReset(Response):
     """Cuts the line instead of answering."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _cut(receive, hard=True)
-        await _left(receive)
+        await _wait_for_disconnect(receive)
 
 
 class ProviderStream(Response):
@@ -84,20 +84,20 @@ class ProviderStream(Response):
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        talk = asyncio.ensure_future(self._talk(send))
-        left = asyncio.ensure_future(_left(receive))
+        sending = asyncio.ensure_future(self._send_all(send))
+        disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
-            await asyncio.wait({talk, left}, return_when=asyncio.FIRST_COMPLETED)
-            if talk.done():
-                talk.result()
-        except (LineCut, asyncio.CancelledError):  # asked for, or the server stops
+            await asyncio.wait({sending, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        except (ConnectionCut, asyncio.CancelledError):  # asked for, or the server stops
             _cut(receive, hard=False)
         finally:
-            talk.cancel()
-            left.cancel()
-            await asyncio.gather(talk, left, return_exceptions=True)
+            sending.cancel()
+            disconnected.cancel()
+            await asyncio.gather(sending, disconnected, return_exceptions=True)
 
-    async def _talk(self, send: Send) -> None:
+    async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with aclosing(self._pieces) as pieces:
             async for piece in pieces:
@@ -105,12 +105,12 @@ class ProviderStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def faulty(fault: str, error_body: ErrorBody, retry_after: float | None = None) -> Response:
+def fault_response(fault: str, error_body: ErrorBody, retry_after: float | None = None) -> Response:
     match fault:
         case "timeout":
-            return Silence()
+            return NoResponse()
         case "reset":
-            return Reset()
+            return ConnectionReset()
         case "garbage":
             return Response("<html><head><title>Just a moment...</title></head></html>", media_type="text/html")
         case "firewall":
@@ -128,7 +128,7 @@ def faulty(fault: str, error_body: ErrorBody, retry_after: float | None = None) 
     return ProviderJson(error_body(status, MESSAGES[status]), status, headers)
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from service.core.result import Failure
-from service.ports.providers import Answer, Busy, ProviderReply, Rejected, Unclear
+from service.ports.providers import Busy, ProviderResponse, Rejected, SubmitOutcome, Unclear
 from service.providers import documents, reasons
 from service.providers.redact import Cleaner
 
@@ -56,20 +56,20 @@ def provider_id(value: Any) -> str | None:
     return str(value).replace("\x00", "").strip()[:MAX_ID] or None
 
 
-def is_page(reply: ProviderReply) -> bool:
+def is_page(response: ProviderResponse) -> bool:
     """A web page where a document was expected: what firewalls, proxies and login walls answer with."""
-    return reasons.is_page(reply.body[:2_000].decode(errors="replace"))
+    return reasons.is_page(response.body[:2_000].decode(errors="replace"))
 
 
-def message_of(reply: ProviderReply, cleaner: Cleaner) -> str | None:
+def message_of(response: ProviderResponse, cleaner: Cleaner) -> str | None:
     """What the response says about its error, cleaned; the beginning of the text when it is no JSON."""
-    document = documents.read(reply.body)
+    document = documents.read(response.body)
     if document is not None:
         found = reasons.reason(document.value, *_inner_errors(document.value))
-    elif is_page(reply):
-        found = reasons.page_title(reply.body[:20_000].decode(errors="replace"))
+    elif is_page(response):
+        found = reasons.page_title(response.body[:20_000].decode(errors="replace"))
     else:
-        found = documents.plain(reply.body[:400].decode(errors="replace")) or None
+        found = documents.plain(response.body[:400].decode(errors="replace")) or None
     return cleaner.text(found) if found else None
 
 
@@ -80,30 +80,32 @@ def _inner_errors(document: dict[str, Any]) -> list[Any]:
     return [data.get("error"), data.get("detail"), reasons.last_lines(data.get("logs"))]
 
 
-def refused(account: ProviderAccount, reply: ProviderReply, message: str | None, status: int | None = None) -> Answer:
+def refused(
+    account: ProviderAccount, response: ProviderResponse, message: str | None, status: int | None = None
+) -> SubmitOutcome:
     """What a response without a task means for the task; `status` is what the body says in place of the HTTP status."""
-    meant = reply.status if status is None else status
-    if 300 <= reply.status < 400:
-        return _redirected(account, reply)
-    if is_broke(message) or is_broke(_kind_of(reply)):
+    meant = response.status if status is None else status
+    if 300 <= response.status < 400:
+        return _redirected(account, response)
+    if is_broke(message) or is_broke(_kind_of(response)):
         meant = 402
     elif meant == 429:
-        return busy(reply)
+        return busy(response)
     if not 400 <= meant < 500:
-        return unclear(account, reply, message)
-    code = meant if reply.status < 400 else reply.status
-    if is_page(reply):
+        return unclear(account, response, message)
+    code = meant if response.status < 400 else response.status
+    if is_page(response):
         sentence = (
-            f"A web page came instead of a response of {account.name} ({reply.status}): a firewall or a proxy blocked"
-            f" the request; check {account.base} and the address that this service calls from"
+            f"{account.name} was not reached: a firewall or a proxy answered with a web page ({response.status});"
+            f" check {account.base} and the address that this service calls from"
         )
         return Rejected(Failure("provider_rejected", sentence, str(code), message))
     return Rejected(rejection(account, meant, message, code))
 
 
-def _kind_of(reply: ProviderReply) -> str:
+def _kind_of(response: ProviderResponse) -> str:
     """The provider's own words for the kind of its error, such as `insufficient_quota`."""
-    document = documents.read(reply.body)
+    document = documents.read(response.body)
     error = document.value.get("error") if document else None
     nodes = [node for node in (document.value if document else None, error) if isinstance(node, dict)]
     return " ".join(str(node[name])[:100] for node in nodes for name in ("type", "code") if name in node)
@@ -118,15 +120,17 @@ def rejection(account: ProviderAccount, status: int, message: str | None, code: 
     return Failure("provider_rejected", sentence, None if code is None else str(code), message)
 
 
-def _redirected(account: ProviderAccount, reply: ProviderReply) -> Rejected:
-    location = next((value for name, value in reply.headers.items() if name.lower() == "location"), "")
+def _redirected(account: ProviderAccount, response: ProviderResponse) -> Rejected:
+    location = next((value for name, value in response.headers.items() if name.lower() == "location"), "")
     try:
         host = urlsplit(location).hostname
     except ValueError:
         host = None
     where = f" to {documents.plain(host)}" if host else ""
-    sentence = f"{account.name} answered with a redirect ({reply.status}){where}; set {account.base} to the new address"
-    return Rejected(Failure("provider_rejected", sentence, str(reply.status)))
+    sentence = (
+        f"{account.name} answered with a redirect ({response.status}){where}; set {account.base} to the new address"
+    )
+    return Rejected(Failure("provider_rejected", sentence, str(response.status)))
 
 
 def is_broke(message: str | None) -> bool:
@@ -137,17 +141,17 @@ def is_broke(message: str | None) -> bool:
     return "insufficient" in text or "exceeded your current quota" in text or not any(w in text for w in _SLOW_DOWN)
 
 
-def busy(reply: ProviderReply) -> Busy:
+def busy(response: ProviderResponse) -> Busy:
     """How long to wait: `Retry-After` in seconds or as a date, or `retry_after` of the body."""
-    header = next((value for name, value in reply.headers.items() if name.lower() == "retry-after"), None)
-    wait = _seconds(header, reply.received_at)
-    if wait is None and (document := documents.read(reply.body)) is not None:
-        wait = _seconds(document.value.get("retry_after"), reply.received_at)
+    header = next((value for name, value in response.headers.items() if name.lower() == "retry-after"), None)
+    wait = _seconds(header, response.received_at)
+    if wait is None and (document := documents.read(response.body)) is not None:
+        wait = _seconds(document.value.get("retry_after"), response.received_at)
     return Busy(None if wait is None else min(max(wait, 0.0), MAX_WAIT))
 
 
-def unclear(account: ProviderAccount, reply: ProviderReply, message: str | None = None) -> Unclear:
-    what = "a web page" if is_page(reply) else f"{reply.status}"
+def unclear(account: ProviderAccount, response: ProviderResponse, message: str | None = None) -> Unclear:
+    what = "a web page" if is_page(response) else f"{response.status}"
     said = f' and said "{message}"' if message else ""
     return Unclear(f"{account.name} answered {what}{said}: it may have the task or not")
 

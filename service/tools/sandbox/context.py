@@ -17,7 +17,7 @@ from .pictures import Gallery
 WRONG_KEY = "invalid"
 
 
-class Studio:
+class SandboxContext:
     def __init__(self, public_url: str | None, callback_retry: float, callback_timeout: float) -> None:
         self.ledger = Ledger()
         self.gallery = Gallery()
@@ -45,7 +45,7 @@ class Studio:
         text = request.headers.get("x-sandbox") or marker_in(prompt) or ""
         behaviour = parse(text)
         if behaviour.times is not None and self.ledger.calls_with(f"{text}\n{prompt}") > behaviour.times:
-            return behaviour.mended()
+            return behaviour.without_faults()
         return behaviour
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
