@@ -1,4 +1,4 @@
-"""The lanes of all receivers: found by name, woken when something may be due, ended when their receiver is gone."""
+"""The lanes of all receivers: created by name, woken when something may be due, buried when the receiver is gone."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ from service.workers.lane import Lane, LaneParts
 from service.workers.lease import Lease
 from service.workers.memory import Memory
 from service.workers.outcomes import Outcomes
-from service.workers.retry import retry_until_stored as retry_until_stored
+from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.deliver")
 
 BURY_STEP = 500
-# Lanes or deliveries in one go.
+# Lanes or deliveries in one step.
 PAGE = 200
-# Lanes of subscriptions that are kept while nothing waits there.
+# Lanes of subscriptions that are kept while they are idle.
 KEPT = 2000
 
 
@@ -47,7 +47,7 @@ class Dispatcher:
         self._health = asyncio.create_task(attempts.health.run(), name="subscription health")
 
     async def stop(self, patience: float) -> None:
-        """Attempts in hand may end; what is not done stays in the store and is given back by the next start."""
+        """Running attempts get `patience` seconds; the rest stays in the store, and the next start releases it."""
         self._health.cancel()
         for lane in self._lanes.values():
             lane.close()
@@ -73,7 +73,7 @@ class Dispatcher:
             self._lane(lane).look_in_store()
 
     def neglects(self, lane: str) -> bool:
-        """Is it ours, enabled, and yet nobody sends, claims or waits for a moment in it?"""
+        """Whether the lane is ours and enabled, and yet is neither sending, claiming nor waiting."""
         if not (self._parts.claims.ours(lane) and self._attempts.allowed(lane)):
             return False
         found = self._lanes.get(lane)
@@ -82,7 +82,7 @@ class Dispatcher:
     # --- lanes come and go with the other workers ---
 
     async def take_over(self, groups: Collection[int]) -> None:
-        """A page at a time: a long backlog must not hold the loop."""
+        """A page at a time, so that a long backlog does not block the event loop."""
         last = ""
         while page := await retry_until_stored(partial(self._store.queue.lanes, last, PAGE)):
             for name in page:
@@ -99,11 +99,11 @@ class Dispatcher:
             part = waiting[first : first + PAGE]
             await retry_until_stored(partial(self._store.queue.give_back, part))
         for lane in leaving:
-            await lane.at_rest()
+            await lane.quiet()
             self._lanes.pop(lane.name, None)
 
     def drop_all(self) -> None:
-        """What is under way goes on, and its outcome changes nothing."""
+        """Running attempts continue, but their outcomes change nothing."""
         for lane in self._lanes.values():
             lane.take_all()
 
@@ -111,16 +111,16 @@ class Dispatcher:
 
     def wake(self, lane: str) -> None:
         if self._lease.owns(lane):
-            self._lane(lane).end_rest()
+            self._lane(lane).end_pauses()
 
     def room(self, lane: str) -> "asyncio.Future[None]":
-        """Resolves when nearly nothing waits in this lane."""
+        """Resolves when almost nothing waits in this lane."""
         return self._lane(lane).room()
 
     async def ping(self, delivery: Delivery) -> Delivery:
         group, size = self._limiter.group(delivery.owner, Standing.PING), len(delivery.body)
         if not self._limiter.allows(group, size):
-            raise RateLimited("Too many pings are on their way; wait until they are answered.", retry_after=5)
+            raise RateLimited("Too many pings are in progress; wait until they end.", retry_after=5)
         self._limiter.take(group, size)
         try:
             posting = self._attempts.post(delivery)
@@ -143,7 +143,7 @@ class Dispatcher:
             self._background.spawn(self._bury_if_removed(lane))
 
     async def _bury_if_removed(self, lane: str) -> None:
-        """Memory does not know a subscription that another process made a moment ago: the store does."""
+        """Another process may have created the subscription a moment ago, so ask the store."""
         if await retry_until_stored(partial(self._store.subscriptions.get, lane)) is None:
             self.bury(lane)
 
@@ -154,12 +154,12 @@ class Dispatcher:
         self._background.spawn(self._bury(lane, found.take_all() if found else []))
 
     async def _bury(self, lane: str, in_hand: list[Delivery]) -> None:
-        """In steps: a million waiting deliveries must not hold the writer."""
+        """In steps, so that a million deliveries do not block the writer."""
         if in_hand:
             await retry_until_stored(partial(self._store.queue.give_back, in_hand))
         while await self._store.queue.bury(lane, BURY_STEP) and not self._background.stopping:
             await asyncio.sleep(0)
-        # What came meanwhile is for a callback address that may answer again.
+        # What came meanwhile is for a callback address, which may work again.
         self.on_waiting(lane)
 
     # --- lanes ---
@@ -178,6 +178,6 @@ class Dispatcher:
         return owner, urlsplit(url).netloc
 
     def forget_if_idle(self, lane: Lane) -> None:
-        # Lanes of callback addresses come and go with the tasks.
+        # Lanes of callback addresses are as many as the tasks.
         if (lane.host is not None or len(self._lanes) > KEPT) and lane.idle and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]

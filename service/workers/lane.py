@@ -2,48 +2,43 @@
 
 import asyncio
 import logging
-import math
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from service.core.delivery import GONE, Delivery, DeliveryStatus
+from service.core.delivery import Delivery, DeliveryStatus
 from service.core.errors import CallbridgeError, Unavailable
 from service.ports.outlets import Outcome
 from service.workers.attempts import Attempts
 from service.workers.background import Background
 from service.workers.claims import Claims
 from service.workers.delivery_limiter import DeliveryLimiter, Group, Standing
+from service.workers.lane_pauses import PARALLEL, LanePauses
+from service.workers.lane_timer import LaneTimer
 from service.workers.memory import Memory
 from service.workers.outcomes import Outcomes
-from service.workers.retry import retry_until_stored as retry_until_stored
+from service.workers.retry import retry_until_stored
 from service.workers.task_order import TaskOrder
 
 log = logging.getLogger("callbridge.deliver")
 
-PARALLEL = 8
 # Deliveries of one lane in memory, and of one whose last attempt failed; more wait in the store.
 ROOM, FAILING_ROOM = 1024, 32
 CLAIM = 64
-# After so many failures in a row one attempt at a time, and after so many at this pace: a million deliveries to a dead
-# receiver cost the others nothing.
-SINGLE_AFTER, SLOW_AFTER = 8, 64
-SLOW_GAP = 0.25
-# How often a lane that is given to another worker is looked at until it rests.
-REST_LOOK = 0.05
-UNTIL_DISABLED = 60.0
-# Seconds after which a delivery that was sent to the store can be seen there.
+# Seconds between looks at a lane that another worker takes over, until it is quiet.
+QUIET_LOOK = 0.05
+# Seconds after which a delivery that was left to the store is visible there.
 COMMIT = 1.0
 
 
-class Keeper(Protocol):
-    """Who holds the lanes."""
+class LaneRegistry(Protocol):
+    """All lanes of this process."""
 
     def forget_if_idle(self, lane: "Lane") -> None: ...
 
     def bury(self, lane: str) -> None:
-        """End all that is pending there."""
+        """Make everything that is pending in the lane dead."""
         ...
 
     def bury_if_removed(self, lane: str) -> None: ...
@@ -59,12 +54,12 @@ class LaneParts:
     limiter: DeliveryLimiter
     memory: Memory
     background: Background
-    keeper: Keeper
+    registry: LaneRegistry
 
 
 class Lane:
     def __init__(self, name: str, owner: str, host: str | None, parts: LaneParts) -> None:
-        """`host`: of a callback address; None for a subscription."""
+        """`host` is that of a callback address, None for a subscription."""
         self.name = name
         self.owner = owner
         self.host = host
@@ -73,24 +68,21 @@ class Lane:
         self._order = TaskOrder()
         self._group: Group | None = None
         self._running = self._recording = 0
-        # Whether the store may hold something due, and whether something went there while a claim was under way.
+        # Whether something may be due in the store, and whether a delivery was left to it while a claim was running.
         self._in_store = False
         self._missed_while_claiming = False
         self._claiming = False
-        # Moments of the loop's clock: when a delivery was sent to the store, and before which looking there is no use.
+        # Moments of the loop's clock: when a delivery was last left to the store, and before which a claim is no use.
         self._refused_at = -COMMIT
         self._look_after = 0.0
-        self._failures = 0
-        # Moments of the loop's clock: nothing is sent before them. The receiver asked for a rest, or fails always.
-        self._rest_until = self._slow_until = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._pauses = LanePauses()
+        self._timer = LaneTimer(self.look_in_store)
         self._on_room: list[asyncio.Future[None]] = []
 
     @property
     def idle(self) -> bool:
         busy = self._running or self._recording or self._claiming
-        return not (busy or self._ready or self._in_store or self._timer)
+        return not (busy or self._ready or self._in_store or self._timer.pending)
 
     @property
     def group(self) -> Group:
@@ -102,14 +94,14 @@ class Lane:
     # --- what comes in ---
 
     def accepts(self) -> bool:
-        """May a new delivery wait in memory? If not it waits in the store, and is claimed from there."""
-        room = FAILING_ROOM if self._failures else ROOM
+        """Whether a new delivery may wait in memory. If not, it waits in the store and is claimed from there."""
+        room = FAILING_ROOM if self._pauses.failures else ROOM
         waiting = len(self._ready) + self._order.waiting
-        if self._in_store or self._resting or waiting >= room or self.parts.memory.full:
-            # Once something waits in the store all that is newer must go there too, or it would overtake.
+        if self._in_store or self._pauses.asked or waiting >= room or self.parts.memory.full:
+            # Once something waits in the store, everything newer must go there too, or it would overtake.
             self._missed_while_claiming = True
             self._refused_at = asyncio.get_running_loop().time()
-            # When memory is short this lane may be idle, and then nobody else would look there.
+            # When memory is full this lane may be idle, and then nothing else would look there.
             self.look_in_store()
             return False
         return True
@@ -124,41 +116,39 @@ class Lane:
         self._look_after = 0.0
         self.pump()
 
-    def end_rest(self) -> None:
-        """Somebody asks for a delivery now, or a ping succeeded."""
-        self._rest_until = self._slow_until = 0.0
+    def end_pauses(self) -> None:
+        """A person asked for a delivery now, or a ping succeeded."""
+        self._pauses.end()
         self.look_in_store()
 
     def room(self) -> "asyncio.Future[None]":
-        """Resolves when nearly nothing waits here."""
+        """Resolves when almost nothing waits here."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_room.append(future)
         self._tell_room()
         return future
 
     def take_all(self) -> list[Delivery]:
-        """What waits here, which will not be sent from here."""
+        """Remove and return what waits here; it will not be sent from here."""
         found = [*self._ready, *self._order.take_all()]
         self._ready.clear()
         self.parts.memory.remove(found)
         self.close()
         return found
 
-    async def at_rest(self) -> None:
-        """Returns when nothing is under way any more."""
+    async def quiet(self) -> None:
+        """Returns once nothing is in progress."""
         while self._running or self._recording or self._claiming:
-            await asyncio.sleep(REST_LOOK)
+            await asyncio.sleep(QUIET_LOOK)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
 
     # --- what starts ---
 
     def pump(self) -> None:
         """Start what may start now."""
-        most = 1 if self._failures >= SINGLE_AFTER else PARALLEL
+        most = self._pauses.parallel
         while self._running < most and (started := self._next()) is not None:
             self._running += 1
             self.parts.background.spawn(self._run(*started))
@@ -170,12 +160,8 @@ class Lane:
         parts, name = self.parts, self.name
         return not parts.background.stopping and parts.claims.ours(name) and parts.attempts.allowed(name)
 
-    @property
-    def _resting(self) -> bool:
-        return self._rest_until > 0 and self._rest_until > asyncio.get_running_loop().time()
-
     def _next(self) -> tuple[Delivery, Group] | None:
-        """The next that may be sent now, with a place for it."""
+        """The next delivery that may be sent now, with a place in its group."""
         parts = self.parts
         while self._ready and self._allowed and parts.outcomes.keep_up(self) and not self._must_pause():
             size = len(self._ready[0].body)
@@ -186,24 +172,21 @@ class Lane:
             delivery = self._ready.popleft()
             if self._order.must_wait(delivery):
                 continue
-            if self._failures >= SLOW_AFTER:
-                self._slow_until = asyncio.get_running_loop().time() + SLOW_GAP
+            self._pauses.on_start()
             parts.memory.remove_one(size)
             parts.limiter.take(group, size)
             return delivery, group
         return None
 
     def _must_pause(self) -> bool:
-        if not self._rest_until and not self._slow_until:
+        until = self._pauses.until()
+        if not until:
             return False
-        until = max(self._rest_until, self._slow_until)
-        if until <= asyncio.get_running_loop().time():
-            return False
-        self._wake_at(until)
+        self._timer.set(until)
         return True
 
     async def _run(self, delivery: Delivery, group: Group) -> None:
-        """One of the few that send for this lane, until nothing may be sent any more."""
+        """One of the senders of this lane; ends when nothing may be sent."""
         started: tuple[Delivery, Group] | None = (delivery, group)
         try:
             while started is not None:
@@ -221,42 +204,36 @@ class Lane:
         self.pump()
 
     def _attempted(self, delivery: Delivery, group: Group, outcome: Outcome | None) -> None:
-        """`outcome` None: the attempt was not made, or canceled."""
+        """`outcome` None: the attempt was not made, or cancelled."""
         parts = self.parts
         if behind := self._order.done(delivery):
             self._ready.extendleft(reversed(behind))
         if outcome is not None:
             if outcome.attempt.succeeded:
-                self._failures = 0
+                self._pauses.failures = 0
             else:
                 self._on_failure(outcome)
-        # It may pump this lane, so whether that failed is known before.
+        # Last, because it may pump this lane again.
         parts.limiter.release(group, len(delivery.body))
         if outcome is not None:
             self._recording += 1
             parts.outcomes.record(self, parts.attempts.after(delivery, outcome), outcome)
 
     def _on_failure(self, outcome: Outcome) -> None:
-        self._failures += 1
-        rest = outcome.rest
-        if outcome.attempt.status_code == GONE:
-            # Until the subscription is disabled, or the lane of a callback address is ended.
-            rest = UNTIL_DISABLED if self.host is None else math.inf
-        if rest:
-            self._rest_until = max(self._rest_until, asyncio.get_running_loop().time() + rest)
+        if self._pauses.on_failure(outcome, is_callback_address=self.host is not None):
             self._in_store = True
             if waiting := self.take_all():
                 self._recording += 1
                 self.parts.background.spawn(self._give_back(waiting))
 
     async def _give_back(self, waiting: list[Delivery]) -> None:
-        """To the store: a rest may be a day long."""
+        """To the store, since a pause may last a day."""
         await retry_until_stored(partial(self.parts.claims.give_back, waiting))
         self._recording -= 1
         self.pump()
 
     def recorded(self, after: Delivery, outcome: Outcome) -> None:
-        """Its outcome is on disk."""
+        """The outcome is on disk."""
         self._recording -= 1
         self.parts.attempts.note(after, outcome)
         if after.status is not DeliveryStatus.DELIVERED:
@@ -264,17 +241,17 @@ class Lane:
         self._settle()
 
     def _not_delivered(self, after: Delivery) -> None:
-        if self._rest_until == math.inf:
-            self.parts.keeper.bury(self.name)
+        if self._pauses.for_ever:
+            self.parts.registry.bury(self.name)
         elif after.next_attempt_at is not None:
             # The subscription may have been removed while the attempt ran.
-            self.parts.keeper.bury_if_removed(self.name)
+            self.parts.registry.bury_if_removed(self.name)
             self._look_at(after.next_attempt_at)
 
     def _settle(self) -> None:
         if self._on_room:
             self._tell_room()
-        self.parts.keeper.forget_if_idle(self)
+        self.parts.registry.forget_if_idle(self)
 
     def _tell_room(self) -> None:
         if self._in_store or len(self._ready) + self._order.waiting + self._running > PARALLEL:
@@ -292,7 +269,7 @@ class Lane:
             return
         group = self.group
         if not self.parts.limiter.allows(group):
-            # What is claimed must be sent soon: it would only fill the memory.
+            # Claim only what can be sent soon; the rest would fill the memory.
             self.parts.limiter.wait(self, group)
         elif self.parts.claims.begin(self):
             self._claiming = True
@@ -301,19 +278,19 @@ class Lane:
     async def _claim(self) -> None:
         self._missed_while_claiming = False
         try:
-            # When memory is short, no more than is sent at once.
+            # When memory is full, no more than is sent at once.
             wanted = 1 if self.parts.memory.full else CLAIM
             claimed = await self.parts.claims.claim(self.name, wanted)
-            # Before anything else is waited for: what comes meanwhile must stand behind them.
+            # Before anything is awaited: what arrives meanwhile must come after these.
             self._ready.extend(claimed)
             self.parts.memory.add(claimed)
             committed_at = self._refused_at + COMMIT
             if len(claimed) == wanted or self._missed_while_claiming:
                 pass
             elif committed_at > asyncio.get_running_loop().time():
-                # What was sent there may not be committed yet, and nothing newer must overtake it.
+                # What was left to the store may not be committed yet, and nothing newer may overtake it.
                 self._look_after = committed_at
-                self._wake_at(committed_at)
+                self._timer.set(committed_at)
             else:
                 self._in_store = False
                 due = await self.parts.claims.next_due(self.name)
@@ -331,21 +308,6 @@ class Lane:
         self._settle()
 
     def _look_at(self, moment: int) -> None:
-        """Look in the store at `moment` (milliseconds of the clock)."""
+        """Look in the store at `moment` (wall clock, ms)."""
         wait = max(0.0, (moment - self.parts.claims.now()) / 1000)
-        self._wake_at(asyncio.get_running_loop().time() + wait)
-
-    def _wake_at(self, when: float) -> None:
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        if when == math.inf:
-            self._timer = None
-            return
-        self._timer_at = when
-        self._timer = asyncio.get_running_loop().call_at(when, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.look_in_store()
+        self._timer.set(asyncio.get_running_loop().time() + wait)
