@@ -1,4 +1,4 @@
-"""Copies of result files: which files are to be copied, what a copy is called, and what becomes of the task's document.
+"""Copies of result files: which files are copied, under which names, and how the task shows them.
 
 The task holds what its owner sees of each copy (`core.result.Copy`); a `FileCopy` is the work behind it.
 """
@@ -18,9 +18,9 @@ from service.core.transitions import Decision, Step
 
 
 class FileCopy(Struct, frozen=True):
-    """One file that is to be copied: the one at `position` in its task's `output.files`. Times in milliseconds.
+    """A file to copy: the one at `position` in its task's `output.files`. Times in milliseconds.
 
-    `attempts` counts failed downloads only; `worker` has it in hand, 0: nobody.
+    `attempts` counts failed downloads only; `worker` has claimed it, 0 for none.
     """
 
     task_id: str
@@ -34,7 +34,7 @@ class FileCopy(Struct, frozen=True):
 
 
 class StoredFile(Struct, frozen=True):
-    """A copy that is kept. `name` is where; `inline_name` is set for a file that came inline."""
+    """A copy in the storage, under `name`; `inline_name` is set if the file came inline."""
 
     name: str
     media_type: str
@@ -44,7 +44,7 @@ class StoredFile(Struct, frozen=True):
 
 
 def new_copies(steps: Sequence[Step]) -> list[FileCopy]:
-    """The work that these moves of a task make: one copy for each file of a result that is to be copied."""
+    """The copies that these moves of a task require: one for each pending file of a result."""
     return [copy for task, event_type in steps if event_type == "task.completed" for copy in copies_of(task)]
 
 
@@ -60,7 +60,7 @@ def _work(task: Task, position: int, file: File) -> FileCopy:
 
 
 def to_be_copied(task: Task, now: int) -> Task | None:
-    """None when there is nothing to copy, or copies were begun before."""
+    """The task with its files marked as pending; None when there is nothing to copy, or copies exist."""
     output = task.output
     if (
         task.status is not Status.COMPLETED
@@ -73,21 +73,21 @@ def to_be_copied(task: Task, now: int) -> Task | None:
 
 
 def ended(position: int, copy: Copy, now: int) -> Callable[[Task], Decision]:
-    """The copy of one file was stored or given up; with the last one of a task this is told."""
+    """The copy of one file is stored or has failed; the last one of a task announces `task.stored`."""
 
     def decide(task: Task) -> Decision:
         assert task.output is not None
         files = list(task.output.files)
         files[position] = replace(files[position], copy=copy)
         output = replace(task.output, files=tuple(files))
-        told = None if output.copies_pending else STORED_EVENT
-        return ((replace(task, output=output, updated_at=now), told),)
+        event_type = None if output.copies_pending else STORED_EVENT
+        return ((replace(task, output=output, updated_at=now), event_type),)
 
     return decide
 
 
 def folder_of(task_id: str) -> str:
-    """`2026/01/31/tsk_…`: the day on which the task was made, which its id begins with."""
+    """`2026/01/31/tsk_…`: the day on which the task was created, as its id says."""
     day = time.strftime("%Y/%m/%d", time.gmtime(int(task_id[4:16], 16) / 1000))
     return f"{day}/{task_id}"
 
@@ -98,7 +98,7 @@ def name_of(copy: FileCopy, extension: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CopyCounts:
-    """What waits, for metrics; `oldest_at` in milliseconds, None when nothing does."""
+    """Waiting copies; `oldest_at` in milliseconds, None when nothing waits."""
 
     waiting: int
     oldest_at: int | None

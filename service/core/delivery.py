@@ -13,7 +13,7 @@ LONGEST_RETRY_AFTER = 24 * 3600.0
 JITTER = 0.2
 GONE = 410
 SUCCESSES = frozenset(range(200, 300))
-# With Retry-After these ask for a rest of everything for that receiver.
+# With Retry-After, these pause all deliveries to the receiver.
 BUSY = (429, 503)
 
 
@@ -24,14 +24,14 @@ class DeliveryStatus(StrEnum):
 
 
 class Attempt(Struct, frozen=True):
-    """One try. `status_code` None: no response came, `error` says why. `response` is capped at 1 KiB."""
+    """One attempt. `status_code` None: there was no response, `error` says why. `response` is at most 1 KiB."""
 
     at: int
     status_code: int | None
     error: str | None
     duration_ms: int
     response: str | None = None
-    # Where it went: the address of a subscription may change between two attempts.
+    # Where it was sent: the address of a subscription may change between attempts.
     url: str = ""
 
     @property
@@ -61,11 +61,11 @@ class Delivery(Struct, frozen=True):
     url: str
     body: bytes
     status: DeliveryStatus = DeliveryStatus.PENDING
-    # Counts since the last manual retry; `attempts` keeps the last twenty, as documents.
+    # Attempts since the last manual retry; `attempts` keeps the last twenty, as documents.
     tries: int = 0
     attempts: tuple[dict[str, Any], ...] = ()
     next_attempt_at: int | None = None
-    # Who has it in hand; 0: nobody.
+    # The worker that has claimed it; 0 for none.
     worker: int = 0
 
     @property
@@ -73,7 +73,7 @@ class Delivery(Struct, frozen=True):
         return delivery_id(self.n)
 
     def after(self, attempt: Attempt, next_attempt_at: int | None) -> "Delivery":
-        """With one more attempt; `next_attempt_at` None ends it."""
+        """With one more attempt; `next_attempt_at` None means it was the last."""
         if attempt.succeeded:
             status = DeliveryStatus.DELIVERED
         else:
@@ -105,7 +105,7 @@ def delivery_id(n: int) -> str:
 
 
 def delivery_number(public_id: str) -> int | None:
-    """None when it is no delivery id."""
+    """None when it is not a delivery id."""
     digits = public_id.removeprefix("dlv_")
     if len(digits) != 16 or digits == public_id or not all(c in "0123456789abcdef" for c in digits):
         return None
@@ -114,9 +114,9 @@ def delivery_number(public_id: str) -> int | None:
 
 
 def wait_before_next(schedule: tuple[float, ...], tries: int, retry_after: float | None, chance: float) -> float | None:
-    """Seconds until the next attempt after `tries` failed ones, or None when the schedule is used up.
+    """Seconds until the next attempt after `tries` failed ones, or None when the schedule is exhausted.
 
-    `chance` is a random number in [0, 1). `Retry-After` only makes a wait longer, up to 24 h.
+    `chance` is a random number in [0, 1). `Retry-After` only extends the wait, up to 24 h.
     """
     if tries > len(schedule):
         return None
@@ -134,7 +134,7 @@ def after_attempt(
     now: int,
     chance: float,
 ) -> Delivery:
-    """The delivery after an attempt: delivered, dead, or with the moment of its next attempt."""
+    """The delivery after an attempt: delivered, dead, or with the time of the next attempt."""
     if attempt.succeeded or attempt.status_code == GONE:
         return delivery.after(attempt, None)
     wait = wait_before_next(schedule, delivery.tries + 1, retry_after, chance)

@@ -1,4 +1,4 @@
-"""What may go wrong on purpose: a code, a status, and a sentence that says what to do."""
+"""Errors that users see: a code, a status, and a sentence that says what to do."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of an input: where it is (a JSON pointer, or `?name` of the query) and what is wrong."""
+    """One fault of the input: where it is (a JSON pointer, or `?name` of the query) and what is wrong."""
 
     pointer: str
     detail: str
 
 
 class CallbridgeError(Exception):
-    """Base of the family; `str(error)` is the sentence a client may read."""
+    """Base class; `str(error)` is the sentence for the client."""
 
     code = "internal_error"
     status = 500
@@ -44,7 +44,7 @@ class InvalidRequest(CallbridgeError):
 
 
 class Unauthorized(CallbridgeError):
-    code, status, title = "unauthorized", 401, "A valid API key is needed"
+    code, status, title = "unauthorized", 401, "A valid API key is required"
 
 
 class NotFound(CallbridgeError):
@@ -56,19 +56,19 @@ class MethodNotAllowed(CallbridgeError):
 
 
 class RequestTimeout(CallbridgeError):
-    code, status, title = "request_timeout", 408, "The request came too slowly"
+    code, status, title = "request_timeout", 408, "The request took too long"
 
 
 class Conflict(CallbridgeError):
-    code, status, title = "conflict", 409, "In conflict with the present state"
+    code, status, title = "conflict", 409, "Conflict with the current state"
 
 
 class UnknownCursor(CallbridgeError):
-    code, status, title = "unknown_cursor", 409, "The cursor is not known"
+    code, status, title = "unknown_cursor", 409, "Unknown cursor"
 
 
 class PayloadTooLarge(CallbridgeError):
-    code, status, title = "payload_too_large", 413, "The request is too large"
+    code, status, title = "payload_too_large", 413, "Request too large"
 
 
 class UnsupportedMediaType(CallbridgeError):
@@ -76,7 +76,7 @@ class UnsupportedMediaType(CallbridgeError):
 
 
 class ValidationFailed(CallbridgeError):
-    code, status, title = "validation_failed", 422, "The input is not valid"
+    code, status, title = "validation_failed", 422, "Invalid input"
 
 
 class IdempotencyMismatch(CallbridgeError):
@@ -84,7 +84,7 @@ class IdempotencyMismatch(CallbridgeError):
 
 
 class ProviderNotConfigured(CallbridgeError):
-    code, status, title = "provider_not_configured", 422, "The provider is not configured"
+    code, status, title = "provider_not_configured", 422, "Provider not configured"
 
 
 class RateLimited(CallbridgeError):
@@ -92,9 +92,9 @@ class RateLimited(CallbridgeError):
 
 
 class Unavailable(CallbridgeError):
-    code, status, title = "unavailable", 503, "Not available at the moment"
+    code, status, title = "unavailable", 503, "Temporarily unavailable"
 
 
 def bad_query(name: str, detail: str) -> ValidationFailed:
-    """A query parameter that cannot be used; `detail` goes on from its name: "must be …"."""
+    """An invalid query parameter; `detail` continues from its name: "must be …"."""
     return ValidationFailed(f"The query is invalid: {name} {detail}.", faults=(Fault(f"?{name}", detail),))

@@ -1,11 +1,11 @@
-"""What happened, as every subscriber is told it: one event per move, the same bytes for everybody."""
+"""Events: one per move of a task, the same bytes for every subscriber."""
 
 import orjson
 from msgspec import Struct
 
 from service.core.times import to_iso
 
-# When every file of a result is copied or given up.
+# When all files of a result are stored or have failed.
 STORED_EVENT = "task.stored"
 TASK_EVENTS = (
     "task.queued",
@@ -32,12 +32,12 @@ class Event(Struct, frozen=True):
     owner: str
     task_id: str | None
     at: int
-    # The whole event as JSON; encoded once, sent to all.
+    # The whole event as JSON, encoded once.
     body: bytes
 
 
 def encode_event(seq: int, event_id: str, event_type: str, at: int, data: bytes) -> bytes:
-    """The event's JSON around `data`, which is JSON already."""
+    """The event's JSON; `data` is JSON already."""
     head = f'{{"id":"{event_id}","seq":{seq},"type":"{event_type}","timestamp":"{to_iso(at)}","data":'
     return b"".join((head.encode(), data, b"}"))
 

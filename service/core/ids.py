@@ -1,4 +1,4 @@
-"""Identifiers that sort by the moment they were made, also within one millisecond and after a clock that went back."""
+"""Identifiers that sort by creation, also within a millisecond and after the clock was set back."""
 
 import random
 import time
@@ -7,7 +7,7 @@ import time
 class IdMaker:
     """`prefix_` + 12 hex digits of milliseconds + 4 of a counter + 16 random ones.
 
-    The random part keeps two processes apart; it is no secret, so the fast generator will do.
+    The random part keeps the ids of several processes apart; it is not a secret, so a fast generator will do.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class IdMaker:
         return f"{prefix}_{self._last:012x}{self._count:04x}{self._random.getrandbits(64):016x}"
 
     def continue_after(self, known: str) -> None:
-        """Later ids sort above this one too, which may have been made while the clock was ahead."""
+        """Make later ids sort above this one, which may be from a time when the clock was ahead."""
         try:
             moment = int(known.partition("_")[2][:12], 16)
         except ValueError:
@@ -39,5 +39,5 @@ new_id = IdMaker()
 
 
 def moment_of(made_id: str) -> int:
-    """When an id was made, in milliseconds. All prefixes have three letters."""
+    """When an id was created, in milliseconds. All prefixes have three letters."""
     return int(made_id[4:16], 16)

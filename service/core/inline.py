@@ -1,6 +1,6 @@
 """Files that a provider sends inline, as base64.
 
-They travel beside the update, which names them by placeholders; a flow stores them and puts their addresses in.
+They travel with the update, which contains placeholders; a flow stores them and inserts their addresses.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(r"inline:[0-9a-f]{64}\.[a-z0-9]{1,5}")
 
 
 class InlineFile(Struct, frozen=True):
-    """`extension` tells the type, which was read from the first bytes: png, mp4, …"""
+    """`extension` stands for the type, as recognised from the first bytes: png, mp4, …"""
 
     data: bytes
     extension: str
@@ -38,7 +38,7 @@ def is_placeholder(text: str) -> bool:
 
 
 def with_addresses(output: Output, addresses: Mapping[str, str]) -> Output:
-    """The output with the address of each placeholder in its place, inside longer texts too."""
+    """The output with each placeholder replaced by its address, inside longer texts too."""
 
     def put(text: str) -> str:
         if PREFIX not in text:

@@ -1,4 +1,4 @@
-"""Lanes of deliveries are owned by workers in groups: a fixed, small number of things to share out."""
+"""Workers own the lanes of deliveries in groups, a small and fixed number of them to share."""
 
 from zlib import crc32
 

@@ -1,4 +1,4 @@
-"""What a move announces: its events, and to whom each of them goes. A store only numbers and writes this."""
+"""The events of a move and their recipients. A store only numbers and writes them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ from service.core.transitions import Step
 
 
 class Interested(Protocol):
-    """The subscriptions as memory has them."""
+    """The subscriptions, in memory."""
 
     def interested(self, owner: str, event_type: str) -> Collection[Subscription]:
         """Enabled subscriptions of this owner that list this type."""
@@ -22,7 +22,7 @@ class Interested(Protocol):
 
 
 class Announcement(Struct, frozen=True):
-    """An event before it has its number. `data` is JSON; `skip` is a subscription that is not told."""
+    """An event without its number yet. `data` is JSON; `skip` is a subscription that does not get it."""
 
     type: str
     owner: str
@@ -41,7 +41,7 @@ def announcements(steps: Sequence[Step]) -> list[Announcement]:
 
 
 def about_subscription(event_type: str, subscription: Subscription, at: int) -> Announcement:
-    """Told to the owner's other subscriptions."""
+    """For the owner's other subscriptions."""
     data = encode(subscription.document())
     return Announcement(event_type, subscription.owner, None, at, data, skip=subscription.id)
 
@@ -58,22 +58,22 @@ def numbered(announcement: Announcement, seq: int) -> Event:
 
 
 def recipients(announcement: Announcement, subscriptions: Interested) -> Iterable[Recipient]:
-    """Everybody who asked for it: the owner's subscriptions, and the callback_url of the task itself.
+    """The owner's subscriptions that match, and the callback_url of the task itself.
 
-    A ping is for the subscription that it tests and for nobody else: two that hear each other's would never end.
+    A ping goes only to the subscription that it tests.
     """
     if announcement.type == "ping":
         return
     task, event_type = announcement.task, announcement.type
     for item in subscriptions.interested(announcement.owner, event_type):
-        if item.id != announcement.skip and item.agrees(task):
+        if item.id != announcement.skip and item.matches(task):
             yield Recipient(item.id, item.id, item.url)
     if task is not None and task.callback_url and event_type in (task.callback_events or FINISHING_EVENTS):
         yield Recipient(callback_lane(task.owner, task.callback_url), None, task.callback_url)
 
 
 def delivery_of(n: int, event: Event, recipient: Recipient, now: int, worker: int) -> Delivery:
-    """Due at once; `worker` has it in hand, 0: nobody."""
+    """Due at once; `worker` has claimed it, 0 for none."""
     return Delivery(
         n=n,
         lane=recipient.lane,

@@ -1,4 +1,4 @@
-"""The commit points by name. Every write to the store has one, so the kill drill can stop the service at each."""
+"""The commit points by name. Every write has one, so that the kill drill can stop the service at each."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""What a task yielded, why it failed and how far it is. Stored and shown in the same JSON shape."""
+"""The result of a task, why it failed, and its progress. Stored and shown in the same JSON shape."""
 
 from typing import Any, Literal
 
@@ -6,12 +6,12 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 Kind = Literal["image", "video", "audio", "model", "other"]
-# What a task was charged, in the provider's own words: a document of its own, passed on as it came.
+# What a task cost, in the provider's own format, passed on unchanged.
 Usage = dict[str, Any]
 
 
 class Copy(Struct, frozen=True):
-    """Our copy of a result file. `url`, `bytes`, `content_type` and `sha256` (hex) are there once it is stored."""
+    """Our copy of a result file. `url`, `bytes`, `content_type` and `sha256` (hex) are set once it is stored."""
 
     status: Literal["pending", "stored", "failed"]
     url: str | None = None
@@ -28,7 +28,7 @@ PENDING = Copy("pending")
 
 
 class File(Struct, frozen=True):
-    """`path` is where the address stood in the provider's output, such as `image_urls.0`; times are ISO 8601."""
+    """`path` is the place of the address in the provider's output, such as `image_urls.0`; times are ISO 8601."""
 
     url: str
     kind: Kind
@@ -47,7 +47,7 @@ class File(Struct, frozen=True):
 
 
 class Output(Struct, frozen=True):
-    """The result of a completed task: its files, the best first, its text, and `raw`, the provider's own output."""
+    """The result of a completed task: its files, best first, its text, and the provider's own output as `raw`."""
 
     files: tuple[File, ...] = ()
     text: str | None = None
@@ -62,11 +62,11 @@ class Output(Struct, frozen=True):
         return [file.url for file in self.files]
 
     def expiring(self, at: str) -> "Output":
-        """The same with the time at which the provider removes the files."""
+        """With the time at which the provider removes the files."""
         return replace(self, files=tuple([replace(file, expires_at=at) for file in self.files]))
 
     def to_be_copied(self) -> "Output":
-        """The same with a pending copy for each file."""
+        """With a pending copy for each file."""
         return replace(self, files=tuple([replace(file, copy=PENDING) for file in self.files]))
 
     @property
@@ -74,7 +74,7 @@ class Output(Struct, frozen=True):
         return any(file.copy == PENDING for file in self.files)
 
     def is_like(self, other: "Output") -> bool:
-        """Whether both hold the same files and text."""
+        """Whether both have the same files and text."""
         return self.urls == other.urls and self.text == other.text
 
     def document(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Output(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """Why a task failed; section 3 of the contract lists the codes."""
+    """Why a task failed; the codes are listed in schemas/api/task.json."""
 
     code: str
     message: str
@@ -105,7 +105,7 @@ class Failure(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """How far a stream is that the service reads itself. `previews` and `pictures` count pictures that came inline."""
+    """Progress of a stream that the service reads itself. `previews` and `pictures` count inline pictures."""
 
     text_length: int = 0
     percent: int | None = None

@@ -24,28 +24,28 @@ class Subscription:
     filter: dict[str, Any] = field(default_factory=dict)
     description: str | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    # Secrets from before a rotation, each with the moment until which it signs too.
+    # Secrets from before a rotation, each with the time until which it also signs.
     old_secrets: tuple[tuple[str, int], ...] = field(default=(), repr=False)
     enabled: bool = True
     disabled_reason: str | None = None
     failing_since: int | None = None
 
-    def agrees(self, task: Task | None) -> bool:
-        """Does its filter let a task's events through? An event without a task passes only without a filter."""
+    def matches(self, task: Task | None) -> bool:
+        """Whether the filter admits events of this task. Events without a task match only without a filter."""
         if not self.filter or task is None:
             return not self.filter
-        return self._agrees(task.provider, task.model, task.task_type, task.metadata)
+        return self._admits(task.provider, task.model, task.task_type, task.metadata)
 
     def matches_stored(self, event: Event) -> bool:
-        """For an event that is told again: the task as it was then is in its body."""
+        """For a stored event: the task as it was then is in its body."""
         if event.type not in self.events:
             return False
         if not self.filter or event.task_id is None:
             return not self.filter
         task = orjson.loads(event.body)["data"]
-        return self._agrees(task["provider"], task["model"], task["task_type"], task["metadata"])
+        return self._admits(task["provider"], task["model"], task["task_type"], task["metadata"])
 
-    def _agrees(self, provider: str, model: str, task_type: str, metadata: dict[str, Any]) -> bool:
+    def _admits(self, provider: str, model: str, task_type: str, metadata: dict[str, Any]) -> bool:
         for name, value in (("provider", provider), ("model", model), ("task_type", task_type)):
             if name in self.filter and self.filter[name] != value:
                 return False
@@ -53,14 +53,14 @@ class Subscription:
         return all(key in metadata and _same(metadata[key], value) for key, value in wanted.items())
 
     def secrets(self, now: Callable[[], int]) -> tuple[str, ...]:
-        """Newest first; old ones sign too until their time is over."""
+        """Newest first; old ones sign until they expire."""
         if not self.old_secrets:
             return (self.secret,)
         moment = now()
         return (self.secret, *(secret for secret, until in self.old_secrets if until > moment))
 
     def document(self) -> dict[str, Any]:
-        """Without the secret and without the values of `headers`: both are shown to nobody again."""
+        """Without the secret and the values of `headers`, which are never shown again."""
         return {
             "id": self.id,
             "url": self.url,
@@ -77,12 +77,12 @@ class Subscription:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """As JSON sees it: Python takes true for the number 1."""
+    """As in JSON; in Python True equals 1."""
     return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 
 class Recipient(Struct, frozen=True):
-    """Where one event goes. `lane` is the queue that shares a limit and a fate."""
+    """Where one event goes. Deliveries of one `lane` share limits, pauses and order."""
 
     lane: str
     subscription_id: str | None
@@ -93,5 +93,5 @@ LANE_OF_URL = "url:"
 
 
 def callback_lane(owner: str, url: str) -> str:
-    """A callback_url is a subscription of its own: a hanging one costs the others nothing."""
+    """Each callback_url has a lane of its own, so that a hanging receiver delays no other."""
     return f"{LANE_OF_URL}{owner}:{url}"

@@ -1,4 +1,4 @@
-"""Which private addresses the service may call, besides the public ones."""
+"""Which private addresses the service may call, besides all public ones."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -15,11 +15,11 @@ class PrivateTargets:
     networks: tuple[Network, ...] = ()
 
     def allows_host(self, host: str) -> bool:
-        """Whether this name may be called by http:// and may resolve to a private address."""
+        """Whether this name may be called over http:// and may resolve to a private address."""
         return self.everything or host.lower().removesuffix(".") in self.hosts
 
     def allows_address(self, address: str) -> bool:
-        """Whether this IP address may be dialled although it is private; False for what is no IP address."""
+        """Whether this private IP address may be called; False when it is not an IP address."""
         if self.everything:
             return True
         try:
@@ -36,7 +36,7 @@ ALL_PRIVATE_TARGETS = PrivateTargets(everything=True)
 
 
 def network(text: str) -> Network | None:
-    """`10.0.0.0/8`, `fd00::/8` or a single address; None for a host name. Raises ValueError for host bits set."""
+    """`10.0.0.0/8`, `fd00::/8` or a single address; None for a host name. Raises ValueError if host bits are set."""
     bare = text.strip("[]")
     if "/" in bare or ":" in bare or bare.rpartition(".")[2].isdigit():
         return ip_network(bare)

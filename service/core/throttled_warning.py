@@ -1,4 +1,4 @@
-"""Log what strangers can cause as a counted line now and then, not a line each."""
+"""Log what strangers can trigger as one line with a count now and then, not one line each."""
 
 import logging
 import time

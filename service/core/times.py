@@ -1,4 +1,4 @@
-"""Times are integer milliseconds since 1970 in UTC inside, ISO 8601 with milliseconds and `Z` outside."""
+"""Times: milliseconds since 1970 (UTC) inside, ISO 8601 with milliseconds and `Z` outside."""
 
 import time
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from functools import lru_cache
 
 
 class Clock:
-    """The machine's clock, which may be set at any moment; a step ahead is followed at once, a step back is not.
+    """The clock of the machine. When it is set ahead this follows at once; when it is set back this goes on steadily.
 
-    Otherwise whatever is stored as due would wait for moments that were already there. `workers/clock.py` moves what is
-    stored and then lets the clock `follow`.
+    Otherwise everything stored as due would wait until that time comes again. `workers/clock.py` moves the stored times
+    back, and then lets this clock `follow`.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Clock:
         return wall // 1_000_000
 
     def ahead_ms(self) -> int:
-        """By how much the machine's clock was set back, at least. To be asked every second or so."""
+        """By how much the machine's clock was set back, at least. Call it every second or so."""
         ahead = self._steady() - self.wall()
         if ahead <= 0:
             self._anchor()
@@ -42,7 +42,7 @@ class Clock:
         self._offset = self.wall() - self._monotonic()
 
     def _steady(self) -> int:
-        """The time by the monotonic clock, from the last moment at which both agreed."""
+        """The time by the monotonic clock, counted from when both clocks last agreed."""
         return self._monotonic() + self._offset
 
 
@@ -50,7 +50,7 @@ clock = Clock()
 now_ms = clock.now_ms
 
 
-# One change of a task shows the same few moments many times.
+# One change of a task formats the same few times again and again.
 @lru_cache(maxsize=4096)
 def to_iso(ms: int) -> str:
     seconds, rest = divmod(ms, 1000)
@@ -63,7 +63,7 @@ def _second(seconds: int) -> str:
 
 
 def from_iso(text: str) -> int:
-    """Milliseconds of an ISO 8601 time; a time without zone is UTC. Raises ValueError."""
+    """Milliseconds of an ISO 8601 time, UTC without a zone. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
