@@ -15,7 +15,7 @@ from service.core.points import Point
 from service.core.task import Status
 from service.ports.queries import TaskQuery
 from service.store import limits
-from service.store.sqlite import batch, migrate, open_tasks, search, submits
+from service.store.sqlite import batch, migrate, open_tasks, submits, task_search
 from service.store.sqlite.store import SqliteStore, open_store
 from tests.conftest import PATIENCE
 from tests.store.parts import DAY, NOW, TEXTS, added, finished, sent, to
@@ -70,8 +70,8 @@ async def test_the_newest_calls_are_kept_whatever_came_before(store: SqliteStore
 @pytest.mark.parametrize(
     ("condition", "index"),
     [
-        (search.RARE + " AND owner = 'alice' AND status = 'failed'", "tasks_by_status"),
-        (search.OPEN + " AND provider = 'piapi' AND check_at <= 1", "tasks_open"),
+        (task_search.RARE + " AND owner = 'alice' AND status = 'failed'", "tasks_by_status"),
+        (task_search.OPEN + " AND provider = 'piapi' AND check_at <= 1", "tasks_open"),
         (submits.WAITING + " AND provider = 'piapi' AND owner = 'alice'", "tasks_queue"),
         ("finished_at IS NULL AND deadline_at <= 1", "tasks_deadline"),
     ],
@@ -107,7 +107,7 @@ async def test_every_search_reads_ids_from_indexes_and_sorts_at_most_what_is_ope
 
 async def plan_of(store: SqliteStore, query: TaskQuery) -> list[str]:
     """Its steps through tables."""
-    sql, values, _ = search.search(query)
+    sql, values, _ = task_search.search(query)
     rows = await store.database.rows(f"EXPLAIN QUERY PLAN {sql}", values)
     own = ("SCAN walk", "SCAN owners", "SCAN CONSTANT ROW")
     return [row[-1] for row in rows if row[-1].startswith(("SCAN ", "SEARCH ", "USE ")) and row[-1] not in own]
@@ -127,7 +127,7 @@ async def plan_of(store: SqliteStore, query: TaskQuery) -> list[str]:
     ],
 )
 def test_a_search_that_may_look_at_very_many_says_so(terms: dict[str, Any], expected: bool) -> None:
-    assert search.search(TaskQuery("alice", **terms)).may_be_long is expected
+    assert task_search.search(TaskQuery("alice", **terms)).may_be_long is expected
 
 
 async def test_tasks_from_before_their_metadata_had_a_table_are_found_like_new_ones(

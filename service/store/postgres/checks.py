@@ -7,7 +7,7 @@ from service.core.task import Task
 from service.store.postgres.batch import CHANGE_TASKS
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import changed_task, columns, decode_task
-from service.store.postgres.search import OPEN
+from service.store.postgres.task_search import OPEN
 from service.store.postgres.tasks import tasks_of
 
 AT_PROVIDER = f"{OPEN} AND status IN ('unconfirmed', 'submitted', 'processing')"

@@ -1,18 +1,15 @@
 """Deliveries on PostgreSQL, as their owners see them."""
 
-from typing import Any
-
 from service.core.delivery import Delivery
 from service.core.outbox import ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.queries import DeliveryQuery
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.delivery_search import SELECT, delivery_search
 from service.store.postgres.feed import LANE
 from service.store.postgres.publish import Letter, Publisher
-from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row
-
-SELECT = f"SELECT {DELIVERY_COLUMNS} FROM deliveries d"
+from service.store.postgres.rows import delivery_of_row
 
 
 class PostgresDeliveries:
@@ -25,18 +22,8 @@ class PostgresDeliveries:
         return delivery_of_row(rows[0]) if rows else None
 
     async def find(self, query: DeliveryQuery) -> list[Delivery]:
-        values: list[Any] = [query.limit]
-        terms: list[str] = []
-        for column in ("owner", "subscription_id", "task_id", "status"):
-            wanted = getattr(query, column)
-            if wanted is not None:
-                values.append(wanted)
-                terms.append(f"d.{column} = ${len(values)}")
-        if query.before is not None:
-            values.append(query.before)
-            terms.append(f"d.n < ${len(values)}")
-        where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        rows = await self.database.long_rows(f"{SELECT}{where} ORDER BY d.n DESC LIMIT $1", *values)
+        sql, values = delivery_search(query)
+        rows = await self.database.long_rows(sql, *values)
         return [delivery_of_row(row) for row in rows]
 
     async def retry(self, n: int, now: int) -> Delivery | None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from service.core.delivery import Delivery
+from service.core.delivery import Delivery, DeliveryStatus
 from service.ports.insight import HourCount, ModelTime
+from service.ports.queries import DeliveryQuery
 from service.store.limits import NEWEST_DEAD, NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
 from service.store.postgres.database import PostgresDatabase
-from service.store.postgres.rows import DELIVERY_COLUMNS, delivery_of_row, text
+from service.store.postgres.delivery_search import HIGHEST, STATUSES, delivery_search
+from service.store.postgres.rows import delivery_of_row, text
 
 HOUR = 3_600_000
-NO_BOUND = 2**63 - 1
+HAS_RECEIVER = "(d.subscription_id IS NULL OR d.subscription_id IN (SELECT id FROM subscriptions))"
 NEWEST_ROWS = (
     "SELECT model, status, created_at, finished_at FROM tasks WHERE ($1::text IS NULL OR owner = $1) AND id >= $2"
     f" ORDER BY id DESC LIMIT {NEWEST_TASKS}"
@@ -49,11 +51,16 @@ class PostgresInsight:
     async def deliveries_by_status(self, subscription_ids: Sequence[str], since: int) -> dict[str, dict[str, int]]:
         rows = await self.database.long_rows(
             "SELECT wanted.id, found.status, count(*) FROM unnest($1::text[]) AS wanted(id) CROSS JOIN LATERAL"
-            " (SELECT d.status, e.at FROM deliveries d JOIN events e ON e.seq = d.seq"
-            f" WHERE d.subscription_id = wanted.id ORDER BY d.n DESC LIMIT {NEWEST_DELIVERIES}) found"
-            " WHERE found.at >= $2 GROUP BY 1, 2",
+            f" (SELECT one.n, one.seq, one.status FROM unnest($3::text[]) AS kind(status) CROSS JOIN LATERAL"
+            " (SELECT d.n, d.seq, d.status FROM deliveries d"
+            " WHERE (d.subscription_id, d.status, d.n) >= (wanted.id, kind.status, 0)"
+            f" AND (d.subscription_id, d.status, d.n) < (wanted.id, kind.status, {HIGHEST})"
+            f" ORDER BY d.subscription_id DESC, d.status DESC, d.n DESC LIMIT {NEWEST_DELIVERIES}) one"
+            f" ORDER BY one.n DESC LIMIT {NEWEST_DELIVERIES}) found JOIN events e ON e.seq = found.seq"
+            " WHERE e.at >= $2 GROUP BY 1, 2",
             list(subscription_ids),
             since,
+            STATUSES,
         )
         counts: dict[str, dict[str, int]] = {}
         for name, status, count in rows:
@@ -61,25 +68,14 @@ class PostgresInsight:
         return counts
 
     async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
-        rows = await self.database.long_rows(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.status = 'dead' AND d.n < $1"
-            f"{' AND d.owner = $3' if owner is not None else ''} ORDER BY d.n DESC LIMIT $2",
-            NO_BOUND if before is None else before,
-            limit,
-            *([] if owner is None else [owner]),
-        )
-        return [delivery_of_row(row) for row in rows]
+        sql, values = delivery_search(DeliveryQuery(owner, status=DeliveryStatus.DEAD, before=before, limit=limit))
+        return [delivery_of_row(row) for row in await self.database.long_rows(sql, *values)]
 
     async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
-        rows = await self.database.long_rows(
-            f"SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM deliveries WHERE status = 'dead'"
-            f"{' AND owner = $2' if owner is not None else ''} ORDER BY n DESC LIMIT {NEWEST_DEAD}) d"
-            " WHERE d.subscription_id IS NULL OR EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = d.subscription_id)"
-            " ORDER BY d.n DESC LIMIT $1",
-            limit,
-            *([] if owner is None else [owner]),
-        )
-        return [delivery_of_row(row) for row in rows]
+        dead, values = delivery_search(DeliveryQuery(owner, status=DeliveryStatus.DEAD, limit=NEWEST_DEAD))
+        values.append(limit)
+        sql = f"SELECT * FROM ({dead}) d WHERE {HAS_RECEIVER} ORDER BY d.n DESC LIMIT ${len(values)}"
+        return [delivery_of_row(row) for row in await self.database.long_rows(sql, *values)]
 
 
 def _first_id(since: int) -> str:

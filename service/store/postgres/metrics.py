@@ -7,7 +7,7 @@ from service.core.subscription import LANE_OF_URL
 from service.ports.metrics import OpenWork
 from service.store.postgres.copies import counts_of
 from service.store.postgres.database import PostgresDatabase
-from service.store.postgres.search import OPEN
+from service.store.postgres.task_search import OPEN
 
 TASKS = (
     "SELECT provider, 'queued' AS status, count(*) FROM tasks WHERE status = 'queued' AND sent_at IS NULL"

@@ -7,7 +7,7 @@ from service.ports.work import EVERY_TYPE, TaskTypes
 from service.store.postgres.batch import CHANGE_TASKS
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.rows import changed_task, columns, decode_task
-from service.store.postgres.search import OPEN
+from service.store.postgres.task_search import OPEN
 from service.store.postgres.workers import hold_lease
 
 WAITING = "status = 'queued' AND sent_at IS NULL"

@@ -21,7 +21,7 @@ from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.job import Change, Job
 from service.store.postgres.metadata import agrees, is_long
 from service.store.postgres.rows import decode_task
-from service.store.postgres.search import search
+from service.store.postgres.task_search import search
 from service.store.postgres.writer import PostgresWriter
 from service.store.refusals import key_reused
 

@@ -1,16 +1,13 @@
 """Deliveries on SQLite, as their owners see them."""
 
-from typing import Any
-
 from service.core.delivery import Delivery
 from service.core.outbox import delivery_of, numbered, ping_of
 from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.queries import DeliveryQuery
 from service.store.sqlite.database import SqliteDatabase
-from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
-
-SELECT = f"SELECT {DELIVERY_COLUMNS}"
+from service.store.sqlite.delivery_search import SELECT, delivery_search
+from service.store.sqlite.rows import delivery_from_row
 
 
 class SqliteDeliveries:
@@ -22,20 +19,8 @@ class SqliteDeliveries:
         return delivery_from_row(rows[0]) if rows else None
 
     async def find(self, query: DeliveryQuery) -> list[Delivery]:
-        terms: list[str] = []
-        values: list[Any] = []
-        for column in ("owner", "subscription_id", "task_id", "status"):
-            wanted = getattr(query, column)
-            if wanted is not None:
-                terms.append(f"d.{column} = ?")
-                values.append(wanted)
-        if query.before is not None:
-            terms.append("d.n < ?")
-            values.append(query.before)
-        where = f" WHERE {' AND '.join(terms)}" if terms else ""
-        rows = await self.database.long_rows(
-            f"{SELECT} FROM deliveries d{where} ORDER BY d.n DESC LIMIT ?", [*values, query.limit]
-        )
+        found = delivery_search(query)
+        rows = await self.database.page(found.sql, found.values, query.limit, None, slow=found.slow)
         return [delivery_from_row(row) for row in rows]
 
     async def retry(self, n: int, now: int) -> Delivery | None:

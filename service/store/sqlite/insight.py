@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from service.core.delivery import Delivery
+from service.core.delivery import Delivery, DeliveryStatus
 from service.ports.insight import HourCount, ModelTime
+from service.ports.queries import DeliveryQuery
 from service.store.limits import NEWEST_DEAD, NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
 from service.store.sqlite.database import SqliteDatabase
-from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row
+from service.store.sqlite.delivery_search import delivery_search
+from service.store.sqlite.rows import delivery_from_row
 
 HOUR = 3_600_000
-NO_BOUND = 2**63 - 1
+HAS_RECEIVER = "(d.subscription_id IS NULL OR d.subscription_id IN (SELECT id FROM subscriptions))"
 
 
 class SqliteInsight:
@@ -45,7 +47,8 @@ class SqliteInsight:
         for name in subscription_ids:
             rows = await self.database.long_rows(
                 "SELECT status, count(*) FROM (SELECT d.status, e.at FROM deliveries d JOIN events e ON e.seq = d.seq"
-                f" WHERE d.subscription_id = ? ORDER BY d.n DESC LIMIT {NEWEST_DELIVERIES})"
+                " WHERE d.owner = (SELECT owner FROM subscriptions WHERE id = ?1) AND d.subscription_id = ?1"
+                f" ORDER BY d.n DESC LIMIT {NEWEST_DELIVERIES})"
                 " WHERE at >= ? GROUP BY status",
                 (name, since),
             )
@@ -54,26 +57,13 @@ class SqliteInsight:
         return found
 
     async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
-        # The index alone finds their numbers: without the hint SQLite walks all deliveries from the newest on.
-        of_owner = "" if owner is None else " AND owner = ?"
-        rows = await self.database.long_rows(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN"
-            " (SELECT n FROM deliveries INDEXED BY deliveries_dead"
-            f" WHERE status = 'dead'{of_owner} AND n < ? ORDER BY n DESC LIMIT ?) ORDER BY d.n DESC",
-            [*([] if owner is None else [owner]), NO_BOUND if before is None else before, limit],
-        )
-        return [delivery_from_row(row) for row in rows]
+        found = delivery_search(DeliveryQuery(owner, status=DeliveryStatus.DEAD, before=before, limit=limit))
+        return [delivery_from_row(row) for row in await self.database.long_rows(found.sql, found.values)]
 
     async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
-        of_owner = "" if owner is None else " AND owner = ?"
-        rows = await self.database.long_rows(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries d WHERE d.n IN (SELECT n FROM"
-            " (SELECT n, subscription_id FROM deliveries INDEXED BY deliveries_dead"
-            f" WHERE status = 'dead'{of_owner} ORDER BY n DESC LIMIT {NEWEST_DEAD})"
-            " WHERE subscription_id IS NULL OR subscription_id IN (SELECT id FROM subscriptions)"
-            " ORDER BY n DESC LIMIT ?) ORDER BY d.n DESC",
-            [*([] if owner is None else [owner]), limit],
-        )
+        dead = delivery_search(DeliveryQuery(owner, status=DeliveryStatus.DEAD, limit=NEWEST_DEAD))
+        sql = f"SELECT * FROM ({dead.sql}) d WHERE {HAS_RECEIVER} LIMIT :found"
+        rows = await self.database.long_rows(sql, {**dead.values, "found": limit})
         return [delivery_from_row(row) for row in rows]
 
 

@@ -8,7 +8,7 @@ from service.core.transitions import claimed
 from service.ports.work import EVERY_TYPE, TaskTypes
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.rows import task_from_row
-from service.store.sqlite.search import OPEN
+from service.store.sqlite.task_search import OPEN
 from service.store.sqlite.tasks import write_steps
 from service.store.sqlite.unreadable import claimable, readable
 from service.store.sqlite.workers import SqliteWorkers

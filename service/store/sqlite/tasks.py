@@ -20,7 +20,7 @@ from service.store.sqlite.copy_rows import add_copies
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.metadata import write_metadata
 from service.store.sqlite.rows import task_from_row, task_to_new_row
-from service.store.sqlite.search import search
+from service.store.sqlite.task_search import search
 from service.store.sqlite.unreadable import readable
 
 SELECT = "SELECT state FROM tasks"

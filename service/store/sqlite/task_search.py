@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from service.ports.queries import TaskQuery
 from service.store.sqlite.metadata import INDEXED, IS_EXACTLY
+from service.store.sqlite.owners import owners_in
 
 # As the partial indexes say it, or they are not used.
 OPEN = "finished_at IS NULL AND sent_at IS NOT NULL"
@@ -18,11 +19,6 @@ ANY_PROVIDER = "provider <> ''"
 COLUMNS = ("owner", "status", "provider", "model")
 # Above every id.
 TOP = "~"
-# Each owner has lists of its own. Their next ids wait in the queue of the recursion, which gives out the newest first.
-OWNERS = (
-    "SELECT min(owner) FROM tasks UNION ALL"
-    " SELECT (SELECT min(owner) FROM tasks WHERE owner > owners.owner) FROM owners WHERE owners.owner IS NOT NULL"
-)
 
 
 class Search(NamedTuple):
@@ -69,7 +65,7 @@ def _walk(query: TaskQuery, lists: list[Ids]) -> str:
         f"(SELECT max({column}) FROM {table} WHERE {term} AND {column} < walk.id)" for column, table, term in lists
     ]
     return (
-        f"WITH RECURSIVE owners(owner) AS ({OWNERS if query.owner is None else 'SELECT :owner'}), walk(owner, id) AS ("
+        f"WITH RECURSIVE owners(owner) AS ({owners_in('tasks', query.owner)}), walk(owner, id) AS ("
         "SELECT owner, :before FROM owners WHERE owner IS NOT NULL UNION ALL"
         # `:before` is never the lowest: it is there because min() of a single value would be that of all rows.
         f" SELECT walk.owner, min({', '.join(nexts)}, :before) FROM walk WHERE walk.id IS NOT NULL"

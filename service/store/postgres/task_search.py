@@ -5,17 +5,12 @@ from typing import Any
 
 from service.ports.queries import TaskQuery
 from service.store.postgres.metadata import INDEXED
+from service.store.postgres.owners import OWNERS, with_owners
 from service.store.postgres.rows import text
 
 # As the partial indexes say it, or they are not used.
 OPEN = "finished_at IS NULL AND sent_at IS NOT NULL"
 RARE = "status IN ('queued', 'failed', 'canceled')"
-# Each owner has an index range of its own, newest first; what an admin asks for is merged from them.
-OWNERS = (
-    "WITH RECURSIVE owners(owner) AS ((SELECT owner FROM tasks ORDER BY owner LIMIT 1) UNION ALL"
-    " SELECT (SELECT owner FROM tasks WHERE owner > owners.owner ORDER BY owner LIMIT 1) FROM owners"
-    " WHERE owners.owner IS NOT NULL)"
-)
 
 
 def search(query: TaskQuery, most: int | None) -> tuple[str, list[Any]]:
@@ -46,7 +41,8 @@ def search(query: TaskQuery, most: int | None) -> tuple[str, list[Any]]:
         return f"SELECT t.state FROM tasks t WHERE {where} ORDER BY t.id DESC {limit}", values
     where = " AND ".join(["t.owner = owners.owner", *rest])
     newest = f"SELECT t.id, t.state FROM tasks t WHERE {where} ORDER BY t.id DESC {limit}"
-    sql = f"{OWNERS} SELECT newest.state FROM owners CROSS JOIN LATERAL ({newest}) newest"
+    # Each owner has an index range of its own, newest first.
+    sql = f"{with_owners('tasks')} SELECT newest.state FROM {OWNERS} CROSS JOIN LATERAL ({newest}) newest"
     return f"{sql} ORDER BY newest.id DESC {limit}", values
 
 
