@@ -88,7 +88,7 @@ class Bridge:
             loop.cancel()
         with suppress(CallbridgeError):
             await self.observing.scrape.publish()
-        self.delivering.stop_replays()
+        await self.delivering.stop_replays()
         await self._clock_watch.stop()
         if self.copying is not None:
             await self.copying.stop()

@@ -37,13 +37,16 @@ class Delivering:
         retries = Retries(settings.retry_schedule, now_ms)
         self.attempts = Attempts(store.subscriptions, self.outlet, base.tokens, health, retries)
         self.dispatcher = Dispatcher(store, self.attempts, DeliveryLimiter(places), background, base.lease)
-        self.replayer = Replayer(store, self.dispatcher, base.lease, background)
+        self.replaying = Background()
+        self.replayer = Replayer(store, self.dispatcher, base.lease, self.replaying)
 
     def start_replays(self) -> None:
         self._replays = asyncio.create_task(self.replayer.run(), name="replays")
 
-    def stop_replays(self) -> None:
+    async def stop_replays(self) -> None:
+        """At once: a replay may be waiting for a receiver that takes its time, and goes on from its cursor."""
         self._replays.cancel()
+        await self.replaying.stop(patience=0)
 
     async def stop(self, patience: float) -> None:
         """Attempts in hand get `patience` seconds to end."""

@@ -15,6 +15,9 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     async def stop(self, patience: float) -> None:
         """What runs may end within `patience` seconds, then it is cancelled."""
         self.stopping = True
