@@ -1,6 +1,8 @@
 """GET /metrics, and /readyz by progress."""
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from service.workers.watchdog import Watchdog
 from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, img2img, running, txt2img
 from tests.servers import fresh_database
 
+METRICS_PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -100,6 +103,17 @@ async def test_open_streams_and_waiting_deliveries_are_measured(service: Service
         # A receiver that hangs is no trouble of the service.
         assert (await service.anybody.get("/readyz")).status_code == 200
     never.set()
+
+
+async def test_the_table_in_the_docs_names_every_metric_and_its_labels(service: Service) -> None:
+    await service.finished(txt2img())
+    response = await service.admin.get("/metrics")
+    told = {
+        family.name: (family.type, {label for sample in family.samples for label in sample.labels} - {"le"})
+        for family in text_string_to_metric_families(response.text)
+    }
+    rows = re.findall(r"(?m)^\| `(callbridge_\w+)` \| (\w+) \|(.*?)\|", METRICS_PAGE.read_text())
+    assert {name: (kind, set(re.findall(r"\w+", labels))) for name, kind, labels in rows} == told
 
 
 async def test_what_a_client_chose_is_no_label(service: Service) -> None:
