@@ -1,4 +1,4 @@
-"""All groups of parts, in the order in which they start; they stop the other way round."""
+"""All groups of parts; they start in this order and stop in reverse."""
 
 import asyncio
 import secrets
@@ -19,7 +19,7 @@ from service.web.api.stream import keep_alive
 from service.workers.clock import ClockWatch
 from service.workers.retention import Tidier
 
-# What is in hand at the stop may end in this time, after the server's ten seconds; Heroku kills after 30.
+# Seconds for running work to end at a stop, after the server's ten; Heroku kills after 30.
 LAST_REQUESTS = 8.0
 
 
@@ -70,7 +70,7 @@ class Bridge:
         self.store.observers.elsewhere.append(self.on_event_elsewhere)
         self.observing.start()
         self.store.hand_over(self.delivering.dispatcher)
-        # The lanes first, so that what the rescue tells stands behind what waits since before the end.
+        # The lanes first, so that deliveries of the rescue come after those that were waiting before.
         alone = await self.lease.start(self.delivering.dispatcher)
         await self.submitting.start(alone)
         self._tidier.start()
@@ -93,7 +93,7 @@ class Bridge:
         if self.copying is not None:
             await self.copying.stop()
         await self._tidier.stop()
-        await self.submitting.stop_asking()
+        await self.submitting.stop_checking()
         await asyncio.gather(self.submitting.stop(patience), self.delivering.stop(patience))
         with suppress(CallbridgeError):
             await self.lease.stop()

@@ -1,4 +1,4 @@
-"""How events leave: the client, the lanes of deliveries, and replays."""
+"""Deliveries: the HTTP client, the lanes, and replays."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ class Delivering:
         await self.replaying.stop(patience=0)
 
     async def stop(self, patience: float) -> None:
-        """Attempts in hand get `patience` seconds to end."""
+        """Running attempts get `patience` seconds to end."""
         await self.dispatcher.stop(patience)
 
     async def close(self) -> None:

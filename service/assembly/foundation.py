@@ -1,4 +1,4 @@
-"""What the groups of parts share: the store, secrets and addresses, time, and the identity of this process."""
+"""What all groups share: the store, secrets and addresses, timing, and the lease of this process."""
 
 from service.assembly.storage import file_storage
 from service.core.times import now_ms
@@ -14,7 +14,7 @@ from service.workers.lease import Lease
 
 
 class Foundation:
-    """`local_secret` is kept in the database: it signs what must outlive a rotation of SECRET_KEY."""
+    """`local_secret` is stored in the database, and signs what must outlive a rotation of SECRET_KEY."""
 
     def __init__(self, settings: Settings, store: Store, local_secret: str) -> None:
         self.settings = settings

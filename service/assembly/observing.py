@@ -1,4 +1,4 @@
-"""What watches the others: counters, the log of finished tasks, readiness."""
+"""Metrics, the log of finished tasks, and readiness."""
 
 from collections.abc import Callable
 

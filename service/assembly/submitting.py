@@ -1,4 +1,4 @@
-"""The providers, and the workers that send tasks to them and ask them."""
+"""The providers, and the workers that submit tasks and check them."""
 
 from functools import partial
 
@@ -23,12 +23,12 @@ from service.workers.unconfigured import warn_of_open_tasks
 
 
 class Submitting:
-    """`outlet` judges the callback addresses of new tasks."""
+    """`outlet` validates the callback addresses of new tasks."""
 
     def __init__(self, base: Foundation, outlet: Outlet) -> None:
         store, timing, keeper, lease = base.store, base.timing, base.keeper, base.lease
         self._store = store
-        # Also without a key: what was sent before the key was removed still comes back.
+        # Also those without a key: callbacks still come for tasks from before the key was removed.
         self.readers = {provider.name: provider for provider in build_providers(base.settings)}
         usable = configured(base.settings)
         usable_readers = {name: provider for name, provider in self.readers.items() if name in usable}
@@ -56,7 +56,7 @@ class Submitting:
         return reader is not None and reader.stream_reader(task) is not None
 
     async def start(self, alone: bool) -> None:
-        """`alone`: no other process lives, so what was in hand is free at once."""
+        """`alone`: no other process runs, so all claims are free at once."""
         await self._rescuer.start(alone)
         await warn_of_open_tasks(self._store, sorted(self.readers.keys() - self.providers.keys()))
         self.queues.start()
@@ -67,13 +67,13 @@ class Submitting:
     def sweeping(self) -> bool:
         return self._sweeper.alive and self._deadlines.alive
 
-    async def stop_asking(self) -> None:
+    async def stop_checking(self) -> None:
         await self._sweeper.stop()
         await self._deadlines.stop()
         await self._rescuer.stop()
 
     async def stop(self, patience: float) -> None:
-        """What is being sent gets `patience` seconds to end."""
+        """Running submits get `patience` seconds to end."""
         await self.queues.stop(patience)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The doors: the API, the pages, the callback addresses."""
+"""Everything that receives requests: the API, the pages, the callback endpoints."""
 
 from service import __version__
 from service.assembly.delivering import Delivering
@@ -33,7 +33,7 @@ from service.web.page.site import Site, gate_of
 from service.web.requests import Bodies
 from service.wire.diagnosis import Diagnosis
 
-# Bytes that may be in memory at once, of all callers and of one: request bodies of the API, pages of replayed events.
+# Bytes in memory at once, of all callers and of one: request bodies of the API, pages of replayed events.
 # Callbacks have room for one of the largest; the share is that of a provider.
 API_BODIES = 32 * 1024 * 1024, 8 * 1024 * 1024
 REPLAYS = 24 * 1024 * 1024, 8 * 1024 * 1024

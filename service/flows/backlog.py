@@ -1,4 +1,4 @@
-"""What live readers have not read yet: bounded for each reader and for all of them."""
+"""Unread events of live readers, bounded for each reader and for all of them."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from service.core.event import Event
 from service.wire.sse import frame
 
-# A reader that falls further behind is disconnected, and resumes from the store.
+# A reader whose backlog overflows is disconnected, and resumes from the store.
 MAX_EVENTS = 1000
 MAX_BYTES = 4 * 1024 * 1024
-# Of all readers. A frame that many wait for is in memory once, and counts once.
+# Of all readers; a frame in many backlogs is in memory once, and counts once.
 MAX_ALL_BYTES = 24 * 1024 * 1024
 
 
 class Frame:
-    """One event as the bytes of a stream, shared by all who read it."""
+    """One event as bytes of a stream, shared by all readers."""
 
     __slots__ = ("event", "holders", "size", "text")
 
@@ -26,9 +26,9 @@ class Frame:
 
 
 class Listener:
-    """`owner` None hears everybody's events. `notify` is called when something new is there, or the end.
+    """`owner` None gets the events of all owners. `notify` is called for new events and at the end.
 
-    `lost`: it fell too far behind, its backlog is gone and nothing is added any more.
+    `lost`: it fell too far behind, and its backlog was dropped.
     """
 
     __slots__ = ("backlog", "backlogs", "ended", "heartbeat", "lost", "notify", "owner", "size", "task_id", "types")
@@ -75,13 +75,13 @@ class Listener:
         self.remove(len(self.backlog))
 
 
-# Listeners with the same filter are matched once: ten thousand that want other events cost an event nothing.
+# Listeners are grouped by filter and matched once per group: ten thousand with other filters cost an event nothing.
 Filter = tuple[str | None, frozenset[str] | None]
 
 
 class Backlogs:
     def __init__(self) -> None:
-        # Bytes of all frames that somebody has not read yet.
+        # Bytes of all frames that are in a backlog.
         self.held = 0
         self._behind: set[Listener] = set()
 

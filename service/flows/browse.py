@@ -1,4 +1,4 @@
-"""What a caller may see, in pages bounded by rows and bytes: for the API and the pages for people alike."""
+"""What a caller may see, in pages bounded by rows and bytes; for the API and the web pages."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from service.ports.queries import DeliveryQuery, EventQuery, TaskQuery
 from service.ports.store import Store
 
 T = TypeVar("T")
-# Stored bytes in one page: with large tasks a page has fewer rows than asked for, and a cursor as always.
+# Stored bytes in one page: with large tasks a page has fewer rows than requested, and a cursor.
 PAGE_BYTES = 1024 * 1024
 HIGHEST_ID = 2**53
 
@@ -38,7 +38,7 @@ class TaskFilter:
 
 
 class Browser:
-    """Reads for a caller. Somebody else's object is NotFound; a cursor that no page gave is ValidationFailed."""
+    """Reads for a caller. Objects of other owners are NotFound; an invalid cursor is ValidationFailed."""
 
     def __init__(self, store: Store, turns: Turns) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""How providers and browsers reach one task: the callback address, its secret, the links."""
+"""How providers and browsers reach one task: its callback address and secret, and its links."""
 
 from service.core.task import Task
 from service.ports.providers import CallbackAddress
@@ -6,7 +6,7 @@ from service.wire.tokens import CallbackToken, Tokens
 
 
 class Callbacks:
-    """How a provider reaches us about one attempt of one task."""
+    """How a provider reaches us about one attempt at one task."""
 
     def __init__(self, public_url: str, tokens: Tokens) -> None:
         self._public_url = public_url
@@ -18,7 +18,7 @@ class Callbacks:
         return CallbackAddress(url, self._tokens.callback_secret(token))
 
     def all_of(self, task: Task) -> list[CallbackAddress]:
-        """Also as they were before the secret key was rotated, the present one first."""
+        """The current one, then those signed with secret keys from before a rotation."""
         token = CallbackToken(task.provider, task.id, task.attempts)
         address = f"{self._public_url}/webhooks/{task.provider}/"
         secrets = self._tokens.callback_secrets(token)

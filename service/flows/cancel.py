@@ -1,4 +1,4 @@
-"""Cancel a task: here at once, at the provider where it can be asked."""
+"""Cancel a task: here at once, and at the provider where it supports that."""
 
 import logging
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from service.ports.store import Store
 
 log = logging.getLogger("callbridge.cancel")
 
-# How long a canceled task that the provider goes on with counts against *_MAX_INFLIGHT, unless news of its end come.
+# How long a canceled task that the provider continues counts against *_MAX_INFLIGHT, unless its end is reported.
 PLACE_HELD_MS = 15 * 60 * 1000
 
 
@@ -26,12 +26,12 @@ class Canceler:
         self.timing = timing
 
     async def cancel(self, task: Task) -> Task:
-        """Raises Conflict when it is finished. A result that arrives later still counts: it was paid for."""
+        """Raises Conflict when it is finished. A result that arrives later still counts, because it was paid for."""
         if task.finished:
             raise Conflict(f"The task is already {task.status}.")
         client = self.clients.get(task.provider)
         warning = await _ask(client, task)
-        # A stream that is held is closed, so it takes no place at the provider any more.
+        # A held stream is closed, so the task occupies no slot at the provider.
         holds_place = client is not None and not client.streams(task)
         changed = await self.store.tasks.change(Point.CANCEL, task.id, canceled(warning, self.timing, holds_place))
         if changed is None:
@@ -40,18 +40,18 @@ class Canceler:
 
 
 def canceled(warning: str | None, timing: Timing, holds_place: bool = True) -> Decide:
-    """`warning`: the provider goes on with the task, which then counts as being there (`holds_place`) for a while."""
+    """`warning`: the provider continues the task, which then occupies a slot there for a while (`holds_place`)."""
 
     def decide(task: Task) -> Decision:
         if task.finished:
             raise Conflict(f"The task is already {task.status}.")
-        told = warning
-        if told is None and task.status is S.QUEUED and task.sent_at is not None:
-            told = f"The task was just being sent to {task.provider}; it may run to its end and be charged."
-        warnings = (*task.warnings, told) if told else task.warnings
+        text = warning
+        if text is None and task.status is S.QUEUED and task.sent_at is not None:
+            text = f"The task was just being sent to {task.provider}; it may run to its end and be charged."
+        warnings = (*task.warnings, text) if text else task.warnings
         error = Failure("canceled", "Canceled on request.")
         now = timing.now()
-        place_until = min(now + PLACE_HELD_MS, task.deadline_at) if told and holds_place else None
+        place_until = min(now + PLACE_HELD_MS, task.deadline_at) if text and holds_place else None
         changes: dict[str, Any] = {"error": error, "progress": None, "finished_by_us": True, "warnings": warnings}
         return announced(task, task.moved(S.CANCELED, now, place_until=place_until, **changes))
 
@@ -59,7 +59,7 @@ def canceled(warning: str | None, timing: Timing, holds_place: bool = True) -> D
 
 
 async def _ask(client: ProviderClient | None, task: Task) -> str | None:
-    """A warning when the provider goes on with the task and may charge for it."""
+    """A warning when the provider continues the task and may charge for it."""
     if task.status is S.QUEUED and task.sent_at is None:
         return None
     if client is None:
@@ -67,5 +67,5 @@ async def _ask(client: ProviderClient | None, task: Task) -> str | None:
     try:
         return await client.cancel(task)
     except (SubmitNotSent, SubmitUnclear) as error:
-        log.warning("the provider could not be asked to cancel: %s", error, extra={"task_id": task.id})
+        log.warning("cannot cancel at the provider: %s", error, extra={"task_id": task.id})
     return f"{task.provider} could not be reached to cancel the task; it may run to its end and be charged."

@@ -1,4 +1,4 @@
-"""Is a submitted task one that can be sent? Every fault of it at once."""
+"""Validate a submitted task, and report all of its faults at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class TaskChecker:
         self.outlet = outlet
 
     def check(self, body: Any) -> Checked:
-        """Raises ValidationFailed with the faults of the form, the addresses and the input; ProviderNotConfigured."""
+        """Raises ValidationFailed with all faults of form, addresses and input, or ProviderNotConfigured."""
         faults = validation.faults("api/task.submit", body)
         if isinstance(body, dict) and isinstance(url := body.get("callback_url"), str):
             faults += target_faults(self.outlet, url, "/callback_url")
@@ -47,7 +47,7 @@ class TaskChecker:
 
 
 def _has_input(body: Any) -> bool:
-    """Enough of the form is right for the provider's own check to make sense."""
+    """Whether enough of the form is valid for the provider's own check."""
     return (
         isinstance(body, dict)
         and all(isinstance(body.get(name), str) for name in ("provider", "model", "task_type"))
@@ -61,7 +61,7 @@ def not_configured(provider: str) -> ProviderNotConfigured:
 
 
 def target_faults(outlet: Outlet, url: str, pointer: str) -> list[Fault]:
-    """Why no delivery may go to this address."""
+    """Why deliveries may not go to this address."""
     try:
         outlet.check(url)
     except ValueError as refused:

@@ -1,4 +1,4 @@
-"""Live listeners in this process: streams, pages, and requests that wait for a task's finish."""
+"""Live listeners in this process: streams, pages, and requests that wait for a task to finish."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from service.core.event import FINISHING_EVENTS, Event
 from service.flows.backlog import Backlogs, Filter, Frame, Listener
 
-# A push to ten thousand streams takes a tenth of a second: others get their turn in between.
+# Notifying ten thousand streams takes a tenth of a second, so it is done in slices.
 SLICE = 250
 Groups = dict[Filter, set[Listener]]
 
@@ -21,7 +21,7 @@ class Hub:
         self._by_owner: dict[str | None, Groups] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._clock = clock
-        # Every listener, and when it last had a heartbeat: the longest idle first.
+        # Every listener and the time of its last heartbeat, the most idle first.
         self._last_beat: dict[Listener, float] = {}
 
     @property
@@ -76,7 +76,7 @@ class Hub:
             asyncio.get_running_loop().call_soon(self._notify, listeners[SLICE:])
 
     def take_idle(self, seconds: float, at_least: int) -> list[Listener]:
-        """Listeners without a heartbeat for `seconds`, and at least the `at_least` most idle; they count as beaten."""
+        """Listeners idle for `seconds`, and at least the `at_least` most idle; the caller sends them a heartbeat."""
         now = self._clock()
         taken: list[Listener] = []
         for listener, since in self._last_beat.items():
@@ -89,7 +89,7 @@ class Hub:
         return taken
 
     def close(self) -> None:
-        """At shutdown: every stream ends politely, and every waiting request is answered."""
+        """At shutdown: end every stream cleanly, and release every waiting request."""
         self.closed = True
         for task_id in list(self._waiters):
             self._release(task_id)
@@ -100,7 +100,7 @@ class Hub:
     # --- Prefer: wait ---
 
     def waiter(self, task_id: str) -> "asyncio.Future[None]":
-        """Resolves at the task's next finishing event, or at shutdown. Create it before you read the task."""
+        """Resolves at the task's finishing event or at shutdown. Create it before reading the task."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.closed:
             future.set_result(None)

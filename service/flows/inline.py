@@ -1,4 +1,4 @@
-"""Store the files that came inline with an update, and put their addresses into it."""
+"""Store the files that came inline with an update, and insert their addresses."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ class InlineKeeper:
         self.address = address
 
     async def keep(self, update: Update) -> Update:
-        """Returns once all files are durable. May be called again after Unavailable: the same file is stored once."""
+        """Returns once all files are durable. Can be repeated after Unavailable: a file is stored only once."""
         if not update.files:
             return update
         addresses = {

@@ -1,4 +1,4 @@
-"""Can the store be written? One probe for all who ask."""
+"""Check that the store can be written, with one probe for all callers."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ SECONDS = 1.0
 
 
 class SharedProbe:
-    """Runs `probe` at most once a second; who asks in between gets the last result, its error too."""
+    """Runs `probe` at most once a second; calls in between get the last result or error."""
 
     def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
         self._probe = probe
@@ -20,6 +20,6 @@ class SharedProbe:
         if self._last is None or (self._last.done() and now - self._started >= SECONDS):
             self._started = now
             self._last = asyncio.ensure_future(self._probe())
-            # Nobody may be left to look at the error.
+            # The callers may be gone by then, and asyncio warns of errors that nobody retrieves.
             self._last.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(self._last)

@@ -1,4 +1,4 @@
-"""A callback: whose is it, is it true, what moves, who must hear. Answered once all of it is on disk."""
+"""Receive a callback: authenticate it, apply it to its task, and return once the change is on disk."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class CallbackHandler:
         self.keeper = keeper
 
     def open(self, provider_name: str, text: str, headers: Mapping[bytes, bytes]) -> tuple[Provider, CallbackToken]:
-        """Both locks that need no body. Raises CallbackRefused."""
+        """The checks that need no body. Raises CallbackRefused."""
         provider = self.providers.get(provider_name)
         if provider is None:
             raise CallbackRefused(404, "unknown_provider", "There is no such callback address.")
@@ -43,7 +43,7 @@ class CallbackHandler:
         return provider, token
 
     async def receive(self, provider: Provider, token: CallbackToken, body: bytes) -> str:
-        """The audit's word for it. Raises CallbackRefused, Unavailable."""
+        """Returns the result for the audit log. Raises CallbackRefused, Unavailable."""
         if len(body) > READ_IN_THREAD:
             update = await asyncio.to_thread(provider.read_callback, token.task_id, body)
         else:
@@ -56,11 +56,11 @@ class CallbackHandler:
 
         def decide(task: Task) -> Decision:
             nonlocal result
-            told = update.provider_task_id
+            reported = update.provider_task_id
             known = task.provider_task_id
-            # The id of an earlier attempt is right for that attempt's address.
-            present = token.attempt == task.attempts
-            if present and told is not None and known is not None and told != known:
+            # The address of an earlier attempt comes with the id of that attempt.
+            is_current = token.attempt == task.attempts
+            if is_current and reported is not None and known is not None and reported != known:
                 raise CallbackRefused(409, "wrong_task", "The address belongs to another task of the provider.")
             steps = move(task)
             result = "accepted" if steps else "repeated"

@@ -1,4 +1,4 @@
-"""Deliver again by a person's decision: one delivery, or every dead one of an owner."""
+"""Deliver again on request: one delivery, or all dead ones of an owner."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from service.ports.outlets import DeliveryWorker
 from service.ports.store import Store
 
 STEP = 200
-# Every step is one transaction; what is left after this many seconds is for the next time.
+# Each step is one transaction; what is left after this many seconds waits for the next request.
 LONGEST = 10.0
 
 
@@ -21,7 +21,7 @@ class Redeliverer:
         self.worker = worker
 
     async def retry(self, delivery: Delivery) -> Delivery:
-        """Pending and due now, with a fresh count of tries. Raises Conflict when nobody would get it."""
+        """Make it pending and due now. Raises Conflict when nothing would receive it."""
         if refusal := self._refusal(delivery):
             raise Conflict(refusal)
         again = await self.store.deliveries.retry(delivery.n, now_ms())
@@ -31,7 +31,7 @@ class Redeliverer:
         return again
 
     def retryable(self, deliveries: Iterable[Delivery]) -> frozenset[str]:
-        """The ids of those that a retry would help: dead, or waiting for their next attempt."""
+        """The ids of deliveries that can be retried: dead, or waiting for their next attempt."""
         return frozenset(
             item.id
             for item in deliveries
@@ -40,7 +40,7 @@ class Redeliverer:
         )
 
     async def retry_all_dead(self, owner: str | None) -> int:
-        """How many were queued, newest first; those whose subscription is gone or disabled stay dead."""
+        """Newest first; deliveries of removed or disabled subscriptions stay dead. Returns how many were queued."""
         until = time.monotonic() + LONGEST
         queued, before = 0, None
         while time.monotonic() < until:
@@ -57,5 +57,5 @@ class Redeliverer:
             return None
         subscription = self.store.subscriptions.known(delivery.subscription_id)
         if subscription is None:
-            return "Its subscription was removed: there is nobody to deliver it to."
+            return "Its subscription was removed, so there is no receiver."
         return None if subscription.enabled else "Its subscription is disabled: enable it first."

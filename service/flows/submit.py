@@ -1,4 +1,4 @@
-"""Accept a task, write it down, hand it to its provider's queue."""
+"""Accept a task: validate it, store it, and wake the queue of its provider."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from service.core.task import Status as S
 from service.core.task import Task
 from service.core.transitions import Decision, Timing, announced
 from service.flows.callbacks import Callbacks
-from service.flows.check import TaskChecker, not_configured
+from service.flows.check import Checked, TaskChecker, not_configured
 from service.ports.queries import Idempotency
 from service.ports.store import Store
 from service.wire import validation
 
-# A body with more values is checked in a thread, not in the event loop.
-QUICKLY_CHECKED = 2_000
+# Bodies with more values are validated in a thread, not in the event loop.
+VALIDATED_IN_LOOP = 2_000
 
 
 class Submitter:
@@ -40,7 +40,7 @@ class Submitter:
     async def accept(
         self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None = None
     ) -> tuple[Task, bool]:
-        """Check and store a task; True: it is that of an earlier request with the same idempotency key.
+        """Validate and store a task; True: it is that of an earlier request with the same idempotency key.
 
         Raises ValidationFailed, ProviderNotConfigured, IdempotencyMismatch, Conflict, Unavailable.
         """
@@ -48,7 +48,7 @@ class Submitter:
             return await self._store(owner, body, None, request_id)
         in_use = owner, idempotency.key
         if in_use in self._storing:
-            raise Conflict("A request with this Idempotency-Key is being stored; repeat it in a moment.", retry_after=1)
+            raise Conflict("A request with this Idempotency-Key is in progress; repeat it in a moment.", retry_after=1)
         self._storing.add(in_use)
         try:
             return await self._store(owner, body, idempotency, request_id)
@@ -59,23 +59,27 @@ class Submitter:
         self, owner: str, body: Any, idempotency: Idempotency | None, request_id: str | None
     ) -> tuple[Task, bool]:
         try:
-            if validation.is_larger(body, QUICKLY_CHECKED):
+            if validation.is_larger(body, VALIDATED_IN_LOOP):
                 checked = await asyncio.to_thread(self.checker.check, body)
             else:
                 checked = self.checker.check(body)
         except ProviderNotConfigured:
-            # Its key was removed since: a repetition still answers.
+            # The key was removed since then, but a repeated request still gets its task.
             first = await self.store.tasks.repeated(owner, idempotency) if idempotency is not None else None
             if first is None:
                 raise
             return first, True
-        provider = checked.provider.name
+        stored, replayed = await self.store.tasks.add(self._task(owner, body, checked, request_id), idempotency)
+        self._wake(checked.provider.name)
+        return stored, replayed
+
+    def _task(self, owner: str, body: Any, checked: Checked, request_id: str | None) -> Task:
         now = self.timing.now()
         task_id = new_id("tsk")
-        task = Task(
+        return Task(
             id=task_id,
             owner=owner,
-            provider=provider,
+            provider=checked.provider.name,
             model=body["model"],
             task_type=body["task_type"],
             input=checked.prepared.input,
@@ -90,19 +94,16 @@ class Submitter:
             links=self.callbacks.links(task_id),
             request_id=request_id,
         )
-        stored, replayed = await self.store.tasks.add(task, idempotency)
-        self._wake(provider)
-        return stored, replayed
 
     async def resubmit(self, task: Task) -> Task:
-        """A person's decision to send it again. Raises Conflict."""
+        """Send it again, because a person asked for it. Raises Conflict."""
 
-        def decide(present: Task) -> Decision:
-            if present.status not in (S.UNCONFIRMED, S.FAILED):
-                raise Conflict(f"Only an unconfirmed or failed task can be sent again; this one is {present.status}.")
+        def decide(current: Task) -> Decision:
+            if current.status not in (S.UNCONFIRMED, S.FAILED):
+                raise Conflict(f"Only an unconfirmed or failed task can be sent again; this one is {current.status}.")
             now = self.timing.now()
-            again = present.resubmitted(now, now + int(self.timing.task_deadline * 1000))
-            return announced(present, again)
+            again = current.resubmitted(now, now + int(self.timing.task_deadline * 1000))
+            return announced(current, again)
 
         if task.provider not in self.checker.providers:
             raise not_configured(task.provider)

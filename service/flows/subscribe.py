@@ -1,4 +1,4 @@
-"""What a person or program does with a subscription: make, change, ping, rotate, replay, remove."""
+"""Manage subscriptions: create, change, ping, rotate the secret, replay, remove."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ from service.wire import validation
 from service.wire.signature import new_secret, secret_bytes
 
 BOTH_SIGN_MS = 24 * 3600 * 1000
-# One signature each: a header has its limits.
+# Each adds a signature to the header, which must not grow without end.
 MOST_OLD_SECRETS = 10
 # Events of a replay are counted so many at a time, by number or by their bytes.
 STEP, STEP_BYTES = 200, 1024 * 1024
@@ -32,7 +32,7 @@ class SubscriptionManager:
     def __init__(
         self, store: Store, dispatcher: DeliveryWorker, outlet: Outlet, most: int, on_replay: Callable[[], None]
     ) -> None:
-        """`most` subscriptions of one owner; `on_replay` is called when a replay was started."""
+        """`most` is the limit of one owner; `on_replay` is called when a replay was started."""
         self.store = store
         self.most = most
         self.on_replay = on_replay
@@ -67,7 +67,7 @@ class SubscriptionManager:
         return changed
 
     async def rotate(self, subscription: Subscription) -> Subscription:
-        """With a new secret; old and new both sign for 24 hours. Raises Conflict when too many would sign."""
+        """Replace the secret; the old one also signs for 24 hours. Raises Conflict when too many would sign."""
         return await self._change(subscription, rotated)
 
     def _check(self, body: Any, schema: str) -> None:
@@ -87,9 +87,9 @@ class SubscriptionManager:
         return changed
 
     async def ping(self, subscription: Subscription, event_type: str = "ping") -> Delivery:
-        """One attempt, now; also to a disabled subscription, since that is how one finds out. Never tried again.
+        """One attempt now, without retries; also for a disabled subscription, to test its receiver.
 
-        With another type the receiver gets that event's example, marked as a test.
+        With another type the receiver gets the example of that event, marked as a test.
         """
         now = now_ms()
         delivery = await self.store.deliveries.ping(self.dispatcher.worker, subscription, now)
@@ -99,18 +99,18 @@ class SubscriptionManager:
         return await self.dispatcher.ping(delivery)
 
     async def replay(self, subscription: Subscription, start: int | str, types: tuple[str, ...] | None = None) -> int:
-        """Queue stored events again, as the subscription's own list and filter say; returns how many.
+        """Queue stored events again, as far as the subscription's types and filter match. Returns how many.
 
-        `start` is a seq, or an ISO 8601 time (UTC without a zone). Raises ValidationFailed.
+        `start` is a seq, or an ISO 8601 time (UTC without a zone). Raises ValidationFailed, Conflict, UnknownCursor.
         """
         if not subscription.enabled:
             raise Conflict("The subscription is disabled: enable it first.")
-        # JSON knows no integers: 12.0 is the seq 12.
+        # JSON has only numbers, so 12.0 is the seq 12.
         after = await self._seq_at(start) if isinstance(start, str) else int(start)
         wanted = tuple(name for name in subscription.events if types is None or name in types)
         last = await self.store.events.last_seq()
         if after > last:
-            raise UnknownCursor(f"The last event has seq {last}: this database never gave out {after}.")
+            raise UnknownCursor(f"The last event has seq {last}; there never was {after} in this database.")
         replay = Replay(subscription.id, after, last, wanted)
         if not wanted or after >= replay.up_to:
             return 0
@@ -142,14 +142,14 @@ class SubscriptionManager:
             return await self.store.events.seq_at(from_iso(text))
         except (ValueError, OverflowError):
             fault = Fault("/after", "must be a seq or an ISO 8601 time")
-            raise ValidationFailed("The time cannot be read.", faults=(fault,)) from None
+            raise ValidationFailed("The time is not valid.", faults=(fault,)) from None
 
 
 def rotated(subscription: Subscription) -> Subscription:
     now = now_ms()
     still_signing = [old for old in subscription.old_secrets if old[1] > now]
     if len(still_signing) >= MOST_OLD_SECRETS:
-        raise Conflict(f"{MOST_OLD_SECRETS} older secrets still sign: rotate again when the first of them has ended.")
+        raise Conflict(f"{MOST_OLD_SECRETS} older secrets still sign; rotate again when one of them has expired.")
     return replace(
         subscription,
         secret=new_secret(),

@@ -1,4 +1,4 @@
-"""Fair reading: of a caller with a thousand requests a few are served at once, so nobody waits behind the rest."""
+"""Fair reads: only a few requests of one caller run at once, so that others do not wait behind them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, caller: str) -> AsyncIterator[None]:
-        """One of the caller's turns, for the block."""
+        """Hold one of the caller's turns."""
         turns = self._of.get(caller)
         if turns is None:
             turns = self._of[caller] = asyncio.Semaphore(AT_ONCE)

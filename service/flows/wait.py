@@ -9,7 +9,7 @@ from service.flows.hub import Hub
 
 
 class FinishWaiter:
-    """`longest` is the most that a request may wait, in seconds: some routers end silent requests."""
+    """`longest` is the limit in seconds, since some routers end silent requests."""
 
     def __init__(self, browser: Browser, hub: Hub, longest: int) -> None:
         self.browser = browser
@@ -17,10 +17,10 @@ class FinishWaiter:
         self.longest = longest
 
     async def wait(self, caller: Caller, task_id: str, seconds: int) -> Task:
-        """The task once it is finished, or as it is after `seconds`. Holds only the id while it waits."""
+        """The task once it is finished, or as it is after `seconds`. Keeps only the id in memory meanwhile."""
         finished = self.hub.waiter(task_id)
         try:
-            # The finish may have come before the waiter was there.
+            # It may have finished before the waiter was created.
             task = await self.browser.task(caller, task_id)
             if task.finished:
                 return task

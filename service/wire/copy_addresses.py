@@ -1,4 +1,4 @@
-"""Public addresses of copies: signed, so that only who was told one can read the file, for as long as it is kept."""
+"""Public addresses of copies: signed, so that nobody can guess one, and valid as long as the copy is kept."""
 
 import hashlib
 
@@ -8,8 +8,8 @@ PATH = "/results/"
 
 
 class CopyAddresses:
-    """Of `keys` the first signs and all verify. The first is kept with the database and is never rotated: addresses are
-    written into tasks and events, which outlive a SECRET_KEY."""
+    """The first of `keys` signs, all verify. The first is stored in the database and never rotated, because addresses
+    are part of tasks and events, which outlive a SECRET_KEY."""
 
     def __init__(self, public_url: str, keys: tuple[str, ...]) -> None:
         self._public_url = public_url
@@ -17,7 +17,7 @@ class CopyAddresses:
         self._signer = Signer(derived, key_derivation="none", digest_method=hashlib.sha256)
 
     def of(self, task_id: str, position: int, name: str) -> str:
-        """`name` is how the copy is called where it is kept; readers see the last part of it."""
+        """`name` is that of the copy in the storage; its last part is visible."""
         token = self._signer.sign(f"{task_id}.{position}").decode()
         return f"{self._public_url}{PATH}{token}/{name.rpartition('/')[2]}"
 

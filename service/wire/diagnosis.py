@@ -1,6 +1,6 @@
-"""How `doctor` knows that the service at PUBLIC_URL is the one beside it: both know a secret of this database alone.
+"""How `doctor` recognises that PUBLIC_URL leads to the service of this database: both know its secret.
 
-A twin with the same keys and another database knows another secret.
+A twin with the same keys but another database has another secret.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ class Diagnosis:
         self._key = hashlib.sha256(b"callbridge doctor " + secret.encode()).digest()
 
     def token(self) -> str:
-        """For one visit; it opens nothing but these checks."""
+        """For one run; it gives access to nothing but these checks."""
         nonce = secrets.token_hex(16)
         return f"{nonce}.{self._sign(nonce)}"
 
@@ -25,7 +25,7 @@ class Diagnosis:
         return hmac.compare_digest(signature.encode(), self._sign(nonce).encode())
 
     def proof(self, token: str, body: bytes) -> str:
-        """Only who knows the secret can say it, and only of the body that arrived."""
+        """Proves knowledge of the secret, and that this body arrived."""
         return self._sign(f"{token} {hashlib.sha256(body).hexdigest()}")
 
     def _sign(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Public addresses of files that came inline: signed, so that only who was told one can read the file."""
+"""Public addresses of files that came inline: signed, so that nobody can guess one."""
 
 import hashlib
 
@@ -13,8 +13,8 @@ def content_type_of(name: str) -> str:
 
 
 class MediaAddresses:
-    """Of `keys` the first signs and all verify. The first is kept with the database and is never rotated: addresses are
-    written into events, which are replayed long after a SECRET_KEY was replaced."""
+    """The first of `keys` signs, all verify. The first is stored in the database and never rotated, because addresses
+    are part of events, which are replayed long after a SECRET_KEY was replaced."""
 
     def __init__(self, public_url: str, keys: tuple[str, ...]) -> None:
         self._public_url = public_url

@@ -15,15 +15,15 @@ def new_secret() -> str:
 
 
 def secret_bytes(secret: str) -> bytes:
-    """Raises ValueError unless it is `whsec_` and the base64 of 24 to 64 bytes, as the specification asks."""
+    """Raises ValueError unless it is `whsec_` and base64 of 24 to 64 bytes, as the specification requires."""
     if not secret.startswith(PREFIX):
         raise ValueError("must start with whsec_")
     try:
         raw = base64.b64decode(secret[len(PREFIX) :], validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("must be whsec_ and base64") from None
+        raise ValueError("must be whsec_ followed by base64") from None
     if not 24 <= len(raw) <= 64:
-        raise ValueError("must hold 24 to 64 bytes")
+        raise ValueError("must contain 24 to 64 bytes")
     return raw
 
 

@@ -9,12 +9,12 @@ FAREWELL = b"retry: 2000\n: the service is restarting, reconnect\n\n"
 
 
 def frame(event: Event) -> bytes:
-    """One event. Its JSON has no line breaks, so one data line holds it."""
+    """One event. Its JSON has no line breaks, so it fits one data line."""
     return b"".join((b"id: %d\nevent: %s\ndata: " % (event.seq, event.type.encode()), event.body, b"\n\n"))
 
 
 def reset_frame(unknown: int, seq: int) -> bytes:
-    """Tells a reader that its cursor was never given out. The id makes its next resume start from `seq`."""
+    """Tells a reader that its cursor is unknown. The id makes it resume from `seq`."""
     data = {
         "code": "unknown_cursor",
         "detail": f"The seq {unknown} was never given out by this database; the stream goes on from {seq}.",

@@ -1,4 +1,4 @@
-"""Signed tokens and derived secrets. A token of one purpose never passes for another: each has a salt of its own."""
+"""Signed tokens and derived secrets. Each purpose has its own salt, so no token passes for another."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ STREAM_LINK_SECONDS = 24 * 3600
 
 
 class BadToken(Exception):
-    """Forged, expired, of another purpose: always the same refusal, whatever is wrong with it."""
+    """Forged, expired or for another purpose: always the same error."""
 
 
 class _Signer(TimestampSigner):
@@ -24,7 +24,7 @@ class _Signer(TimestampSigner):
 
 
 class TimedTokens:
-    """Tokens that expire. One from the future is taken: the clock was set back, or that of another machine is ahead."""
+    """Tokens that expire. One from the future is accepted: a clock was set back, or another machine's is ahead."""
 
     def __init__(self, secret_keys: tuple[str, ...], salt: str) -> None:
         self._serializer = URLSafeTimedSerializer(
@@ -52,20 +52,20 @@ class CallbackToken(Struct, frozen=True):
 
 
 class Tokens:
-    """Made from the list of secret keys: the first signs, all verify."""
+    """The first of the secret keys signs, all verify."""
 
     def __init__(self, secret_keys: tuple[str, ...]) -> None:
-        # Keyed once: a copy costs half of what setting up the key again does.
+        # Keyed once: copying is half the cost of setting up the key.
         self._keyed = [hmac.new(key.encode(), digestmod="sha256") for key in secret_keys]
         newest_last = list(reversed(secret_keys))
-        # The bare signer over plain text, its key derived once: what a provider's call waits for.
+        # A bare signer over plain text, with its key derived once, because every callback waits for it.
         derived = [hmac.digest(key.encode(), b"callback-token", "sha256") for key in newest_last]
         self._callback = Signer(derived, key_derivation="none", digest_method=hashlib.sha256)
         self._callback_by_key = [
             Signer(key, key_derivation="none", digest_method=hashlib.sha256) for key in reversed(derived)
         ]
         self._stream = TimedTokens(secret_keys, "stream")
-        # Checking a signature is the dearest step of a callback, and most tasks are called about several times.
+        # Verifying a signature is the most expensive step of a callback, and most tasks get several callbacks.
         self._known: OrderedDict[str, CallbackToken] = OrderedDict()
         self._secrets: OrderedDict[CallbackToken, list[str]] = OrderedDict()
 
@@ -75,7 +75,7 @@ class Tokens:
         return text
 
     def every_callback(self, token: CallbackToken) -> list[str]:
-        """As each secret key signs it, the present one first: what a provider was told before a rotation."""
+        """As signed by each secret key, the current one first: a provider may have one from before a rotation."""
         text = f"{token.provider}.{token.task_id}.{token.attempt}"
         return [signer.sign(text).decode() for signer in self._callback_by_key]
 
@@ -104,7 +104,7 @@ class Tokens:
         return str(self._stream.read(text, STREAM_LINK_SECONDS))
 
     def callback_secret(self, token: CallbackToken) -> str:
-        """What PiAPI must send back in `x-webhook-secret`: of this task and attempt only."""
+        """What PiAPI must return in `x-webhook-secret`, for this attempt at this task only."""
         return self.callback_secrets(token)[0]
 
     def callback_secrets(self, token: CallbackToken) -> list[str]:
@@ -120,12 +120,12 @@ class Tokens:
         return [mac.hex() for mac in self._macs(purpose)]
 
     def owner_secrets(self, owner: str) -> tuple[str, ...]:
-        """Webhook secrets (`whsec_…`) that sign what goes to the callback_url of this owner's tasks."""
+        """Webhook secrets (`whsec_…`) that sign deliveries to the callback_url of this owner's tasks."""
         purpose = f"webhook-secret:{owner}".encode()
         return tuple(["whsec_" + base64.b64encode(mac).decode() for mac in self._macs(purpose)])
 
     def _macs(self, text: bytes) -> list[bytes]:
-        """Of every secret key, the signing one first."""
+        """With each secret key, the signing one first."""
         found = []
         for keyed in self._keyed:
             mac = keyed.copy()
