@@ -10,6 +10,7 @@ from service.core.inline import InlineFile
 from service.providers import documents, inline
 
 HIDDEN = "[hidden]"
+_CONTAINERS = (dict, list)
 MAX_DEPTH = 60
 MAX_STRING = 65_536
 MAX_NAME = 200
@@ -37,7 +38,7 @@ class Cleaner:
     def tree(self, node: Any, depth: int = 0) -> Any:
         if isinstance(node, str):
             return self.text(node)
-        if not isinstance(node, dict | list):
+        if not isinstance(node, _CONTAINERS):
             return node
         if depth > MAX_DEPTH:
             return "[nested too deeply]"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import lru_cache
 from typing import Any
 
 import httptools
@@ -34,6 +35,13 @@ class _Discard(list[tuple[bytes, bytes]]):
 
 # Where trailers go: nobody reads them.
 DISCARDED = _Discard()
+
+
+# One of these headers is the date: it changes once a second.
+@lru_cache(maxsize=1)
+def _empty_response(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return STATUS_LINE[200] + b"".join(lines) + b"content-length: 0\r\n\r\n"
 
 
 class Protocol(HttpToolsProtocol):
@@ -136,8 +144,7 @@ class Protocol(HttpToolsProtocol):
         if cycle.scope is not scope or not cycle.keep_alive or cycle.disconnected or cycle.flow.write_paused:
             return False
         cycle.response_started = cycle.response_complete = True
-        lines = [b"%b: %b\r\n" % header for header in cycle.default_headers]
-        cycle.transport.write(STATUS_LINE[200] + b"".join(lines) + b"content-length: 0\r\n\r\n")
+        cycle.transport.write(_empty_response(tuple(cycle.default_headers)))
         cycle.message_event.set()
         cycle.on_response()
         return True

@@ -18,6 +18,7 @@ NAME = "PiAPI"
 MAX_LIST_DEPTH = 6
 _WRAPPERS = ("data", "task", "result", "payload", "body", "event")
 _STATUS_NAMES = ("status", "task_status", "state")
+_NUMBER = (int, float)
 
 
 def task_of(document: Any) -> dict[str, Any] | None:
@@ -176,9 +177,7 @@ def _usage(data: dict[str, Any]) -> Usage | None:
 
 
 def _plain(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) < 100 and "\x00" not in value
-    return isinstance(value, int | float)
+    return isinstance(value, _NUMBER) or (isinstance(value, str) and len(value) < 100 and "\x00" not in value)
 
 
 def _error(data: dict[str, Any], cleaner: Cleaner) -> Failure:
