@@ -105,13 +105,16 @@ class Lease:
         return alone
 
     async def stop(self) -> None:
-        """The others may have everything at once."""
+        """The others may have everything at once.
+
+        The lanes are not released here: they come free together with the deliveries that are still in hand, so that
+        nobody looks into a lane before there is something to claim.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._valid_until = 0.0
         if self.worker:
-            await self._store.lanes.release(self.worker, self._groups | self._leaving)
             await self._store.workers.renew(self.worker, 0)
 
     def store_now(self) -> int:
