@@ -244,6 +244,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 ON_BOTH_ENGINES = (
     "test_story", "test_tasks_api", "test_events_api", "test_stream_api", "test_subscriptions_api",
     "test_deliveries_api", "test_submitting", "test_llm", "test_custody", "test_insight",
+    "test_doors", "test_inline_files", "test_misbehaving_providers", "test_isolation", "test_peer_bugs", "test_queries",
+    "test_metrics", "test_changed_settings", "test_clock", "test_stop", "test_subscription_bounds", "test_receivers",
 )  # fmt: skip
 
 

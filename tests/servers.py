@@ -4,13 +4,15 @@ import fcntl
 import os
 import shutil
 import signal
+import sqlite3
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from service.tools.postgres import FAST, PostgresServer
@@ -60,6 +62,23 @@ def fresh_database() -> str:
 def _strategy(server: PostgresServer) -> str:
     """Files are copied faster than they are logged; before version 15 there was nothing to choose."""
     return "STRATEGY file_copy" if int(server.sql("SHOW server_version_num")) >= 150_000 else ""
+
+
+def another_database(url: str) -> str:
+    """Empty, on the same engine."""
+    return url + ".new" if url.startswith("sqlite") else fresh_database()
+
+
+async def rows(url: str, sql: str, *values: object) -> list[tuple[object, ...]]:
+    """What another program than the service reads there; `sql` with $1, $2, ..."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as db:
+            return db.execute(sql.replace("$", "?"), values).fetchall()
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql, *values)]
+    finally:
+        await connection.close()
 
 
 def start_of_run(config: pytest.Config) -> None:

@@ -14,6 +14,7 @@ from service.store.sqlite import writer
 from service.tools.harness.ports import free_port
 from service.web import door
 from tests.conftest import Service, Subscriber, img2img, running, txt2img
+from tests.servers import another_database, rows
 
 PICTURE = "https://img.theapi.app/picture.png"
 BOTH = pytest.mark.parametrize("provider", ["piapi", "modelslab"])
@@ -82,9 +83,9 @@ async def test_a_good_new_call_is_200_and_all_of_it_is_on_disk(
 ) -> None:
     callback = await held(service, sandbox, provider)
     assert (await send(service, callback, callback.body())).status_code == 200
-    with sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///")) as other:
-        status = other.execute("SELECT status FROM tasks WHERE id = ?", (callback.task_id,)).fetchone()
-        events = other.execute("SELECT type FROM events WHERE task_id = ?", (callback.task_id,)).fetchall()
+    # Another program reads it.
+    [status] = await rows(env["DATABASE_URL"], "SELECT status FROM tasks WHERE id = $1", callback.task_id)
+    events = await rows(env["DATABASE_URL"], "SELECT type FROM events WHERE task_id = $1", callback.task_id)
     assert status == ("completed",)
     assert ("task.completed",) in events
     assert (await read(service, callback))["output"]["url"] == PICTURE
@@ -99,8 +100,8 @@ async def test_a_repeated_call_is_200_and_nobody_is_told_twice(
     answers = await asyncio.gather(*(send(service, callback, callback.body()) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
     assert (await told(service, callback)).count("completed") == 1
-    rows = (await service.client.get("/v1/deliveries")).json()["data"]
-    assert len(rows) == 1
+    found = (await service.client.get("/v1/deliveries")).json()["data"]
+    assert len(found) == 1
 
 
 @BOTH
@@ -190,7 +191,7 @@ async def test_a_token_for_the_other_provider_is_404(service: Service, sandbox: 
 async def test_a_token_of_an_unknown_task_is_404(env: dict[str, str], sandbox: str, provider: str) -> None:
     async with running(env) as service:
         callback = await held(service, sandbox, provider)
-    elsewhere = env | {"DATABASE_URL": env["DATABASE_URL"] + ".new", "PORT": str(free_port())}
+    elsewhere = env | {"DATABASE_URL": another_database(env["DATABASE_URL"]), "PORT": str(free_port())}
     async with running(elsewhere) as service:
         callback.url = service.url + urlsplit(callback.url).path
         assert (await send(service, callback, callback.body())).status_code == 404
@@ -275,6 +276,7 @@ async def test_a_body_that_is_too_large_is_413(env: dict[str, str], sandbox: str
         assert (await send(service, callback, callback.body())).status_code == 200
 
 
+@pytest.mark.sqlite
 async def test_when_the_store_cannot_be_written_the_call_is_503_and_its_repetition_counts(
     service: Service, sandbox: str, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def logged(words: str) -> Iterator[asyncio.Event]:
         logger.removeHandler(told)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("body", [STREAMED, PLAIN], ids=["streamed", "plain"])
 async def test_a_picture_that_meets_a_full_disk_is_stored_when_there_is_room_again(
     service: Service, env: dict[str, str], body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -75,6 +76,7 @@ async def test_a_picture_that_meets_a_full_disk_is_stored_when_there_is_room_aga
     assert picture.headers["content-type"] == "image/png"
 
 
+@pytest.mark.sqlite
 async def test_a_callback_with_a_picture_is_refused_while_the_disk_is_full_and_taken_when_it_comes_again(
     service: Service, env: dict[str, str]
 ) -> None:

@@ -64,6 +64,7 @@ def test_every_bug_of_the_list_is_in_this_file() -> None:
     assert not here & apart
 
 
+@pytest.mark.sqlite
 async def test_bug_1_a_key_whose_request_was_answered_503_is_not_used_up(service: Service) -> None:
     with read_only(service):
         refused = await service.client.post("/v1/tasks", json=txt2img(), headers={"Idempotency-Key": "k"})
@@ -197,6 +198,7 @@ def test_bug_25_a_size_beyond_its_range_is_refused_and_not_wrapped(size: str) ->
         load_settings({"MAX_BODY_BYTES": size})
 
 
+@pytest.mark.sqlite
 async def test_bug_29_what_the_store_did_not_remove_is_not_forgotten_in_memory(
     service: Service, subscriber: Subscriber
 ) -> None:

@@ -144,12 +144,14 @@ async def test_a_kill_sends_nothing_twice_to_the_provider(env: dict[str, str], s
     assert ledger["submits"] <= 6
 
 
+@pytest.mark.sqlite
 async def test_two_services_cannot_use_one_database(env: dict[str, str]) -> None:
     async with process(env):
         text = await refused(env | {"PORT": str(free_port())})
     assert "test.db" in text
 
 
+@pytest.mark.sqlite
 async def test_without_api_keys_a_key_that_works_is_printed_on_a_terminal(env: dict[str, str]) -> None:
     terminal, its_end = pty.openpty()
     one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""}, stderr=its_end)
@@ -162,6 +164,7 @@ async def test_without_api_keys_a_key_that_works_is_printed_on_a_terminal(env: d
     assert await asyncio.wait_for(one.wait(), PATIENCE) == 0
 
 
+@pytest.mark.sqlite
 async def test_in_a_log_the_start_says_how_to_set_a_key_instead(env: dict[str, str]) -> None:
     one = await start(env | {"API_KEYS": "", "SECRET_KEY": ""})
     one.send_signal(signal.SIGTERM)
@@ -206,6 +209,7 @@ async def test_off_loopback_a_secret_key_and_api_keys_are_required(env: dict[str
     assert missing in text
 
 
+@pytest.mark.sqlite
 async def test_a_port_that_is_taken_stops_the_start(env: dict[str, str], tmp_path: Path) -> None:
     async with process(env):
         text = await refused(env | {"DATABASE_URL": f"sqlite:///{tmp_path}/other.db"})
