@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from service.ports.copies import StorageUnavailable
 from service.tools.harness.ports import free_port
 from tests.buckets import S3, s3_server
-from tests.conftest import Service, Subscriber, environment, running, txt2img
+from tests.conftest import PATIENCE, Service, Subscriber, environment, running, txt2img
 from tests.file_provider import PNG, FileProvider, file_provider
 from tests.servers import fresh_database
 
@@ -303,17 +303,38 @@ async def test_a_store_that_is_away_uses_up_no_attempt(
             assert event["data"]["output"]["files"][0]["copy"]["status"] == "stored"
 
 
+class Stuck(Response):
+    """Its file never comes; `asked` says that somebody wants it."""
+
+    def __init__(self, asked: asyncio.Event) -> None:
+        super().__init__()
+        self.asked = asked
+
+    async def __call__(self, *args: Any) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_files_of_one_owner_do_not_hold_up_those_of_another(env: dict[str, str], provider: FileProvider) -> None:
+    names = [f"{n}.png" for n in range(30)]
+    asked = asyncio.Event()
+    provider.pages.update(dict.fromkeys(names, lambda request: Stuck(asked)))
+    async with running(env) as service:
+        await service.submit(provider.task(*names))
+        await asked.wait()
+        task = (await service.bob.post("/v1/tasks", json=provider.task("bobs.png"))).json()
+        async with asyncio.timeout(PATIENCE):
+            while not (found := (await service.bob.get("/v1/events?types=task.stored")).json()["data"]):
+                await asyncio.sleep(0.05)
+        assert [event["data"]["id"] for event in found] == [task["id"]]
+        assert 1 <= len(set(provider.requested) & set(names)) <= 4, "as many as are free beside them"
+
+
 async def test_a_stop_in_the_middle_of_a_copy_loses_nothing(
     env: dict[str, str], provider: FileProvider, tmp_path: Path
 ) -> None:
     asked = asyncio.Event()
-
-    class Stuck(Response):
-        async def __call__(self, *args: Any) -> None:
-            asked.set()
-            await asyncio.Event().wait()
-
-    provider.pages["0.png"] = lambda request: Stuck()
+    provider.pages["0.png"] = lambda request: Stuck(asked)
     async with running(env) as service:
         task = await service.submit(provider.task("0.png"))
         await asked.wait()

@@ -24,6 +24,7 @@ class FileCopy(Struct, frozen=True):
     """
 
     task_id: str
+    owner: str
     position: int
     url: str
     kind: Kind
@@ -56,7 +57,7 @@ def copies_of(task: Task) -> list[FileCopy]:
 
 def _work(task: Task, position: int, file: File) -> FileCopy:
     expires_at = None if file.expires_at is None else from_iso(file.expires_at)
-    return FileCopy(task.id, position, file.url, file.kind, expires_at, task.updated_at)
+    return FileCopy(task.id, task.owner, position, file.url, file.kind, expires_at, task.updated_at)
 
 
 def to_be_copied(task: Task, now: int) -> Task | None:

@@ -74,8 +74,12 @@ class Downloader(Protocol):
 class CopyQueue(Protocol):
     """Files that wait to be copied, as claimed work."""
 
-    async def claim(self, worker: int, now: int, limit: int) -> list[FileCopy]:
-        """Copies that are due, the longest overdue first; this worker owns them from now on."""
+    async def owners_due(self, now: int) -> list[str]:
+        """Owners of unclaimed copies that are due."""
+        ...
+
+    async def claim(self, worker: int, owner: str, now: int, limit: int) -> list[FileCopy]:
+        """Copies of this owner that are due, the longest overdue first; this worker has them from now on."""
         ...
 
     async def put_back(self, copy: FileCopy, next_attempt_at: int) -> None:

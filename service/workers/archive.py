@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -20,7 +22,8 @@ from service.workers.copier import Copier
 from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.archive")
-AT_ONCE = 4
+# Files at once. An owner has as many of them as are free beside it: four, or two beside those four.
+AT_ONCE = 8
 # Seconds. New work of other processes is looked for this often; a store in trouble is tried again this often.
 LOOK_AGAIN = 5.0
 TRY_STORE_AGAIN = 3.0
@@ -57,6 +60,9 @@ class Archiver:
         self._address = address
         self._schedule = schedule
         self._copying: dict[asyncio.Task[None], FileCopy] = {}
+        # When each owner had its last turn.
+        self._turns: dict[str, int] = {}
+        self._turn = count(1)
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._trouble: str | None = None
@@ -96,7 +102,8 @@ class Archiver:
                     rest = await self._until_next()
                     if not rest:
                         await self._claim(worker, AT_ONCE)
-                        rest = await self._until_next()
+                        # What is due still waits for a place of its owner: a copy that ends wakes this loop.
+                        rest = await self._until_next() or LOOK_AGAIN
             except CallbridgeError as error:
                 log.warning("copies wait: %s", error.detail)
             await self._pause(rest)
@@ -114,13 +121,25 @@ class Archiver:
             self._trouble = None
 
     async def _claim(self, worker: Worker, at_once: int) -> bool:
-        """Whether something is in hand now."""
-        free = at_once - len(self._copying)
-        for copy in await self._queue.claim(worker.worker, now_ms(), free) if free > 0 else ():
-            task = asyncio.create_task(self._copy(copy), name=f"copy {copy.task_id}")
-            self._copying[task] = copy
-            task.add_done_callback(self._done)
+        """One copy for each owner in turn, first for who has the fewest. Whether something is in hand now."""
+        owners = await self._queue.owners_due(now_ms())
+        while owners:
+            in_hand = Counter(copy.owner for copy in self._copying.values())
+            owner = min(owners, key=lambda name: (in_hand[name], self._turns.get(name, 0)))
+            if in_hand[owner] >= at_once - in_hand.total():
+                break
+            copies = await self._queue.claim(worker.worker, owner, now_ms(), 1)
+            if not copies:
+                owners.remove(owner)
+            for copy in copies:
+                self._begin(copy)
         return bool(self._copying)
+
+    def _begin(self, copy: FileCopy) -> None:
+        self._turns[copy.owner] = next(self._turn)
+        task = asyncio.create_task(self._copy(copy), name=f"copy {copy.task_id}")
+        self._copying[task] = copy
+        task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():

@@ -51,7 +51,7 @@ async def stored_events(store: Store) -> list[str | None]:
 async def test_a_completed_task_brings_one_copy_for_each_file(store: Store, worker: int) -> None:
     task = await copied(store)
     assert await store.copies.next_due() == NOW
-    first, second = await store.copies.claim(worker, NOW, 9)
+    first, second = await store.copies.claim(worker, "alice", NOW, 9)
     assert (first.task_id, first.position, first.url, first.kind) == (task.id, 0, URLS[0], "image")
     assert (second.task_id, second.position, second.url, second.kind) == (task.id, 1, URLS[1], "video")
     assert (first.expires_at, second.expires_at) == (1_770_076_800_000, None)
@@ -62,19 +62,19 @@ async def test_a_completed_task_brings_one_copy_for_each_file(store: Store, work
 async def test_a_task_without_files_or_without_copies_brings_none(store: Store, worker: int) -> None:
     await copied(store, Output())
     await copied(store, Output((File(URLS[0], "image", "image_url"),)))
-    assert await store.copies.claim(worker, NOW, 9) == []
+    assert await store.copies.claim(worker, "alice", NOW, 9) == []
 
 
 async def test_no_two_workers_get_the_same_copy(store: Store, worker: int, second_worker: int) -> None:
     await copied(store)
-    claims = [await store.copies.claim(one, NOW, 1) for one in (worker, second_worker, worker)]
+    claims = [await store.copies.claim(one, "alice", NOW, 1) for one in (worker, second_worker, worker)]
     assert [len(claim) for claim in claims] == [1, 1, 0]
     assert claims[0][0].position != claims[1][0].position
 
 
 async def test_task_stored_comes_once_with_the_last_file(store: Store, worker: int) -> None:
     task = await copied(store)
-    first, second = await store.copies.claim(worker, NOW, 9)
+    first, second = await store.copies.claim(worker, "alice", NOW, 9)
     assert await finish(store, first)
     assert await stored_events(store) == []
     assert await finish(store, second, FAILED)
@@ -88,7 +88,7 @@ async def test_task_stored_comes_once_with_the_last_file(store: Store, worker: i
 
 async def test_a_copy_ends_once(store: Store, worker: int) -> None:
     await copied(store, Output(OUTPUT.files[:1]))
-    [copy] = await store.copies.claim(worker, NOW, 9)
+    [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     assert await finish(store, copy)
     assert not await finish(store, copy, FAILED)
     assert len(await stored_events(store)) == 1
@@ -96,23 +96,23 @@ async def test_a_copy_ends_once(store: Store, worker: int) -> None:
 
 async def test_a_copy_that_is_put_back_waits_and_keeps_count(store: Store, worker: int) -> None:
     await copied(store, Output(OUTPUT.files[:1]))
-    [copy] = await store.copies.claim(worker, NOW, 9)
+    [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     again = FileCopy(**{name: getattr(copy, name) for name in copy.__struct_fields__} | {"attempts": 3})
     await store.copies.put_back(again, NOW + 5000)
     assert await store.copies.next_due() == NOW + 5000
-    assert await store.copies.claim(worker, NOW + 4999, 9) == []
-    assert [one.attempts for one in await store.copies.claim(worker, NOW + 5000, 9)] == [3]
+    assert await store.copies.claim(worker, "alice", NOW + 4999, 9) == []
+    assert [one.attempts for one in await store.copies.claim(worker, "alice", NOW + 5000, 9)] == [3]
 
 
 async def test_what_an_ended_worker_had_in_hand_is_copied_by_another(
     store: Store, worker: int, second_worker: int
 ) -> None:
     await copied(store, Output(OUTPUT.files[:1]))
-    [copy] = await store.copies.claim(worker, NOW, 9)
+    [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     await store.workers.renew(second_worker, NOW + 2 * LEASE)
     assert await store.workers.end_expired(NOW + LEASE) == [worker]
     await store.workers.remove(worker)
-    [taken] = await store.copies.claim(second_worker, NOW, 9)
+    [taken] = await store.copies.claim(second_worker, "alice", NOW, 9)
     assert not await finish(store, copy)
     assert await finish(store, taken)
 
@@ -120,12 +120,12 @@ async def test_what_an_ended_worker_had_in_hand_is_copied_by_another(
 async def test_a_worker_without_a_lease_gets_nothing(store: Store, worker: int) -> None:
     await copied(store)
     await store.workers.end_expired(NOW + LEASE)
-    assert await store.copies.claim(worker, NOW, 9) == []
+    assert await store.copies.claim(worker, "alice", NOW, 9) == []
 
 
 async def test_a_stored_file_is_found_by_its_task_and_by_its_inline_name(store: Store, worker: int) -> None:
     task = await copied(store)
-    first, second = await store.copies.claim(worker, NOW, 9)
+    first, second = await store.copies.claim(worker, "alice", NOW, 9)
     await finish(store, first, inline_name="ab.png")
     await finish(store, second, FAILED)
     assert await store.copies.stored(task.id, 0) == kept(first, inline_name="ab.png")
@@ -139,7 +139,7 @@ async def test_the_counts_tell_what_waits(store: Store, worker: int) -> None:
     assert (await store.copies.counts()).oldest_at is None
     await copied(store, now=NOW - 60)
     await copied(store)
-    [copy] = await store.copies.claim(worker, NOW, 1)
+    [copy] = await store.copies.claim(worker, "alice", NOW, 1)
     await finish(store, copy)
     counts = await store.copies.counts()
     assert (counts.waiting, counts.oldest_at) == (3, NOW - 60)
@@ -147,13 +147,13 @@ async def test_the_counts_tell_what_waits(store: Store, worker: int) -> None:
 
 async def test_a_crash_uses_up_nothing(store: Store, worker: int, after_a_crash: AfterACrash) -> None:
     task = await copied(store)
-    first, _ = await store.copies.claim(worker, NOW, 9)
+    first, _ = await store.copies.claim(worker, "alice", NOW, 9)
     await finish(store, first)
     crashed = await after_a_crash()
     joined = (await crashed.workers.join(NOW, NOW + 2 * LEASE)).worker
     for dead in await crashed.workers.end_expired(NOW + LEASE):
         await crashed.workers.remove(dead)
-    [left] = await crashed.copies.claim(joined, NOW, 9)
+    [left] = await crashed.copies.claim(joined, "alice", NOW, 9)
     assert (left.position, left.attempts) == (1, 0)
     assert await finish(crashed, left)
     assert await stored_events(crashed) == [task.id]
@@ -162,7 +162,7 @@ async def test_a_crash_uses_up_nothing(store: Store, worker: int, after_a_crash:
 async def test_copies_go_with_their_task_and_are_deleted_later(store: Store, worker: int) -> None:
     task = await copied(store)
     young = await copied(store, now=NOW + DAY)
-    for copy in await store.copies.claim(worker, NOW + DAY, 9):
+    for copy in await store.copies.claim(worker, "alice", NOW + DAY, 9):
         await finish(store, copy)
     await tidied(store)
     assert await store.tasks.get(task.id) is None
@@ -175,7 +175,7 @@ async def test_copies_go_with_their_task_and_are_deleted_later(store: Store, wor
 
 async def test_a_copy_that_is_still_tried_keeps_its_task(store: Store, worker: int) -> None:
     task = await copied(store, Output(OUTPUT.files[:1]))
-    [copy] = await store.copies.claim(worker, NOW, 9)
+    [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     await tidied(store)
     assert await store.tasks.get(task.id) is not None
     await store.copies.put_back(copy, NOW + 2 * DAY)
@@ -191,7 +191,7 @@ async def test_a_copy_that_nobody_tries_any_more_does_not_keep_its_task(store: S
 
 async def test_due_times_go_back_with_the_clock(store: Store, worker: int) -> None:
     await copied(store, Output(OUTPUT.files[:1]))
-    [copy] = await store.copies.claim(worker, NOW, 9)
+    [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     await store.copies.put_back(copy, NOW + 5000)
     await store.clock.set_back(NOW, NOW - DAY)
     assert await store.copies.next_due() == NOW - DAY + 5000
@@ -202,9 +202,22 @@ async def test_copies_can_be_begun_later_and_only_once(store: Store, worker: int
     task = await copied(store, plain)
     assert await store.copies.start(task.id, NOW) == 2
     assert await store.copies.start(task.id, NOW) == 0
-    for copy in await store.copies.claim(worker, NOW, 9):
+    for copy in await store.copies.claim(worker, "alice", NOW, 9):
         await finish(store, copy)
     assert await stored_events(store) == [task.id]
     assert await store.copies.start("tsk_unknown", NOW) == 0
     unfinished = await added(store)
     assert await store.copies.start(unfinished.id, NOW) == 0
+
+
+async def test_copies_are_claimed_from_one_owner(store: Store, worker: int) -> None:
+    for owner, files in (("alice", 2), ("bob", 1), ("carol", 1)):
+        await copied(store, Output(OUTPUT.files[:files]), owner=owner)
+    assert sorted(await store.copies.owners_due(NOW)) == ["alice", "bob", "carol"]
+    assert await store.copies.owners_due(NOW - 1) == []
+    [bobs] = await store.copies.claim(worker, "bob", NOW, 9)
+    assert bobs.owner == "bob"
+    [carols] = await store.copies.claim(worker, "carol", NOW, 9)
+    await store.copies.put_back(carols, NOW + 5000)
+    assert await store.copies.owners_due(NOW) == ["alice"]
+    assert sorted(await store.copies.owners_due(NOW + 5000)) == ["alice", "carol"]

@@ -46,8 +46,8 @@ RECORD = (
     " AS o(n, worker, status, tries, attempts, next_attempt_at) WHERE d.n = o.n AND d.worker = o.worker"
 )
 ADD_COPIES = (
-    "INSERT INTO copies (task_id, position, url, kind, expires_at, created_at, next_attempt_at) SELECT * FROM"
-    " unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])"
+    "INSERT INTO copies (task_id, owner, position, url, kind, expires_at, created_at, next_attempt_at) SELECT * FROM"
+    " unnest($1::text[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])"
 )
 LOCK_COPIES = (
     "SELECT c.task_id, c.position FROM copies c"
@@ -167,7 +167,7 @@ class PostgresBatch:
 
     def put_copies(self, copies: Sequence[FileCopy], ended: Sequence[tuple[Any, ...]]) -> None:
         self._copies += [
-            (c.task_id, c.position, c.url, c.kind, c.expires_at, c.created_at, c.created_at) for c in copies
+            (c.task_id, c.owner, c.position, c.url, c.kind, c.expires_at, c.created_at, c.created_at) for c in copies
         ]
         self._ended_copies += ended
 

@@ -15,11 +15,18 @@ from service.store.postgres.writer import PostgresWriter
 
 CLAIM = (
     "WITH due AS (SELECT task_id, position FROM copies WHERE status = 'pending' AND worker = 0"
-    " AND next_attempt_at <= $2 ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),"
+    " AND owner = $4 AND next_attempt_at <= $2 ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),"
     " c AS (UPDATE copies SET worker = $1 FROM due"
     " WHERE copies.task_id = due.task_id AND copies.position = due.position RETURNING copies.*)"
-    " SELECT task_id, position, url, kind, expires_at, created_at, attempts, worker FROM c"
+    " SELECT task_id, owner, position, url, kind, expires_at, created_at, attempts, worker FROM c"
     " ORDER BY next_attempt_at, task_id, position"
+)
+FREE = "SELECT min(owner) FROM copies WHERE status = 'pending' AND worker = 0"
+# One step in the index for each owner, however many copies each has.
+OWNERS_DUE = (
+    f"WITH RECURSIVE found(owner) AS ({FREE} UNION ALL SELECT ({FREE} AND owner > found.owner) FROM found"
+    " WHERE found.owner IS NOT NULL) SELECT owner FROM found WHERE owner IS NOT NULL AND EXISTS (SELECT 1 FROM copies c"
+    " WHERE c.status = 'pending' AND c.worker = 0 AND c.owner = found.owner AND c.next_attempt_at <= $1)"
 )
 STORED = "SELECT name, content_type, bytes, sha256, inline_name FROM copies WHERE status = 'stored'"
 
@@ -31,12 +38,15 @@ class PostgresCopies:
         self.database = database
         self.writer = writer
 
-    async def claim(self, worker: int, now: int, limit: int) -> list[FileCopy]:
+    async def owners_due(self, now: int) -> list[str]:
+        return [row["owner"] for row in await self.database.rows(OWNERS_DUE, now)]
+
+    async def claim(self, worker: int, owner: str, now: int, limit: int) -> list[FileCopy]:
         # If a crash of the server undoes it, a file may be copied twice, under one name.
         async with self.database.transaction(Point.CLAIM_COPIES, durable=False) as unit:
             if not await hold_lease(unit, worker):
                 return []
-            rows = await unit.connection.fetch(CLAIM, worker, now, limit)
+            rows = await unit.connection.fetch(CLAIM, worker, now, limit, owner)
         return [FileCopy(*row) for row in rows]
 
     async def put_back(self, copy: FileCopy, next_attempt_at: int) -> None:

@@ -14,7 +14,14 @@ from service.store.sqlite.tasks import write_steps
 from service.store.sqlite.unreadable import UnreadableRow
 from service.store.sqlite.workers import SqliteWorkers
 
-CLAIMED = "task_id, position, url, kind, expires_at, created_at, attempts"
+CLAIMED = "task_id, owner, position, url, kind, expires_at, created_at, attempts"
+FREE = "SELECT min(owner) FROM copies WHERE status = 'pending' AND worker = 0"
+# One step in the index for each owner, however many copies each has.
+OWNERS_DUE = (
+    f"WITH RECURSIVE found(owner) AS ({FREE} UNION ALL SELECT ({FREE} AND owner > found.owner) FROM found"
+    " WHERE found.owner IS NOT NULL) SELECT owner FROM found WHERE owner IS NOT NULL AND EXISTS (SELECT 1 FROM copies c"
+    " WHERE c.status = 'pending' AND c.worker = 0 AND c.owner = found.owner AND c.next_attempt_at <= ?)"
+)
 STORED = "SELECT name, content_type, bytes, sha256, inline_name FROM copies WHERE status = 'stored'"
 # By the worker that has it in hand: one that lost its claim changes nothing.
 IN_HAND = "task_id = ? AND position = ? AND status = 'pending' AND worker = ?"
@@ -27,18 +34,22 @@ class SqliteCopies:
         self.database = database
         self.workers = workers
 
-    async def claim(self, worker: int, now: int, limit: int) -> list[FileCopy]:
+    async def owners_due(self, now: int) -> list[str]:
+        return [owner for (owner,) in await self.database.rows(OWNERS_DUE, (now,))]
+
+    async def claim(self, worker: int, owner: str, now: int, limit: int) -> list[FileCopy]:
         def work() -> list[FileCopy]:
             if not self.workers.has_lease(worker):
                 return []
             db = self.database.batch.written()
             rows = db.execute(
-                f"SELECT {CLAIMED} FROM copies WHERE status = 'pending' AND worker = 0 AND next_attempt_at <= ?"
-                " ORDER BY next_attempt_at LIMIT ?",
-                (now, limit),
+                f"SELECT {CLAIMED} FROM copies WHERE status = 'pending' AND worker = 0 AND owner = ?"
+                " AND next_attempt_at <= ? ORDER BY next_attempt_at LIMIT ?",
+                (owner, now, limit),
             ).fetchall()
             db.executemany(
-                "UPDATE copies SET worker = ? WHERE task_id = ? AND position = ?", [(worker, *row[:2]) for row in rows]
+                "UPDATE copies SET worker = ? WHERE task_id = ? AND position = ?",
+                [(worker, row[0], row[2]) for row in rows],
             )
             return [replace(FileCopy(*row), worker=worker) for row in rows]
 

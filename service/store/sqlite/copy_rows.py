@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from service.core.copies import FileCopy
 
 ADD = (
-    "INSERT INTO copies (task_id, position, url, kind, expires_at, created_at, next_attempt_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO copies (task_id, owner, position, url, kind, expires_at, created_at, next_attempt_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 def add_copies(db: sqlite3.Connection, copies: Sequence[FileCopy]) -> int:
     """Part of the transaction it is called in. Returns how many."""
-    rows = [(c.task_id, c.position, c.url, c.kind, c.expires_at, c.created_at, c.created_at) for c in copies]
+    rows = [(c.task_id, c.owner, c.position, c.url, c.kind, c.expires_at, c.created_at, c.created_at) for c in copies]
     db.executemany(ADD, rows)
     return len(rows)
 
