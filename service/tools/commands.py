@@ -36,9 +36,27 @@ def demo(context: click.Context, keep: bool) -> None:
 @click.option("--processes", default=3, show_default=True, help="With --engine postgres: how many serve.")
 @click.option("--siege", is_flag=True, help="Attack it instead: does anybody else feel it, and does its memory hold?")
 @click.option("--only", default="", help="With --siege: only attacks with this text in their name.")
+@click.option("--soak", is_flag=True, help="Load it for long instead: do memory and files stay flat?")
+@click.option("--minutes", default=10.0, show_default=True, help="With --soak: how long.")
+@click.option("--rate", default=100.0, show_default=True, help="With --soak: tasks a second.")
 def drill(
-    random_kills: int, seed: int | None, points: str, engine: str, processes: int, siege: bool, only: str
+    random_kills: int,
+    seed: int | None,
+    points: str,
+    engine: str,
+    processes: int,
+    siege: bool,
+    only: str,
+    soak: bool,
+    minutes: float,
+    rate: float,
 ) -> None:
+    if soak:
+        from service.tools.drill.soak.command import run_soak
+
+        if not run_soak(minutes, rate):
+            sys.exit(1)
+        return
     if siege:
         from service.tools.drill.siege.command import run_siege
 
