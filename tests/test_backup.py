@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from httpx_sse import aconnect_sse
 
+from service.ops.backup import Progress
 from service.store.sqlite.backup import back_up
 from service.tools.harness.ports import free_port
 from tests.conftest import Service, Subscriber, running, txt2img
@@ -54,6 +56,9 @@ async def test_a_backup_under_load_is_whole_and_the_service_goes_on_from_it(
         # What was told after the backup was never told by this database.
         answer = await service.client.get("/v1/events?after=1000000")
         assert (answer.status_code, answer.json()["code"]) == (409, "unknown_cursor")
+        headers = {"Last-Event-ID": "1000000"}
+        async with aconnect_sse(service.client, "GET", "/v1/events", headers=headers) as source:
+            assert (await anext(source.aiter_sse())).event == "reset"
 
 
 async def keep_busy(service: Service) -> None:
@@ -61,10 +66,10 @@ async def keep_busy(service: Service) -> None:
         await service.finished(txt2img("instant=1"))
 
 
-def database(path: Path) -> str:
+def database(path: Path, size: int = 3_000_000) -> str:
     db = sqlite3.connect(path)
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("CREATE TABLE t AS SELECT randomblob(3000000) AS x")
+    db.execute(f"CREATE TABLE t AS SELECT randomblob({size}) AS x")
     db.commit()
     db.close()
     return str(path)
@@ -77,6 +82,24 @@ async def test_an_existing_file_is_refused_and_kept(env: dict[str, str], tmp_pat
     code, text = await backup(env, there)
     assert (code, there.read_text()) == (1, "mine")
     assert "exists" in text
+
+
+async def test_a_folder_that_is_missing_or_not_ours_is_named(env: dict[str, str], tmp_path: Path) -> None:
+    database(tmp_path / "test.db")
+    (tmp_path / "a-file").touch()
+    for path in (tmp_path / "no-folder" / "copy.db", tmp_path / "a-file" / "copy.db", Path("/proc/copy.db")):
+        code, text = await backup(env, path)
+        assert (code, str(path.parent) in text, "Traceback" in text) == (1, True, False)
+
+
+def test_the_progress_of_a_large_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.ops.backup.EVERY", 0.0)
+    back_up(database(tmp_path / "source.db", 20_000_000), tmp_path / "copy.db", Progress())
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("%")[0].strip() for line in lines] == ["42", "84", "100"]
+    assert lines[0].endswith("of 20 MB")
 
 
 def test_a_failure_leaves_no_file(tmp_path: Path) -> None:

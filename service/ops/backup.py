@@ -28,15 +28,16 @@ def command(path: Path) -> None:
     # Ended by a signal it cleans up too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        back_up(source, path, _Progress())
+        back_up(source, path, Progress())
     except sqlite3.Error as error:
         raise click.ClickException(f"no backup was made: {error}") from None
     except OSError as error:
-        raise click.ClickException(f"no backup was made: {error.strerror or error}") from None
+        reason = f"{path}: {error.strerror}" if error.strerror else str(error)
+        raise click.ClickException(f"no backup was made: {reason}") from None
     click.echo(f"{path}: {path.stat().st_size:,} bytes")
 
 
-class _Progress:
+class Progress:
     def __init__(self) -> None:
         self._told = time.monotonic()
 

@@ -16,6 +16,8 @@ def back_up(source: str, target: Path, progress: Callable[[int, int], None]) -> 
     """
     if target.exists():
         raise FileExistsError(f"{target} exists already; a backup replaces nothing")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent}; make it first")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         # It holds the secrets of subscriptions.
