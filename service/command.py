@@ -10,6 +10,17 @@ from service.environment import WrongSetting
 from service.ops import logs
 from service.settings import Settings, read_settings
 
+# The credentials of RESULTS_URL, which only the library of the buckets reads.
+STORAGE_SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+)
+
 
 def load_dotenv_file() -> None:
     """`.env` of the working folder; the environment takes precedence."""
@@ -36,4 +47,5 @@ def log_to_stderr(settings: Settings | None = None) -> None:
     if settings is None:
         logs.set_up("auto", "info")
     else:
-        logs.set_up(settings.log_format, settings.log_level, settings.secrets)
+        of_storage = filter(None, map(os.environ.get, STORAGE_SECRETS))
+        logs.set_up(settings.log_format, settings.log_level, [*settings.secrets, *of_storage])

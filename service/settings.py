@@ -75,8 +75,10 @@ class Settings:
         """What must never be logged."""
         yield from self.secret_keys
         yield from (item.key for item in self.api_keys)
-        password = urlsplit(self.database_url).password
-        yield from filter(None, (self.piapi_api_key, self.modelslab_api_key, password, unquote(password or "")))
+        yield from filter(None, (self.piapi_api_key, self.modelslab_api_key))
+        for url in filter(None, (self.database_url, self.database_direct_url)):
+            password = urlsplit(url).password
+            yield from filter(None, (password, unquote(password or "")))
 
     @property
     def sqlite_path(self) -> str | None:

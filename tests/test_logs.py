@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from starlette.responses import Response
 
 from service.ops import logs
 from service.ops.repeats import RepeatFilter
+from service.tools.harness.ports import free_port
+from service.wire.tokens import CallbackToken, Tokens
 from tests.conftest import PATIENCE, TXT2IMG, Service, Subscriber, img2img, txt2img
 from tests.test_stop import ended, process
 
@@ -153,11 +155,14 @@ def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 async def test_a_run_with_failures_tells_each_thing_once_and_no_secret(
-    env: dict[str, str], subscriber: Subscriber
+    env: dict[str, str], subscriber: Subscriber, engine: str
 ) -> None:
+    """On PostgreSQL by two processes."""
     subscriber.answer = lambda request, body: Response(status_code=500)
     env |= {"LOG_LEVEL": "debug", "LOG_FORMAT": "json", "RETRY_SCHEDULE": "0.05"}
+    env |= {"WEB_CONCURRENCY": "2"} if engine == "postgres" else {}
     prompt = 'secret prompt\n{"level": "info", "message": "forged"}'
     async with process(env) as (one, client):
         made = await client.post(
@@ -201,6 +206,63 @@ async def test_a_run_with_failures_tells_each_thing_once_and_no_secret(
     refused = [line for line in info if line["message"].startswith("callback refused")]
     assert [line["status"] for line in refused] == [404, 404]
     assert [line["request_id"] for line in refused] == ["call-1", made_here.headers["x-request-id"]]
+
+
+def everything_secret(env: dict[str, str], task_ids: Iterable[str]) -> list[str]:
+    """What the settings hold, and what is derived from them for these tasks."""
+    tokens = Tokens(tuple(env["SECRET_KEY"].split(",")))
+    found = ["alice-key", "bob-key", "ops-key", *env["SECRET_KEY"].split(",")]
+    found += [
+        env[name] for name in ("PIAPI_API_KEY", "MODELSLAB_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    ]
+    for task_id in task_ids:
+        for provider in ("piapi", "modelslab"):
+            for token in tokens.every_callback(CallbackToken(provider, task_id, 1)):
+                found.append(token)
+            found += tokens.callback_secrets(CallbackToken(provider, task_id, 1))
+    return found
+
+
+@pytest.mark.parametrize(("form", "engine"), [("text", "sqlite"), ("json", "postgres")], indirect=["engine"])
+async def test_what_is_secret_is_in_no_line_whatever_fails(
+    env: dict[str, str], subscriber: Subscriber, form: str, engine: str
+) -> None:
+    nobody = free_port()
+    env |= {
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": form,
+        "SECRET_KEY": f"a-newer-key-of-this-test-with-32-characters,{env['SECRET_KEY']}",
+        "DATABASE_URL": env["DATABASE_URL"].replace("callbridge@", "callbridge:password-of-the-database@"),
+        "WEB_CONCURRENCY": "2",
+        "RETRY_SCHEDULE": "0.05",
+        "RESULTS_URL": "s3://bucket/prefix",
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{nobody}",
+        "AWS_ACCESS_KEY_ID": "access-key-of-the-bucket",
+        "AWS_SECRET_ACCESS_KEY": "secret-key-of-the-bucket",
+        "AWS_REGION": "eu-central-1",
+        "MODELSLAB_BASE_URL": f"http://127.0.0.1:{nobody}",
+    }
+    bodies = [txt2img(), txt2img("submit=reset"), txt2img("callback=bad_secret"), txt2img("output=base64"), img2img()]
+    async with process(env) as (one, client):
+        ids = [(await client.post("/v1/tasks", json=body)).json()["id"] for body in bodies]
+        secrets = [(await client.get("/v1/webhook-secret")).json()["secret"]]
+        for url in (subscriber.url, f"http://127.0.0.1:{nobody}/?token=in-the-url"):
+            made = (await client.post("/v1/subscriptions", json={"url": url, "events": ["task.completed"]})).json()
+            rotated = (await client.post(f"/v1/subscriptions/{made['id']}/rotate-secret")).json()
+            secrets += [made["secret"], rotated["secret"]]
+            await client.post(f"/v1/subscriptions/{made['id']}/ping")
+        finished = await client.post("/v1/tasks", json=txt2img(), headers={"Prefer": "wait=15", "X-Request-ID": "last"})
+        links = [finished.json()["links"]["stream"].partition("token=")[2]]
+        async with asyncio.timeout(PATIENCE):
+            while not (await client.get("/v1/deliveries?status=dead")).json()["data"]:
+                await asyncio.sleep(0.05)
+        await client.post("/login", data={"api_key": "ops-key"})
+        await client.get("/v1/tasks", headers={"Authorization": "Bearer guessed-by-a-stranger"})
+        one.send_signal(signal.SIGTERM)
+        _, text = await ended(one)
+    hidden = [*everything_secret(env, ids), *secrets, *links, "password-of-the-database", "in-the-url"]
+    assert [word for word in [*hidden, "guessed-by-a-stranger", "bearer "] if word.lower() in text.lower()] == []
+    assert ids[0] in text
 
 
 async def test_an_idle_service_is_silent(env: dict[str, str]) -> None:
