@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from httpx_sse import aconnect_sse
 
-from service.ops.backup import Progress
+from service.ops.backup import BackupProgress
 from service.store.sqlite.backup import back_up
 from service.tools.harness.ports import free_port
 from tests.conftest import Service, Subscriber, running, txt2img
@@ -96,7 +96,7 @@ def test_the_progress_of_a_large_file_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("service.ops.backup.EVERY", 0.0)
-    back_up(database(tmp_path / "source.db", 20_000_000), tmp_path / "copy.db", Progress())
+    back_up(database(tmp_path / "source.db", 20_000_000), tmp_path / "copy.db", BackupProgress())
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("%")[0].strip() for line in lines] == ["42", "84", "100"]
     assert lines[0].endswith("of 20 MB")

@@ -28,7 +28,7 @@ def command(path: Path) -> None:
     # Ended by a signal it cleans up too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        back_up(source, path, Progress())
+        back_up(source, path, BackupProgress())
     except sqlite3.Error as error:
         raise click.ClickException(f"no backup was made: {error}") from None
     except OSError as error:
@@ -37,7 +37,7 @@ def command(path: Path) -> None:
     click.echo(f"{path}: {path.stat().st_size:,} bytes")
 
 
-class Progress:
+class BackupProgress:
     def __init__(self) -> None:
         self._told = time.monotonic()
 
