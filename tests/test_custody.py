@@ -32,7 +32,7 @@ async def provider() -> AsyncIterator[FileProvider]:
 
 @pytest.fixture(autouse=True)
 def a_store_in_trouble_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.workers.archive.TRY_STORE_AGAIN", 0.3)
+    monkeypatch.setattr("service.workers.archive.TRY_STORAGE_AGAIN", 0.3)
 
 
 @pytest.fixture

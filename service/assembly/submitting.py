@@ -17,7 +17,8 @@ from service.workers.checks import Checks
 from service.workers.deadlines import Deadlines
 from service.workers.hold import Holder
 from service.workers.rescue import Rescuer
-from service.workers.submit_queue import ProviderQueue, SubmitQueues
+from service.workers.submit_queue import ProviderQueue
+from service.workers.submit_queues import SubmitQueues
 from service.workers.sweep import Sweeper
 from service.workers.unconfigured import warn_of_open_tasks
 

@@ -77,7 +77,7 @@ class WebhookOutlet:
             error = str(trouble) if str(trouble).startswith(trouble.reason) else f"{trouble.reason}: {trouble}"
         except Exception:
             # Whatever it is, the delivery must not be lost over it.
-            log.exception("an attempt of %s met an unknown fault", delivery.id)
+            log.exception("unexpected error in an attempt at %s", delivery.id)
             error = "internal: see the log"
         duration = int((time.perf_counter() - started) * 1000)
         return Outcome(Attempt(at, status, error, duration, text, endpoint.url), retry_after)

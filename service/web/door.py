@@ -67,7 +67,7 @@ class Door:
         except CallbridgeError as error:
             await _send_problem(send, error, scope)
         except Exception:
-            log.exception("a callback met an unknown fault", extra={"request_id": _request_id(scope)})
+            log.exception("unexpected error in a callback", extra={"request_id": _request_id(scope)})
             await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."), scope)
         else:
             offered = scope.get("extensions", {}).get(EMPTY_RESPONSE)

@@ -48,7 +48,7 @@ class RequestLog:
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
-            log.exception("a request met an unknown fault", extra={"request_id": request_id, "status": 500})
+            log.exception("unexpected error in a request", extra={"request_id": request_id, "status": 500})
         finally:
             if scope["method"] in CHANGING:
                 _log_request(scope, status, location, time.perf_counter() - started)

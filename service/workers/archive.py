@@ -1,4 +1,4 @@
-"""Copy result files before their provider deletes them, a few at a time and beside everything else."""
+"""Copy result files before their provider deletes them, a few at a time in the background."""
 
 import asyncio
 import logging
@@ -22,16 +22,16 @@ from service.workers.copier import Copier
 from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.archive")
-# Files at once. An owner has as many of them as are free beside it: four, or two beside those four.
+# Files at once. An owner may copy as many as are still free: four, or two beside another's four.
 AT_ONCE = 8
-# Seconds. New work of other processes is looked for this often; a store in trouble is tried again this often.
+# Seconds between looks for copies queued by other processes, and between tries when the storage is unavailable.
 LOOK_AGAIN = 5.0
-TRY_STORE_AGAIN = 3.0
+TRY_STORAGE_AGAIN = 3.0
 PROBE_SECONDS = 6.0
 
 
 class Worker(Protocol):
-    """This process, as its claims name it."""
+    """This process, by its number in claims."""
 
     @property
     def worker(self) -> int: ...
@@ -72,15 +72,15 @@ class Archiver:
         self._loop = asyncio.create_task(self._run(worker), name="archive")
 
     async def stop(self) -> None:
-        """Copies in hand are given back; what was uploaded of them is taken back."""
+        """Running copies are aborted and put back."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        in_hand = dict(self._copying)
-        for task in in_hand:
+        running = dict(self._copying)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*in_hand, return_exceptions=True)
-        given_back = [self._queue.put_back(copy, now_ms()) for copy in in_hand.values()]
+        await asyncio.gather(*running, return_exceptions=True)
+        given_back = [self._queue.put_back(copy, now_ms()) for copy in running.values()]
         await asyncio.gather(*given_back, return_exceptions=True)
 
     @property
@@ -97,20 +97,20 @@ class Archiver:
             rest = LOOK_AGAIN
             try:
                 if self._trouble is not None:
-                    await self._try_store(worker)
+                    await self._try_storage(worker)
                 else:
                     rest = await self._until_next()
                     if not rest:
                         await self._claim(worker, AT_ONCE)
-                        # What is due still waits for a place of its owner: a copy that ends wakes this loop.
+                        # What is due waits until its owner may copy again: a copy that ends wakes this loop.
                         rest = await self._until_next() or LOOK_AGAIN
             except CallbridgeError as error:
-                log.warning("copies wait: %s", error.detail)
+                log.warning("copies are delayed: %s", error.detail)
             await self._pause(rest)
 
-    async def _try_store(self, worker: Worker) -> None:
-        """A probe first, so that nothing is downloaded in vain; then one file, since a full store may take a probe."""
-        await asyncio.sleep(TRY_STORE_AGAIN)
+    async def _try_storage(self, worker: Worker) -> None:
+        """First a probe, so that nothing is downloaded in vain; then one file, since full storage may pass it."""
+        await asyncio.sleep(TRY_STORAGE_AGAIN)
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._copier.probe()
@@ -121,12 +121,12 @@ class Archiver:
             self._trouble = None
 
     async def _claim(self, worker: Worker, at_once: int) -> bool:
-        """One copy for each owner in turn, first for who has the fewest. Whether something is in hand now."""
+        """One copy for each owner in turn, the one with the fewest first. Returns whether any copy is running."""
         owners = await self._queue.owners_due(now_ms())
         while owners:
-            in_hand = Counter(copy.owner for copy in self._copying.values())
-            owner = min(owners, key=lambda name: (in_hand[name], self._turns.get(name, 0)))
-            if in_hand[owner] >= at_once - in_hand.total():
+            running = Counter(copy.owner for copy in self._copying.values())
+            owner = min(owners, key=lambda name: (running[name], self._turns.get(name, 0)))
+            if running[owner] >= at_once - running.total():
                 break
             copies = await self._queue.claim(worker.worker, owner, now_ms(), 1)
             if not copies:
@@ -147,7 +147,7 @@ class Archiver:
             self._wake.set()
 
     async def _until_next(self) -> float:
-        """Seconds until something may be claimed."""
+        """Seconds until there may be something to claim."""
         if len(self._copying) >= AT_ONCE:
             return LOOK_AGAIN
         due = await self._queue.next_due()
@@ -166,16 +166,16 @@ class Archiver:
         try:
             stored = await self._copier.copy(copy)
         except StorageUnavailable as trouble:
-            await self._store_in_trouble(copy, str(trouble))
+            await self._storage_unavailable(copy, str(trouble))
         except DownloadFailed as failed:
             await self._attempt_failed(copy, failed)
         except CallbridgeError as error:
-            # The database, which is asked for what came inline.
+            # From the database, where inline files may be.
             log.warning("a file is not copied yet: %s", error.detail, extra=_about(copy))
-            await self._put_back(copy, TRY_STORE_AGAIN)
+            await self._put_back(copy, TRY_STORAGE_AGAIN)
         except Exception:
-            log.exception("copying a file met an unknown fault", extra=_about(copy))
-            await self._attempt_failed(copy, DownloadFailed("Copying it met an unknown fault; it is in the log."))
+            log.exception("unexpected error while copying a file", extra=_about(copy))
+            await self._attempt_failed(copy, DownloadFailed("An unexpected error, which is in the log."))
         else:
             await self._stored(copy, stored)
 
@@ -191,12 +191,12 @@ class Archiver:
             if file.inline_name is not None:
                 await self._inline.remove(file.inline_name)
 
-    async def _store_in_trouble(self, copy: FileCopy, sentence: str) -> None:
-        """No attempt is used up: the file may be there, and only the store is not."""
+    async def _storage_unavailable(self, copy: FileCopy, sentence: str) -> None:
+        """Not a failed attempt: only the storage is unavailable, the file may be there."""
         if self._trouble is None:
-            log.warning("copies wait: %s", sentence)
+            log.warning("copies are delayed: %s", sentence)
         self._trouble = sentence
-        await self._put_back(copy, TRY_STORE_AGAIN)
+        await self._put_back(copy, TRY_STORAGE_AGAIN)
 
     async def _attempt_failed(self, copy: FileCopy, failed: DownloadFailed) -> None:
         copy = replace(copy, attempts=copy.attempts + 1)

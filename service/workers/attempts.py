@@ -1,4 +1,4 @@
-"""One attempt of a delivery: where it goes, whether it may, and what follows from how it went."""
+"""One attempt at a delivery: where it goes, whether it is allowed, and what follows from the outcome."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -49,7 +49,7 @@ class Attempts:
         return lane.startswith(LANE_OF_URL) if subscription is None else subscription.enabled
 
     def post(self, delivery: Delivery) -> Awaitable[Outcome] | None:
-        """None when the subscription is gone. The address, secrets and headers are those of this moment."""
+        """None when the subscription is gone. Uses its current address, secrets and headers."""
         if delivery.subscription_id is None:
             endpoint = Endpoint(delivery.url, self._tokens.owner_secrets(delivery.owner))
         else:
@@ -61,7 +61,7 @@ class Attempts:
         return self._outlet.post(delivery, endpoint)
 
     def after(self, delivery: Delivery, outcome: Outcome) -> Delivery:
-        """The delivery with this attempt, and when the next one is."""
+        """The delivery with this attempt and the time of the next one."""
         if outcome.attempt.succeeded:
             return delivery.after(outcome.attempt, None)
         chance = random.random()  # noqa: S311 - spreads retries
@@ -69,7 +69,7 @@ class Attempts:
         return after_attempt(delivery, outcome.attempt, outcome.retry_after, schedule, now, chance)
 
     def note(self, delivery: Delivery, outcome: Outcome) -> None:
-        """After the outcome is stored."""
+        """Call it once the outcome is stored."""
         failed = not outcome.attempt.succeeded
         if delivery.subscription_id is not None:
             if failed:

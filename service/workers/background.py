@@ -1,4 +1,4 @@
-"""The coroutines that a part runs beside itself, so that it can end them."""
+"""Coroutines in the background, which can be stopped together."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -19,7 +19,7 @@ class Background:
         return len(self._tasks)
 
     async def stop(self, patience: float) -> None:
-        """What runs may end within `patience` seconds, then it is cancelled."""
+        """Running ones get `patience` seconds, then they are cancelled."""
         self.stopping = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)

@@ -1,4 +1,4 @@
-"""Notices that the machine's clock was set back, and moves what is stored as due back with it."""
+"""Notice that the machine's clock was set back, and move all stored due times back with it."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from service.ports.clock import ClockStore
 
 log = logging.getLogger("callbridge.clock")
 EVERY_SECONDS = 1.0
-# Smaller steps only make something wait so much longer.
+# A smaller step only delays things by that much.
 NOTICED_MS = 1000
 
 
@@ -41,10 +41,10 @@ class ClockWatch:
                 await self._set_back(now, now - ahead)
                 self._clock.follow()
             except CallbridgeError as error:
-                log.warning("what is due is not moved back with the clock yet: %s", error.detail)
+                log.warning("due times are not moved back with the clock yet: %s", error.detail)
 
     async def _set_back(self, before: int, after: int) -> None:
-        log.warning("the clock was set back by %.0f s: what is due moves back with it", (before - after) / 1000)
+        log.warning("the clock was set back by %.0f s: due times move back with it", (before - after) / 1000)
         await self._store.set_back(before, after)
 
     async def stop(self) -> None:

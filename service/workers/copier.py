@@ -1,4 +1,4 @@
-"""Copy one file: fetch it, judge it by its first bytes, hash it on its way into the place where copies are kept."""
+"""Copy one file: download it, check its first bytes, and hash it on its way into the storage."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ class Copier:
 
 
 class _Counted:
-    """A body whose beginning may be looked at before it is read; it is counted and hashed while it passes."""
+    """A body whose first bytes can be inspected, counted and hashed as it is read."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks

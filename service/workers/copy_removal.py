@@ -1,4 +1,4 @@
-"""Delete the copies of tasks that were removed, in steps, and as soon as the place where they are can be reached."""
+"""Delete the copies of removed tasks, in steps, whenever the storage is available."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from service.ports.copies import CopyRemovals, CopyStorage, StorageUnavailable
 
 log = logging.getLogger("callbridge.archive")
 STEP = 10
-# Seconds: removals are looked for this often, and tried again when the store was in trouble.
+# Seconds between looks for removed tasks, and between tries when the storage is unavailable.
 ROUND = 3.0
 
 
@@ -33,9 +33,9 @@ class CopyRemover:
                 while await self.step():
                     pass
             except StorageUnavailable as trouble:
-                log.info("old copies stay for now: %s", trouble)
+                log.info("old copies are not deleted yet: %s", trouble)
             except CallbridgeError as error:
-                log.warning("old copies stay for now: %s", error.detail)
+                log.warning("old copies are not deleted yet: %s", error.detail)
             await asyncio.sleep(ROUND)
 
     async def step(self) -> bool:

@@ -1,8 +1,8 @@
-"""How many deliveries are open at once: over all, for each owner, and for each kind of receiver of one owner.
+"""How many deliveries are open at once: in all, for each owner, and for each kind of receiver of an owner.
 
-A group may hold as many places as are still free beside it: one greedy owner gets half of all, two get a third each,
-and somebody who does nothing odd always finds a free one. The same rule divides an owner's part among its receivers,
-so that those which fail or hang leave room for those which answer.
+A group may hold as many places as are still free: one greedy owner gets half of all, two get a third each, and an
+ordinary one always finds a free place. The same rule divides an owner's share among its receivers, so that those that
+fail or hang leave room for those that respond.
 """
 
 import resource
@@ -14,20 +14,20 @@ from weakref import WeakValueDictionary
 from service.workers.waiting import WaitingLane
 
 LEAST, MOST = 16, 512
-# Connections to the receivers may take this part of the open files; as many again may be kept idle.
+# The share of open files for connections to receivers; as many again may be idle.
 SHARE_OF_FILES = 8
-# This part of the places is for owners who have none.
+# The share of places reserved for owners without any.
 RESERVED = 8
-# Bytes of open requests: a receiver that does not read leaves them in memory. Small ones are not counted, since all
+# Bytes of open requests, which stay in memory if a receiver does not read. Small ones are not counted, since all
 # places together hold no more than 16 MiB of them.
 BYTES = 48 * 1024 * 1024
 SMALL = 32 * 1024
-# Groups looked at when a place becomes free; the others have their turn at the next one.
+# Groups considered when a place becomes free; the others follow with the next one.
 LOOKED_AT = 8
 
 
 class Standing(StrEnum):
-    """What is known of a receiver; each standing of an owner has a share of its own."""
+    """The record of a receiver; receivers of one standing share a limit per owner."""
 
     HEALTHY = "healthy"
     NEW = "new"
@@ -36,7 +36,7 @@ class Standing(StrEnum):
     PING = "ping"
 
 
-# Callback addresses on one host: each is a receiver of its own, the host has a limit over all.
+# Callback addresses are receivers of their own, with one limit for all on a host.
 LIMITS = {Standing.CALLBACK: 64, Standing.PING: 8}
 
 

@@ -1,4 +1,4 @@
-"""The health of each subscription: counted in memory, written once a minute, disabled when it fails for too long."""
+"""The health of subscriptions: counted in memory, written once a minute; disables those that fail for too long."""
 
 import asyncio
 import logging
@@ -18,13 +18,13 @@ WRITE_EVERY = 60.0
 # Fewer failures do not disable a subscription, however long ago the first one was.
 LEAST_FAILURES = 5
 Decide = Callable[[Subscription], tuple[Subscription, str | None] | None]
-# Known to answer; beyond this number somebody is forgotten, and counts as new again.
+# Receivers known to work; beyond this number the oldest is forgotten, and counts as new again.
 REMEMBERED = 20_000
 
 
 @dataclass(slots=True)
 class Failing:
-    """A row of failures without a success between them; moments in milliseconds."""
+    """Failures in a row; times in milliseconds."""
 
     since: int
     last: int
@@ -42,7 +42,7 @@ class SubscriptionHealth:
         self._now = now
         self._failing: dict[str, Failing] = {}
         self._healthy: dict[str, None] = {}
-        # Those whose `failing_since` in the store is not what it is here.
+        # Those whose `failing_since` differs in the store.
         self._unwritten: set[str] = set()
 
     def standing(self, subscription_id: str) -> Standing:
@@ -61,14 +61,14 @@ class SubscriptionHealth:
             self._unwritten.add(subscription_id)
 
     def failed(self, subscription_id: str, attempt: Attempt) -> None:
-        """Disables the subscription when the receiver is gone, or has failed again and again for too long."""
+        """Disables the subscription when the receiver is gone, or has only failed for too long."""
         self._healthy.pop(subscription_id, None)
         subscription = self._subscriptions.known(subscription_id)
         if subscription is None or not subscription.enabled:
             self._failing.pop(subscription_id, None)
             return
         if attempt.status_code == GONE:
-            self._disable(subscription_id, "The receiver answered 410 Gone.")
+            self._disable(subscription_id, "The receiver responded with 410 Gone.")
             return
         failing = self._failing.get(subscription_id)
         now = self._now()
@@ -77,7 +77,7 @@ class SubscriptionHealth:
             failing = self._failing[subscription_id] = Failing(since, now)
             self._unwritten.add(subscription_id)
         elif now - failing.last > self._disable_after / 2:
-            # Two blips far apart, with nothing sent between them, are not a long failure.
+            # Two failures far apart with nothing sent in between are not a long failure.
             failing.since, failing.count = now, 0
             self._unwritten.add(subscription_id)
         failing.last = now
@@ -92,7 +92,7 @@ class SubscriptionHealth:
             await self.write()
 
     async def write(self) -> None:
-        """One after the other, so that a thousand failing subscriptions do not stand before anybody's request."""
+        """One after the other, so that a thousand failing subscriptions do not delay any request."""
         for subscription_id in list(self._unwritten):
             self._unwritten.discard(subscription_id)
             failing = self._failing.get(subscription_id)

@@ -1,4 +1,4 @@
-"""Hold the stream of a provider that never calls back, and make the events that it does not send."""
+"""Hold the stream of a task for which the provider sends no callbacks, and make its events from it."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from service.ports.store import Store
 from service.workers.retry import retry_until_stored
 
 log = logging.getLogger("callbridge.hold")
-# Subscribers hear of progress at most once a second.
+# Subscribers get progress at most once a second.
 PROGRESS_GAP = 1.0
 GiveBack = Callable[[Task, float | None, str], Awaitable[None]]
 
@@ -41,12 +41,12 @@ class Holder:
         self._readers: dict[str, StreamReader] = {}
 
     def text_so_far(self, task_id: str) -> str:
-        """Of a stream that this process holds; empty for any other."""
+        """The text of a stream that this process holds; empty for any other."""
         reader = self._readers.get(task_id)
         return reader.text_so_far() if reader is not None else ""
 
     async def hold(self, client: SubmitClient, task: Task, give_back: GiveBack) -> None:
-        """From the request to the finishing event. Never sent again by itself. Ends early when `close` is called."""
+        """From the request to the finishing event. Never repeated by itself. Ends early when `close` is called."""
         holding = asyncio.ensure_future(self._hold(client, task, give_back))
         self._held[task.id] = holding
         try:
@@ -58,7 +58,7 @@ class Holder:
             self._held.pop(task.id, None)
 
     def close(self, task_id: str) -> None:
-        """The task was canceled: its stream is not read, and not paid for, any longer."""
+        """The task was canceled: stop reading, and paying for, its stream."""
         if task_id in self._held:
             self._held[task_id].cancel()
 
@@ -92,34 +92,34 @@ class Holder:
     async def _follow(self, task: Task, stream: OpenStream) -> None:
         self._readers[task.id] = stream.reader
         loop = asyncio.get_running_loop()
-        told_at = 0.0
+        shown_at = 0.0
         complete = True
         try:
             async with asyncio.timeout(self.timing.task_deadline):
                 async for chunk in stream.chunks:
                     progress = stream.reader.feed(chunk)
-                    if progress is not None and loop.time() - told_at >= PROGRESS_GAP:
-                        told_at = loop.time()
+                    if progress is not None and loop.time() - shown_at >= PROGRESS_GAP:
+                        shown_at = loop.time()
                         await self._change(task, progress)
         except (SubmitUnclear, SubmitNotSent, TimeoutError) as error:
-            log.warning("a stream broke: %s", str(error) or "deadline", extra={"task_id": task.id})
+            log.warning("a stream was interrupted: %s", str(error) or "deadline", extra={"task_id": task.id})
             complete = False
         finally:
             self._readers.pop(task.id, None)
-        # From here on there may be a result, which a cancel must not throw away.
+        # From here on there may be a result, which a cancel must not lose.
         self._held.pop(task.id, None)
-        # Pictures of several megabytes are decoded: not in the loop.
+        # In a thread, since it may decode pictures of several megabytes.
         await self._change(task, await asyncio.to_thread(stream.reader.finish, complete))
 
     async def _change(self, task: Task, update: Update) -> None:
         update = await retry_until_stored(lambda: self.keeper.keep(update))
         decide = apply(update, self.timing)
-        if update.status is not S.COMPLETED:  # a result was paid for, whoever brings it
+        if update.status is not S.COMPLETED:  # a result was paid for, and counts without a claim
             decide = under_claim(task, decide)
         await retry_until_stored(lambda: self.store.tasks.change(Point.HOLD, task.id, decide))
 
 
 def interrupted(reason: str) -> Failure:
     return Failure(
-        "stream_interrupted", f"The provider's stream broke ({reason}); it may have charged. Resubmit to try again."
+        "stream_interrupted", f"The provider's stream broke off ({reason}); it may have charged. Resubmit to try again."
     )

@@ -1,4 +1,4 @@
-"""This process as a worker: its number, its lease, and the lanes that it owns."""
+"""This process as a worker: its number, its lease, and the lane groups that it owns."""
 
 import asyncio
 import logging
@@ -15,16 +15,16 @@ from service.workers.watchdog import Watchdog
 
 log = logging.getLogger("callbridge.lease")
 
-# Seconds. A worker that stops renewing is found out in LEASE + BEAT, and its claims are free well within 30 s.
+# Seconds. A worker that stops renewing is noticed within LEASE + BEAT, and its claims are released well within 30 s.
 LEASE = 18.0
 BEAT = 3.0
-# It stops believing in its own lease a little before the others do.
+# A worker distrusts its own lease a little before the others do.
 MARGIN = 2.0
-# How long a start waits for the look at what its lanes hold.
+# How long a start waits for the first look into its lanes.
 FIRST_LOOK = 1.0
 
 
-# Goes on while the machine sleeps, so that a process which stood still knows for how long.
+# Also counts while the machine sleeps, so that a process knows for how long it was suspended.
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -37,18 +37,18 @@ def fair_share(living: int) -> int:
 
 
 class LaneHolder(Protocol):
-    """Who works on the lanes that this process owns."""
+    """What works on the lanes that this process owns."""
 
     async def take_over(self, groups: Collection[int]) -> None:
-        """Lanes of these groups are ours from now on: what waits in them is ours to send."""
+        """Lanes of these groups are ours from now on, with everything that waits in them."""
         ...
 
     async def let_go(self, groups: Collection[int]) -> None:
-        """They are not ours any more. Returns when nothing of them is in hand."""
+        """They are no longer ours. Returns once nothing in them is claimed."""
         ...
 
     def drop_all(self) -> None:
-        """Every claim of this process is gone: forget what is in hand."""
+        """All claims of this process are lost: forget them."""
         ...
 
 
@@ -72,7 +72,7 @@ class Lease:
         self._wake = asyncio.Event()
 
     def valid(self) -> bool:
-        """Ask before anything that must not be done twice: another worker may have taken over what we hold."""
+        """Check this before anything that must not happen twice: another worker may have taken over our claims."""
         return self._clock() < self._valid_until
 
     def holds(self, lane: str) -> bool:
@@ -84,13 +84,13 @@ class Lease:
         return self._settled is ALL_GROUPS or group_of(lane) in self._groups
 
     def settled(self, lane: str) -> bool:
-        """And we have looked what waits in it, so that fresh deliveries cannot overtake that."""
+        """Also, we know what waits in it, so that new deliveries do not overtake that."""
         return self._settled is ALL_GROUPS or group_of(lane) in self._settled
 
     @property
     def steady(self) -> bool:
-        """Renewed without a lapse for a while: only then may others be declared dead. When the store was away for all,
-        everybody's lease is over at once, and all of them are about to renew."""
+        """Renewed without a lapse for a while; only then may others be declared dead. After an outage of the store all
+        leases have expired at once, and all workers are about to renew."""
         return self.valid() and self._clock() - self._steady_since > 2 * BEAT
 
     async def start(self, holder: LaneHolder) -> bool:
@@ -98,7 +98,7 @@ class Lease:
         self._holder = holder
         alone = await self._join()
         await self._share_lanes(1 if alone else 2)
-        # A long backlog is looked at beside the requests; until then no fresh delivery overtakes it.
+        # A long backlog is read in the background; no new delivery overtakes it meanwhile.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=FIRST_LOOK)
         self._spawn(self._run())
@@ -122,11 +122,11 @@ class Lease:
         return int(self._clock() * 1000) + self._store_ahead
 
     async def beat(self) -> None:
-        """Renew once, and share the lanes with those that live now."""
+        """Renew once, and share the lanes with the workers that are alive."""
         started = self._clock()
         renewed = await self._store.workers.renew(self.worker, self.store_now() + int(LEASE * 1000))
         if renewed is None:
-            log.warning("this worker stood still for so long that others took over its work")
+            log.warning("this worker was suspended for so long that others took over its work")
             self._groups = self._settled = frozenset()
             self._leaving.clear()
             self._valid_until = 0.0

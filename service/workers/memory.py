@@ -1,11 +1,11 @@
-"""Bytes of the deliveries that wait in memory, over all lanes."""
+"""Bytes of all deliveries that wait in memory."""
 
 from collections.abc import Iterable
 
 from service.core.delivery import Delivery
 
 MOST = 32 * 1024 * 1024
-# A delivery without its body, about.
+# About the size of a delivery without its body.
 OVERHEAD = 600
 
 
@@ -25,7 +25,7 @@ class Memory:
         self.used -= size + OVERHEAD
 
     def add(self, items: Iterable[Delivery]) -> None:
-        # A body may be shared with other lanes; counted as if it were not.
+        # A body may be shared with other lanes, but counts each time.
         self.used += sum(len(item.body) + OVERHEAD for item in items)
 
     def remove(self, items: Iterable[Delivery]) -> None:

@@ -1,4 +1,4 @@
-"""Outcomes of attempts on their way to the store: none is forgotten, and no attempt starts while too many wait."""
+"""Write outcomes of attempts to the store: none is lost, and no attempt starts while too many wait."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ class Outcomes:
         self._waiting: dict[Attempting, None] = {}
 
     def keep_up(self, lane: Attempting) -> bool:
-        """False: the store lags behind; the lane is pumped when it has caught up."""
+        """False while the store lags behind; the lane is pumped when it has caught up."""
         if self._unrecorded < MOST_UNRECORDED:
             return True
         self._waiting[lane] = None

@@ -1,4 +1,4 @@
-"""Replays: events go to the lane of their subscription a few at a time, as fast as the receiver takes them."""
+"""Replays: events go to the lane of their subscription a few at a time, as fast as the receiver accepts them."""
 
 import asyncio
 import logging
@@ -17,15 +17,14 @@ log = logging.getLogger("callbridge.deliver")
 
 # A step ends by the number of its events or by their bytes.
 STEP, STEP_BYTES = 64, 256 * 1024
-# Seconds after which replays that nobody works on are looked for: of a worker that died, or of a subscription that was
-# enabled again.
+# Seconds between looks for replays without a worker: that worker died, or the subscription was enabled again.
 LOOK_EVERY = 5.0
 LONGEST_WAIT = 30.0
 
 
 class Lanes(Protocol):
     def room(self, lane: str) -> "Future[None]":
-        """Resolves when nearly nothing waits in this lane."""
+        """Resolves when almost nothing waits in this lane."""
         ...
 
 
@@ -52,7 +51,7 @@ class Replayer:
                         self._running.add(replay.subscription_id)
                         self._background.spawn(self._play(replay))
             except CallbridgeError as error:
-                log.warning("replays are not looked for: %s", error.detail)
+                log.warning("replays are delayed: %s", error.detail)
             self._started.clear()
             try:
                 async with asyncio.timeout(LOOK_EVERY):
@@ -63,7 +62,7 @@ class Replayer:
     def _may_go_on(self, replay: Replay) -> bool:
         name = replay.subscription_id
         subscription = self._store.subscriptions.known(name)
-        # Of a removed one only the end is left to write.
+        # For a removed one only the end has to be written.
         enabled = subscription is None or subscription.enabled
         return enabled and self._lease.owns(name) and not self._background.stopping
 
@@ -77,7 +76,7 @@ class Replayer:
                 if room.done():
                     replay = await self._step(replay)
         except CallbridgeError as error:
-            log.warning("a replay pauses: %s", error.detail)
+            log.warning("a replay is interrupted: %s", error.detail)
         finally:
             self._running.discard(name)
 

@@ -1,4 +1,4 @@
-"""What workers had in hand when they ended: taken back, and done by those that live."""
+"""Take back the claims of workers that ended."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ LOOK = 1.0
 
 
 class Rescuer:
-    """Every worker looks after all others; two that do it at once do no harm."""
+    """Every worker does this for all others; several at once do no harm."""
 
     def __init__(self, store: Store, streams: Callable[[Task], bool], timing: Timing, lease: Lease) -> None:
         self._store = store

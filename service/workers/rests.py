@@ -1,4 +1,4 @@
-"""Which routes of a provider rest because they were busy, and for how long."""
+"""Which routes of a provider are paused because they were busy, and for how long."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ OTHERS = ""
 
 
 class RouteRests:
-    """Times are seconds of one clock. A route without a name of its own is all task types that no named one has."""
+    """Times are seconds of one clock. Task types without a route of their own share one."""
 
     def __init__(self, routes: Mapping[str, frozenset[str]]) -> None:
         self._routes = routes
@@ -17,7 +17,7 @@ class RouteRests:
         self._pause: dict[str, float] = {}
 
     def open(self, now: float) -> TaskTypes | None:
-        """The task types that may be sent; None while everything rests."""
+        """The task types that may be sent; None while everything is paused."""
         resting = {name for name, until in self._until.items() if until > now}
         if not resting:
             return EVERY_TYPE
@@ -27,7 +27,7 @@ class RouteRests:
         return TaskTypes(types, excluded=False) if types else None
 
     def rest(self, task_type: str, seconds: float | None, now: float) -> float:
-        """Let the route of a task type rest; without `seconds` longer each time. Returns for how long."""
+        """Pause the route of a task type; without `seconds`, longer each time. Returns for how long."""
         route = self._route_of(task_type)
         if seconds is None:
             seconds = self._pause.get(route, FIRST_PAUSE)

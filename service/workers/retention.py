@@ -1,4 +1,4 @@
-"""Remove what is older than RETENTION_DAYS, in small steps and with pauses."""
+"""Remove everything older than RETENTION_DAYS, in small steps with pauses."""
 
 import asyncio
 import logging
@@ -16,17 +16,17 @@ T = TypeVar("T")
 DAY = 86_400
 KEYS_KEPT_MS = 48 * 3600 * 1000
 STEP = 10
-# After each step a rest of so many times what the step took, so that callbacks come first, the more so when they are
-# many; never so long that removing falls behind for good.
+# Pause after each step for so many times as long as it took, a 2% duty cycle, so that callbacks come first; but never
+# so long that removal cannot keep up.
 REST, LONGEST_REST = 50, 0.5
 ROUND = 600.0
 
 
 class RemovalClock:
-    """What is old is judged by a clock that never runs faster than a day an hour.
+    """Age is measured by a clock that never runs faster than a day per hour, and is stored.
 
-    When the machine's clock is wrong by a month, at the start or later, there are hours to notice, and the log says so
-    from the first round on. After a long stop it catches up by itself. Where it stands outlives restarts.
+    If the machine's clock is wrong by a month, at the start or later, there are hours to notice, and the log warns from
+    the first round on. After a long stop it catches up by itself.
     """
 
     SPEED = 24
@@ -55,8 +55,8 @@ class RemovalClock:
         behind = now_ms() - at
         if behind > self._warn_after_ms:
             log.warning(
-                "the clock is %.1f days ahead of the time known here: old tasks are removed at most a day's worth an "
-                "hour until it is caught up. If the clock is wrong, set it right before then.",
+                "the clock is %.1f days ahead of the time known here: until that is made up, an hour removes at most a "
+                "day's worth of old tasks. If the clock is wrong, correct it before then.",
                 behind / DAY / 1000,
             )
 
@@ -70,7 +70,7 @@ class Tidier:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Side by side: a history that takes hours holds up nothing, nor do calls that come faster than they go."""
+        """Concurrently, so that neither a history of hours nor a flood of callbacks delays the other."""
         parts = {"tasks": self.old_tasks, "leftovers": self.leftovers}
         self._loops = [asyncio.create_task(self._run(part), name=f"tidy {name}") for name, part in parts.items()]
 
@@ -84,11 +84,11 @@ class Tidier:
             try:
                 await part()
             except CallbridgeError as error:
-                log.warning("what is old stays for now: %s", error.detail)
+                log.warning("old rows are not removed yet: %s", error.detail)
             await asyncio.sleep(min(ROUND, self.kept_seconds / 4 + 1))
 
     async def old_tasks(self) -> None:
-        """Once through all that are old, and their pictures."""
+        """One pass over all old tasks, and over their pictures."""
         after: str | None = ""
         while after is not None:
             after = await self._gently(self.store.retention.remove_tasks(await self._before(), after, STEP))

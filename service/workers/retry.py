@@ -1,4 +1,4 @@
-"""Retry writes until they are stored: what a provider said must not be lost because the disk was full for a while."""
+"""Retry writes until they are stored, so that no report of a provider is lost while the disk is full."""
 
 import asyncio
 import logging
@@ -23,4 +23,4 @@ async def retry_until_stored(write: Callable[[], Awaitable[T]]) -> T:
         except Unavailable as error:
             log.warning("not stored yet, next try in about %g s: %s", pause, error)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the retries
-    raise AssertionError  # the pauses have no end
+    raise AssertionError  # the pauses are endless

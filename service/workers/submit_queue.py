@@ -1,8 +1,7 @@
-"""What waits for one provider account: taken in turn, sent once, and recorded whatever the answer is."""
+"""The queued tasks of one provider account: claimed in turn, sent once, and recorded whatever the outcome."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 
 from service.core.errors import CallbridgeError, Unavailable
@@ -32,13 +31,11 @@ log = logging.getLogger("callbridge.submit")
 
 BUSY_PAUSE = 5.0
 LOOK_AGAIN = 5.0
-# Submits without an answer at once: overload slows the queue down instead of spreading.
+# Submits without a response yet: overload slows the queue down instead of spreading.
 MOST_SUBMITTING = 100
 
 
 class ProviderQueue:
-    """What waits for one provider account. The rows are the queue; this only takes them in turn."""
-
     def __init__(self, client: SubmitClient, callbacks: Callbacks, holder: Holder, lease: Lease) -> None:
         self.client = client
         self.provider = client.provider
@@ -72,7 +69,7 @@ class ProviderQueue:
             self._wake.set()
 
     async def stop(self, patience: float) -> None:
-        """Requests in hand may end; what is cut counts as perhaps sent at the next start."""
+        """Running requests get `patience` seconds; those cut off may have been sent, as the next start assumes."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait({self._loop, *self._sending}, timeout=patience)
@@ -82,7 +79,7 @@ class ProviderQueue:
     async def _run(self) -> None:
         self._wake.set()
         while True:
-            # Now and then also unasked: a place at the provider may come free without a word.
+            # Now and then also without a wake: a slot at the provider may become free unnoticed.
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if self._nothing_waits else LOOK_AGAIN):
                     await self._wake.wait()
@@ -90,12 +87,12 @@ class ProviderQueue:
             try:
                 await self._take_turns()
             except CallbridgeError as error:
-                log.warning("%s: the queue stands still: %s", self.provider.name, error.detail)
+                log.warning("%s: the queue is delayed: %s", self.provider.name, error.detail)
                 await asyncio.sleep(1)
                 self._wake.set()
 
     async def _take_turns(self) -> None:
-        """As many as the provider has room for; the store takes them from each owner in turn."""
+        """As many as the provider has slots for; the store picks them from each owner in turn."""
         while True:
             self._nothing_waits = True
             routes = self._rests.open(asyncio.get_running_loop().time())
@@ -122,7 +119,7 @@ class ProviderQueue:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # The service stops: what was just taken is not sent, and must not count as perhaps sent.
+            # The service is stopping: these are not sent, so they must go back to the queue.
             with suppress(CallbridgeError):
                 for task in await claiming:
                     await self.store.tasks.change(Point.GIVE_BACK, task.id, given_back(task))
@@ -135,13 +132,13 @@ class ProviderQueue:
             else:
                 await self._submit(task)
         except Unavailable as error:
-            # The store does not take the answer: after a restart the task counts as perhaps sent, which is true.
+            # The outcome is lost: after a restart the task may have been sent, which is true.
             log.error("task %s: its submit could not be recorded: %s", task.id, error)
         except Exception:
-            log.exception("task %s: its submit met an unknown fault", task.id)
-            # It must not hold a place at the provider until its deadline.
+            log.exception("task %s: unexpected error during its submit", task.id)
+            # It must not occupy a slot at the provider until its deadline.
             with suppress(Unavailable):
-                await self._record(task, Unclear("The service met a fault while it sent this task."))
+                await self._record(task, Unclear("The service failed while it was sending this task."))
         self.wake(fresh=False)
 
     async def _submit(self, task: Task) -> None:
@@ -172,21 +169,21 @@ class ProviderQueue:
             case Rejected(error):
                 await self._change(task, rejected(error, self.timing))
             case Unclear(reason):
-                log.warning("task %s: no clear answer to its submit: %s", task.id, reason)
+                log.warning("task %s: the outcome of its submit is unclear: %s", task.id, reason)
                 await self._change(task, unconfirmed(reason, self.timing))
 
     async def _change(self, task: Task, decide: Decide, news: bool = False) -> None:
-        """`news`: a result, which was paid for and counts whoever brings it."""
+        """`news`: a result, which was paid for and counts without a claim."""
         if not news:
             decide = under_claim(task, decide, end=True)
         await retry_until_stored(lambda: self.store.tasks.change(Point.SUBMIT_ANSWER, task.id, decide))
 
     async def _give_back(self, task: Task, pause: float | None, why: str) -> None:
-        """The provider surely does not have it: back to the queue, which pauses. No failure."""
+        """The provider certainly does not have it: back to the queue, which pauses. Not a failure."""
         loop = asyncio.get_running_loop()
         pause = self._rests.rest(task.task_type, pause, loop.time())
         log.warning(
-            "%s does not take tasks (%s): next try in %.1f s",
+            "%s does not accept tasks (%s): next try in %.1f s",
             self.provider.name,
             why,
             pause,
@@ -196,39 +193,3 @@ class ProviderQueue:
         self._nothing_waits = False
         self._wake.set()
         loop.call_later(pause, self._wake.set)
-
-
-class SubmitQueues:
-    """One queue for each provider account."""
-
-    def __init__(self, queues: Sequence[ProviderQueue]) -> None:
-        self._queues = {queue.provider.name: queue for queue in queues}
-
-    def wake(self, provider: str, *, fresh: bool = False) -> None:
-        """Something came into the queue (`fresh`) or left the provider."""
-        if provider in self._queues:
-            self._queues[provider].wake(fresh)
-
-    def wake_all(self, *, fresh: bool = False) -> None:
-        for queue in self._queues.values():
-            queue.wake(fresh)
-
-    def resting(self, provider: str) -> bool:
-        """Does a route of the provider rest because it was busy?"""
-        return self._queues[provider].resting
-
-    def on_canceled(self, task_id: str) -> None:
-        """Close the stream of a task that was canceled, if one is held here."""
-        for queue in self._queues.values():
-            queue.holder.close(task_id)
-
-    @property
-    def alive(self) -> bool:
-        return all(queue.alive for queue in self._queues.values())
-
-    def start(self) -> None:
-        for queue in self._queues.values():
-            queue.start()
-
-    async def stop(self, patience: float) -> None:
-        await asyncio.gather(*(queue.stop(patience) for queue in self._queues.values()))

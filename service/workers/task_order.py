@@ -1,16 +1,16 @@
-"""First attempts of one task go to a receiver one after the other, in the order of its events."""
+"""A receiver gets the first attempts for one task one after the other, in the order of its events."""
 
 from service.core.delivery import Delivery
 
 
 class TaskOrder:
     def __init__(self) -> None:
-        # By task: what waits behind the first attempt in hand.
+        # By task: what waits for the running first attempt.
         self._behind: dict[str, list[Delivery]] = {}
         self.waiting = 0
 
     def must_wait(self, delivery: Delivery) -> bool:
-        """True: it is kept here until `done` returns it. False: it may go now."""
+        """True: it is kept here until `done` returns it. False: it may be sent now."""
         if delivery.tries or delivery.task_id is None:
             return False
         behind = self._behind.get(delivery.task_id)
@@ -31,7 +31,7 @@ class TaskOrder:
         return behind
 
     def take_all(self) -> list[Delivery]:
-        """Everything that waits, which will not be sent from here."""
+        """Remove and return everything that waits; it will not be sent from here."""
         found = [item for items in self._behind.values() for item in items]
         for items in self._behind.values():
             items.clear()

@@ -166,7 +166,7 @@ class ChangeFeed:
             except CallbridgeError as error:
                 log.debug("the feed waits: %s", error.detail)
             except Exception:
-                log.exception("the feed met an unknown fault")
+                log.exception("unexpected error in the feed")
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -183,7 +183,7 @@ class ChangeFeed:
                 await self._hear(connection)
             except Exception as error:
                 if not is_trouble(error):
-                    log.exception("listening met an unknown fault")
+                    log.exception("unexpected error while listening")
             finally:
                 self.presence.disconnected()
                 connection.terminate()

@@ -76,7 +76,7 @@ class PostgresWriter:
             try:
                 await self._write(batch)
             except Exception:
-                log.exception("the writer met an unknown fault")
+                log.exception("unexpected error in the writer")
                 self._fail(batch, Unavailable("The database cannot be written; try again.", retry_after=5))
             finally:
                 watch.cancel()
