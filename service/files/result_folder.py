@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -36,12 +36,13 @@ class ResultFolder:
         part = _Part(self._root / name)
         try:
             await self._do(self._create, part)
-            gathered = bytearray()
+            gathered, size = list[bytes](), 0
             async for chunk in chunks:
-                gathered += chunk
-                if len(gathered) >= GATHERED:
+                gathered.append(chunk)
+                size += len(chunk)
+                if size >= GATHERED:
                     await self._do(part.write, gathered)
-                    gathered = bytearray()
+                    gathered, size = [], 0
             await self._do(part.finish, gathered)
         except BaseException:
             await self._do(part.discard)
@@ -143,13 +144,13 @@ class _Part:
     def create(self) -> None:
         self._file = self._part.open("xb")
 
-    def write(self, data: bytearray) -> None:
+    def write(self, pieces: Iterable[bytes]) -> None:
         assert self._file is not None
-        self._file.write(data)
+        self._file.writelines(pieces)
 
-    def finish(self, rest: bytearray) -> None:
+    def finish(self, rest: Iterable[bytes]) -> None:
+        self.write(rest)
         assert self._file is not None
-        self._file.write(rest)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
