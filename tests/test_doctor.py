@@ -249,7 +249,7 @@ def test_a_full_disk_is_said(free: int, status: str, monkeypatch: pytest.MonkeyP
 def test_a_slow_disk_is_said(seconds: float, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "one.db"
     path.touch()
-    monkeypatch.setattr(machine, "examine", lambda _: Examination("secret", seconds, ["tsk_1"]))
+    monkeypatch.setattr(machine, "examine", lambda _: Examination("secret", seconds, ["task tsk_1"], []))
     (database, damage), _ = machine.sqlite(str(path))
     assert (database.status, damage.status) == (status, "warn")
     assert "tsk_1" in damage.detail

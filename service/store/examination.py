@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 class Examination(NamedTuple):
     """`secret` is that of this database alone, None before the first start. `commit_seconds`: one on this disk.
-    `unreadable`: the ids of tasks whose rows were set aside."""
+    `unreadable` names damaged rows; `damage` is what is wrong with the file itself."""
 
     secret: str | None
     commit_seconds: float
     unreadable: list[str]
+    damage: list[str]

@@ -37,7 +37,7 @@ def sqlite(path: str) -> tuple[list[Check], Examination | None]:
         return [fail("database", str(error))], None
     except sqlite3.Error as error:
         return [fail("database", f"{path} cannot be read and written: {error}; look at its owner and its disk")], None
-    return [_commits(path, found.commit_seconds), *_damage(found.unreadable)], found
+    return [_commits(path, found.commit_seconds), *_damage(found)], found
 
 
 async def postgres(url: str) -> tuple[list[Check], Examination | None]:
@@ -49,7 +49,7 @@ async def postgres(url: str) -> tuple[list[Check], Examination | None]:
         return [fail("database", f"PostgreSQL: {error}")], None
     if found is None:
         return [warn("database", "the database is empty; `migrate` or the first start brings its schema")], None
-    return [_commits("PostgreSQL", found.commit_seconds), *_damage(found.unreadable)], found
+    return [_commits("PostgreSQL", found.commit_seconds), *_damage(found)], found
 
 
 def _commits(name: str, seconds: float) -> Check:
@@ -61,10 +61,13 @@ def _commits(name: str, seconds: float) -> Check:
     return ok("database", detail)
 
 
-def _damage(unreadable: list[str]) -> Iterator[Check]:
-    if unreadable:
+def _damage(found: Examination) -> Iterator[Check]:
+    unreadable = found.unreadable
+    if found.damage:
+        yield fail("rows", f"the database file is damaged ({found.damage[0]}): restore it from a backup")
+    elif unreadable:
         named = ", ".join(unreadable[:5]) + (", …" if len(unreadable) > 5 else "")
-        yield warn("rows", f"{len(unreadable)} damaged rows were set aside ({named}); restore them from a backup")
+        yield warn("rows", f"{len(unreadable)} damaged rows were left out ({named}); restore them from a backup")
     else:
         yield ok("rows", "no damaged rows were set aside")
 

@@ -20,7 +20,7 @@ from service.store.sqlite.lock import FileLock
 from service.store.sqlite.migrate import migrate
 from service.store.sqlite.readers import Readers
 from service.store.sqlite.rows import SUBSCRIPTION_COLUMNS, subscription_from_row
-from service.store.sqlite.unreadable import readable
+from service.store.sqlite.unreadable import lenient_text, readable
 from service.store.sqlite.writer import SqliteWriter
 from service.store.subscription_cache import SubscriptionCache
 
@@ -177,6 +177,7 @@ def _connect(path: str) -> sqlite3.Connection:
     sqlite3.register_adapter(type(None), lambda nothing: nothing)
     # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    db.text_factory = lenient_text
     try:
         db.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit is on disk before it is acknowledged; group commit makes that nearly free.

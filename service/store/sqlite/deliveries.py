@@ -8,6 +8,7 @@ from service.ports.queries import DeliveryQuery
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.delivery_search import SELECT, delivery_search
 from service.store.sqlite.rows import delivery_from_row
+from service.store.sqlite.unreadable import readable
 
 
 class SqliteDeliveries:
@@ -21,7 +22,7 @@ class SqliteDeliveries:
     async def find(self, query: DeliveryQuery) -> list[Delivery]:
         found = delivery_search(query)
         rows = await self.database.page(found.sql, found.values, query.limit, None, slow=found.slow)
-        return [delivery_from_row(row) for row in rows]
+        return list(readable(rows, delivery_from_row))
 
     async def retry(self, n: int, now: int) -> Delivery | None:
         # What is in hand stays there; what an earlier process had in hand is free.

@@ -8,6 +8,7 @@ from service.store.sqlite.clock import seq_at
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.event_search import event_search
 from service.store.sqlite.rows import event_from_row
+from service.store.sqlite.unreadable import readable
 
 
 class SqliteEvents:
@@ -21,12 +22,17 @@ class SqliteEvents:
         return await self._find(query, newest_first=True)
 
     async def _find(self, query: EventQuery, newest_first: bool = False) -> Rows[Event]:
-        # One more than the page, or it could not be told whether it is the last one.
-        found = event_search(replace(query, limit=query.limit + 1), newest_first)
-        rows = await self.database.page(found.sql, found.values, query.limit, query.max_bytes)
-        events = Rows(event_from_row(row) for row in rows)
-        events.more = rows.more
-        return events
+        while True:
+            # One more than the page, or it could not be told whether it is the last one.
+            found = event_search(replace(query, limit=query.limit + 1), newest_first)
+            rows = await self.database.page(found.sql, found.values, query.limit, query.max_bytes)
+            events = Rows(readable(rows, event_from_row))
+            events.more = rows.more
+            if events or not rows.more:
+                return events
+            # A whole page of damaged rows: who reads on continues after the last event of a page.
+            last = rows[-1][0]
+            query = replace(query, up_to=last - 1) if newest_first else replace(query, after=last)
 
     async def last_seq(self) -> int:
         rows = await self.database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'events'")

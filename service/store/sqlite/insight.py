@@ -10,6 +10,7 @@ from service.store.limits import NEWEST_DEAD, NEWEST_DELIVERIES, NEWEST_OF_MODEL
 from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.delivery_search import delivery_search
 from service.store.sqlite.rows import delivery_from_row
+from service.store.sqlite.unreadable import readable
 
 HOUR = 3_600_000
 HAS_RECEIVER = "(d.subscription_id IS NULL OR d.subscription_id IN (SELECT id FROM subscriptions))"
@@ -58,13 +59,13 @@ class SqliteInsight:
 
     async def dead_deliveries(self, owner: str | None, limit: int, before: int | None = None) -> list[Delivery]:
         found = delivery_search(DeliveryQuery(owner, status=DeliveryStatus.DEAD, before=before, limit=limit))
-        return [delivery_from_row(row) for row in await self.database.long_rows(found.sql, found.values)]
+        return list(readable(await self.database.long_rows(found.sql, found.values), delivery_from_row))
 
     async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
         dead = delivery_search(DeliveryQuery(owner, status=DeliveryStatus.DEAD, limit=NEWEST_DEAD))
         sql = f"SELECT * FROM ({dead.sql}) d WHERE {HAS_RECEIVER} LIMIT :found"
         rows = await self.database.long_rows(sql, {**dead.values, "found": limit})
-        return [delivery_from_row(row) for row in rows]
+        return list(readable(rows, delivery_from_row))
 
 
 def _newest(owner: str | None) -> str:

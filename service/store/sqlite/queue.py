@@ -10,6 +10,7 @@ from service.core.points import Point
 from service.store.sqlite.batch import Rows
 from service.store.sqlite.database import LANES, SqliteDatabase
 from service.store.sqlite.rows import DELIVERY_COLUMNS, delivery_from_row, outcome_to_row
+from service.store.sqlite.unreadable import SET_DELIVERY_ASIDE, UnreadableRow
 from service.store.sqlite.workers import SqliteWorkers
 
 
@@ -36,8 +37,14 @@ class SqliteQueue:
                 " ORDER BY d.next_attempt_at, d.n LIMIT ?",
                 (lane, now, limit),
             ).fetchall()
-            db.executemany("UPDATE deliveries SET worker = ? WHERE n = ?", [(worker, row[0]) for row in rows])
-            return [replace(delivery_from_row(row[:-1], row[-1]), worker=worker) for row in rows]
+            claimed = []
+            for row in rows:
+                try:
+                    claimed.append(replace(delivery_from_row(row[:-1], row[-1]), worker=worker))
+                except UnreadableRow:
+                    db.execute(SET_DELIVERY_ASIDE, (row[0],))
+            db.executemany("UPDATE deliveries SET worker = ? WHERE n = ?", [(worker, item.n) for item in claimed])
+            return claimed
 
         return await self.database.write(Point.CLAIM_DELIVERIES, work)
 

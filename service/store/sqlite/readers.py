@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import aiosqlite
 
 from service.core.errors import Unavailable
+from service.store.sqlite.unreadable import lenient_text
 
 log = logging.getLogger("callbridge.store")
 
@@ -23,6 +24,7 @@ class Readers:
         for _ in range(self.count):
             reader = await aiosqlite.connect(self._path, timeout=5, isolation_level=None)
             await reader.execute("PRAGMA query_only = ON")
+            reader.text_factory = lenient_text
             self._free.put_nowait(reader)
 
     async def close(self) -> None:

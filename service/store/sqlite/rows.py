@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from service.core.delivery import Delivery, DeliveryStatus
+from service.core.delivery import Delivery, DeliveryStatus, delivery_id
 from service.core.event import Event
 from service.core.subscription import Subscription
 from service.core.task import Task
@@ -23,6 +23,7 @@ DELIVERY_COLUMNS = (
 
 
 _encode_state = msgspec.json.Encoder().encode
+_skip_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_state = msgspec.json.Decoder(Task).decode
 
 
@@ -73,8 +74,23 @@ def event_to_row(event: Event) -> tuple[Any, ...]:
 
 
 def event_from_row(row: tuple[Any, ...]) -> Event:
+    """Raises UnreadableRow."""
     seq, event_id, event_type, owner, task_id, at, body = row
+    if not is_json(body):
+        raise UnreadableRow(f"event {seq}")
     return Event(seq, event_id, event_type, owner, task_id, at, body)
+
+
+def is_json(body: object) -> bool:
+    """Without building it: lists and deliveries pass it on as it is."""
+    if not isinstance(body, bytes):
+        return False
+    try:
+        body.decode()
+        _skip_json(body)
+    except ValueError:
+        return False
+    return True
 
 
 def subscription_from_row(row: tuple[Any, ...]) -> Subscription:
@@ -125,7 +141,17 @@ def subscription_to_row(item: Subscription) -> tuple[Any, ...]:
     )
 
 
-def delivery_from_row(row: tuple[Any, ...], body: bytes = b"") -> Delivery:
+def delivery_from_row(row: tuple[Any, ...], body: bytes | None = None) -> Delivery:
+    """Raises UnreadableRow, also for a body that is no JSON."""
+    try:
+        if body is not None and not is_json(body):
+            raise ValueError
+        return _delivery(row, body or b"")
+    except (TypeError, ValueError):
+        raise UnreadableRow(f"delivery {delivery_id(row[0])}") from None
+
+
+def _delivery(row: tuple[Any, ...], body: bytes) -> Delivery:
     n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url, status, tries, *rest = row
     attempts, next_at, worker = rest
     return Delivery(
@@ -151,10 +177,10 @@ def _attempts(n: int, attempts: bytes | None) -> tuple[dict[str, Any], ...]:
     if not attempts:
         return ()
     try:
-        return tuple(orjson.loads(attempts))
+        return tuple(msgspec.json.decode(attempts, type=list[dict[str, Any]]))
     except ValueError:
         # Only how it went so far is lost: the delivery goes on.
-        name_once(f"delivery {n}")
+        name_once(f"delivery {delivery_id(n)}")
         return ()
 
 

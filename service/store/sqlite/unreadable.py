@@ -16,6 +16,7 @@ TASK_ID = re.compile(r"tsk_[0-9a-f]{32}")
 SET_ASIDE = (
     "UPDATE tasks SET status = 'unreadable', sent_at = NULL, check_at = NULL, deadline_at = 253402300800000 WHERE n = ?"
 )
+SET_DELIVERY_ASIDE = "UPDATE deliveries SET status = 'unreadable', next_attempt_at = NULL WHERE n = ?"
 # So many are named, then no more: all of them may be damaged.
 MOST_NAMED = 100
 _named: set[str] = set()
@@ -34,6 +35,11 @@ def name_once(name: str) -> None:
     if name not in _named and len(_named) < MOST_NAMED:
         _named.add(name)
         log.error("%s cannot be read: its row is damaged and is left out", name)
+
+
+def lenient_text(value: bytes) -> str:
+    """For `text_factory`: text with damaged bytes fails no statement that finds other rows as well."""
+    return str(value, "utf-8", "replace")
 
 
 def task_name(state: object) -> str:
