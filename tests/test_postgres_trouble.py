@@ -17,7 +17,7 @@ from service.core.points import Point
 from service.core.task import Status as S
 from service.ports.queries import EventQuery, TaskQuery
 from service.store.errors import CannotOpen
-from service.store.postgres import database, writer
+from service.store.postgres import connection, database, writer
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.store import PostgresStore, open_store
 from service.store.schema import SchemaFromTheFuture
@@ -80,6 +80,25 @@ async def test_no_event_is_passed_over_whose_transaction_commits_late(stores: li
             await asyncio.sleep(0.01)
     assert told == [event.seq for event in await reader.events.after(EventQuery(None))] == [1, 2]
     await reader.close()
+
+
+async def test_a_process_that_stands_still_in_a_transaction_does_not_stop_the_others(
+    stores: list[PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STANDING_STILL_MS", 300)
+    frozen, other = stores
+    task = await added(other)
+
+    async def stand_still() -> None:
+        async with frozen.database.transaction(Point.TIDY) as unit:
+            # What a writer holds in the middle of its work.
+            await unit.connection.execute(writer.TURN)
+            await unit.connection.execute("SELECT 1 FROM counters FOR UPDATE")
+            async with asyncio.timeout(PATIENCE):
+                await other.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED))
+
+    with pytest.raises(Unavailable):
+        await stand_still()
 
 
 async def test_two_processes_tell_all_events_in_one_order_without_gap_or_repeat(stores: list[PostgresStore]) -> None:

@@ -14,6 +14,10 @@ else:  # the classes are not generic when they run
     Pool = asyncpg.Pool
 
 
+# Who stands still in a transaction for so long loses its session, and the locks that everybody else waits for.
+STANDING_STILL_MS = 5000
+
+
 class Unit:
     """One transaction. `xid`, when it is known, tells later whether it was committed."""
 
@@ -24,8 +28,12 @@ class Unit:
         self.xid: str | None = None
 
 
-async def begin(connection: Connection, *, durable: bool = True) -> None:
-    await connection.execute("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off")
+async def begin(connection: Connection, *, durable: bool = True, then: str = "") -> None:
+    """`then`: statements for the same round trip."""
+    fast = "" if durable else "SET LOCAL synchronous_commit = off;"
+    await connection.execute(
+        f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {STANDING_STILL_MS}; {fast} {then}"
+    )
 
 
 async def roll_back(connection: Connection) -> None:

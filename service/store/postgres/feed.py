@@ -7,6 +7,7 @@ the highest number it sees has read everything up to there; nothing with a lower
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -29,6 +30,8 @@ log = logging.getLogger("callbridge.store")
 CHANNEL = "callbridge"
 # Seconds. A notification may be lost with its line; this is how late one is then.
 POLL = 1.0
+# After each look a rest of so many times what it took, so that many small commits elsewhere cost little here.
+REST, LONGEST_REST = 2.0, 0.02
 PAGE = 500
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 SUBSCRIPTION, LANE = "subscription", "lane"
@@ -161,12 +164,15 @@ class ChangeFeed:
                 async with asyncio.timeout(POLL):
                     await self._wake.wait()
             self._wake.clear()
+            started = time.monotonic()
             try:
                 await self.read()
             except CallbridgeError as error:
                 log.debug("the feed waits: %s", error.detail)
             except Exception:
                 log.exception("unexpected error in the feed")
+            # Notifications that arrive meanwhile are read together.
+            await asyncio.sleep(min(REST * (time.monotonic() - started), LONGEST_REST))
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE

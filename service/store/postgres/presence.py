@@ -21,8 +21,8 @@ ABSENT = (
     f" AND l.classid = {CLASS} AND l.objid = w.id::oid AND l.objsubid = 2)"
 )
 # Shared: the session before may still have it, if the server has not noticed yet that its line is cut.
-LOCK = "SELECT pg_advisory_lock_shared($1, n) FROM unnest($2::int[]) AS n"
-MARK = "UPDATE workers SET present = true WHERE id = ANY($1) AND NOT ended"
+LOCK = "SELECT pg_advisory_lock_shared($1, $2)"
+MARK = "UPDATE workers SET present = true WHERE id = $1 AND NOT ended"
 # Seconds. Who lives takes the lock again within a moment of a lost line, and if all lines were cut at once, then well
 # within the second of these.
 GONE_AFTER, SETTLED_AFTER = 0.8, 10.0
@@ -57,11 +57,12 @@ class Presence:
 
     async def _announce(self, workers: Iterable[int]) -> None:
         async with self._lock:
-            if self._connection is None or not (numbers := list(workers)):
+            if self._connection is None:
                 return
             try:
-                await self._connection.fetch(LOCK, CLASS, numbers)
-                await self._connection.execute(MARK, numbers)
+                for worker in list(workers):
+                    await self._connection.fetch(LOCK, CLASS, worker)
+                    await self._connection.execute(MARK, worker)
             except Exception as error:
                 if not is_trouble(error):
                     raise
