@@ -108,10 +108,10 @@ async def test_without_results_url_nothing_is_copied(
 FAILING = {
     "an HTML page": (lambda request: Response(PAGE), "The response is an HTML page, not an image file.", 3),
     "an empty file": (lambda request: Response(b""), "The file is empty.", 3),
-    "busy": (lambda request: Response(status_code=503), "The server answered with status 503.", 3),
+    "busy": (lambda request: Response(status_code=503), "The server responded with status 503.", 3),
     "gone": (
         lambda request: Response(status_code=404),
-        "The provider does not have the file any more (status 404).",
+        "The provider no longer has the file (status 404).",
         1,
     ),
     "too large": (

@@ -96,27 +96,27 @@ FAILING = {
         whole(gzip.compress(FILE)[:-9], b"Content-Encoding: gzip"),
         "The response was cut off.",
     ),
-    "no gzip at all": (whole(FILE, b"Content-Encoding: gzip"), "The response cannot be unpacked."),
+    "no gzip at all": (whole(FILE, b"Content-Encoding: gzip"), "The response cannot be decompressed."),
     "in an unknown encoding": (
         whole(FILE, b"Content-Encoding: br"),
-        "The response has an encoding that is not known here.",
+        "The response has an unsupported encoding.",
     ),
     "a part": (
         whole(FILE, b"Content-Range: bytes 0-9/%d" % len(FILE)).replace(b"200 OK", b"206 Partial Content"),
         "The response holds only a part of the file.",
     ),
-    "unavailable": (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "The server answered with status 503."),
+    "unavailable": (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "The server responded with status 503."),
     "not HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", CUT),
     "nothing": (b"", CUT),
 }
 HOPELESS = {
     "gone (404)": (
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-        "The provider does not have the file any more (status 404).",
+        "The provider no longer has the file (status 404).",
     ),
     "gone (410)": (
         b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n",
-        "The provider does not have the file any more (status 410).",
+        "The provider no longer has the file (status 410).",
     ),
     "10 GB by its length": (
         HEAD + b"Content-Length: 10737418240\r\n\r\n" + FILE,
@@ -240,7 +240,7 @@ async def dripping(server: Server, head: bytes) -> AsyncIterator[str]:
 
 async def test_a_body_that_drips_is_given_up(server: Server) -> None:
     async with dripping(server, HEAD + b"Content-Length: 1000\r\n\r\n") as url:
-        with pytest.raises(DownloadFailed, match="The file comes too slowly") as failed:
+        with pytest.raises(DownloadFailed, match="The download is too slow") as failed:
             await fetch(url)
         assert not failed.value.final
 
@@ -248,7 +248,7 @@ async def test_a_body_that_drips_is_given_up(server: Server) -> None:
 async def test_a_head_that_drips_is_given_up(server: Server) -> None:
     impatient = downloader(Limits(max_bytes=1_000_000, connect=0.1, silence=0.2))
     async with dripping(server, b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
-        with pytest.raises(DownloadFailed, match="did not answer in time"):
+        with pytest.raises(DownloadFailed, match="did not respond in time"):
             await fetch(url, impatient)
 
 
@@ -258,7 +258,7 @@ async def test_a_silent_server_is_given_up(server: Server) -> None:
         await asyncio.sleep(2)
 
     server.pages["/0.png"] = silence
-    with pytest.raises(DownloadFailed, match="did not answer in time"):
+    with pytest.raises(DownloadFailed, match="did not respond in time"):
         await fetch(f"{server.url}/0.png", downloader(Limits(max_bytes=1_000_000, silence=0.1)))
 
 

@@ -170,4 +170,4 @@ async def test_a_key_can_come_from_the_environment_and_is_never_printed(service:
 
 async def test_it_says_so_when_callbridge_is_not_there() -> None:
     async with listening(f"http://127.0.0.1:{free_port()}", "--print") as listener:
-        await listener.line("not reached")
+        await listener.line("cannot be reached")

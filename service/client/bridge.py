@@ -1,4 +1,4 @@
-"""A running Callbridge as its clients see it: the key, the events, and a stream that resumes by itself."""
+"""A client of a running Callbridge: its API, and an event stream that resumes by itself."""
 
 import json
 import logging
@@ -13,13 +13,13 @@ from httpx_sse import EventSource, SSEError
 
 log = logging.getLogger("callbridge.client")
 
-# The service sends a comment at least every 15 s, so a longer silence is a broken line.
+# The service sends a comment at least every 15 s, so a longer silence means a broken connection.
 SILENCE = 40.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 
 
 class BridgeRefused(Exception):
-    """Callbridge answered that this request can never work; the text says what to do."""
+    """The request failed for good (a 4xx); the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class StreamedEvent:
 
     @property
     def task_id(self) -> str | None:
-        """None for events that are about no task."""
+        """None for events without a task."""
         return str(self.fields["data"]["id"]) if self.type.startswith("task.") else None
 
 
@@ -63,14 +63,14 @@ class BridgeClient:
         self._client.close()
 
     def request(self, method: str, path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
-        """The JSON of a 2xx response. Raises BridgeRefused for a 4xx, httpx.HTTPError for what may pass."""
+        """The JSON of a 2xx response. Raises BridgeRefused for a 4xx, httpx.HTTPError for what may be temporary."""
         response = self._client.request(method, path, json=body, params=query)
         _raise_for_refusal(response)
         response.raise_for_status()
         return response.json()
 
     def webhook_secret(self) -> str:
-        """The secret that signs what goes to the owner's callback addresses."""
+        """The secret that signs deliveries to the owner's callback_url."""
         return str(self.request("GET", "/v1/webhook-secret")["secret"])
 
     def last_seq(self) -> int:
@@ -79,7 +79,7 @@ class BridgeClient:
         return int(latest[0]["seq"]) if latest else 0
 
     def follow(self, types: Sequence[str] = ()) -> Iterator[StreamedEvent]:
-        """Every event from now on, in order, without gap or repeat, over broken lines and restarts of the service.
+        """Every event from now on, in order, without gap or repeat, across broken connections and restarts.
 
         Never ends by itself. Raises BridgeRefused when the key or the types are refused.
         """
@@ -95,7 +95,7 @@ class BridgeClient:
                 trouble = "the stream ended"
             except (httpx.HTTPError, SSEError) as error:
                 trouble = str(error) or type(error).__name__
-            log.warning("%s: connecting again", trouble)
+            log.warning("%s: reconnecting", trouble)
             pause = _sleep(pause)
 
     def _patiently_last_seq(self) -> int:
@@ -104,7 +104,7 @@ class BridgeClient:
             try:
                 return self.last_seq()
             except httpx.HTTPError as error:
-                log.warning("%s is not reached (%s): trying again", self.url, str(error) or type(error).__name__)
+                log.warning("%s cannot be reached (%s): trying again", self.url, str(error) or type(error).__name__)
                 pause = _sleep(pause)
 
     def _stream(self, after: int, types: Sequence[str]) -> Iterator[StreamedEvent]:
@@ -116,7 +116,7 @@ class BridgeClient:
             answer.raise_for_status()
             for message in EventSource(answer).iter_sse():
                 if message.event == "reset":
-                    log.warning("the database of %s was emptied or restored: going on from now", self.url)
+                    log.warning("the database of %s was emptied or restored: continuing with new events", self.url)
                     yield StreamedEvent(self.last_seq(), b"", {})
                 elif message.data:
                     body = message.data.encode()

@@ -1,4 +1,4 @@
-"""`listen` and `trigger`: what a developer runs beside the program that is to receive webhooks."""
+"""`listen` and `trigger`: what a developer runs beside a program that receives webhooks."""
 
 import logging
 import os
@@ -14,12 +14,14 @@ from service.client.forward import WAIT_FOR_LISTENER, Forwarder, NobodyListens, 
 from service.command import load_dotenv_file
 
 
-@click.command(help="Follow the events of a running Callbridge and hand each to a program on this machine.")
-@click.option("--forward-to", metavar="URL", help="POST each event there, signed as a delivery is.")
+@click.command(help="Follow the events of a running Callbridge and forward each to a program on this machine.")
+@click.option("--forward-to", metavar="URL", help="POST each event to this address, signed like a delivery.")
 @click.option("--print", "print_only", is_flag=True, help="Print each event as one line of JSON instead.")
-@click.option("--events", metavar="TYPES", default="", help="Only these types, comma separated; else all.")
-@click.option("--url", metavar="BRIDGE", help="Where Callbridge is; else CALLBRIDGE_URL, else http://127.0.0.1:8000.")
-@click.option("--key", metavar="KEY", help="An API key; else CALLBRIDGE_KEY.")
+@click.option("--events", metavar="TYPES", default="", help="Only these event types, comma separated; default: all.")
+@click.option(
+    "--url", metavar="BRIDGE", help="Address of Callbridge; default: CALLBRIDGE_URL, else http://127.0.0.1:8000."
+)
+@click.option("--key", metavar="KEY", help="An API key; default: CALLBRIDGE_KEY.")
 def listen(forward_to: str | None, print_only: bool, events: str, url: str | None, key: str | None) -> None:
     if bool(forward_to) is print_only:
         raise click.UsageError("Give either --forward-to URL or --print.")
@@ -39,9 +41,11 @@ def listen(forward_to: str | None, print_only: bool, events: str, url: str | Non
 
 @click.command(help="Send a subscription the published example of an event, marked as a test.")
 @click.argument("event_type", metavar="TYPE")
-@click.option("--subscription", "subscription_id", required=True, metavar="sub_…", help="Which subscription.")
-@click.option("--url", metavar="BRIDGE", help="Where Callbridge is; else CALLBRIDGE_URL, else http://127.0.0.1:8000.")
-@click.option("--key", metavar="KEY", help="An API key; else CALLBRIDGE_KEY.")
+@click.option("--subscription", "subscription_id", required=True, metavar="sub_…", help="The subscription's id.")
+@click.option(
+    "--url", metavar="BRIDGE", help="Address of Callbridge; default: CALLBRIDGE_URL, else http://127.0.0.1:8000."
+)
+@click.option("--key", metavar="KEY", help="An API key; default: CALLBRIDGE_KEY.")
 def trigger(event_type: str, subscription_id: str, url: str | None, key: str | None) -> None:
     with closing(_bridge(url, key)) as bridge:
         try:

@@ -1,4 +1,4 @@
-"""Hand events to a program on this machine, signed as a delivery is."""
+"""Forward events to a program on this machine, signed like a delivery."""
 
 import time
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from service.wire.cloudevents import cloud_event_headers
 from service.wire.signature import Signer
 
 TIMEOUT = 15.0
-# How often an address where nobody listens is tried.
+# Seconds between tries of an address where nothing listens.
 WAIT_FOR_LISTENER = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How one POST went: `status` of the response, or `error` when none came."""
+    """The outcome of one POST: `status` of the response, or `error` when there was none."""
 
     status: int | None
     error: str | None
@@ -35,14 +35,14 @@ class Forwarder:
         self.url = url
         self._source = source
         self._signer = Signer([secret])
-        # Local programs are not behind a proxy, and each event is a request of its own.
+        # Local programs are not behind a proxy, and connections are not kept between events.
         self._client = httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
 
     def close(self) -> None:
         self._client.close()
 
     def send(self, event: StreamedEvent) -> Sent:
-        """One attempt. Raises NobodyListens when the event did not leave."""
+        """One attempt. Raises NobodyListens when the event was not sent."""
         started = time.monotonic()
         status = error = None
         try:

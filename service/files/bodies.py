@@ -1,4 +1,4 @@
-"""Steps that the body of a response passes: its pace, its decoding, its largest size."""
+"""Steps of reading a response body: minimum speed, decoding, size limit."""
 
 import zlib
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from time import monotonic
 
 from service.ports.copies import DownloadFailed
 
-# A response of a few kilobytes may unpack to gigabytes: never more than this at once.
+# A response of a few kilobytes may decompress to gigabytes: never more than this at once.
 UNPACKED = 256 * 1024
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
@@ -24,9 +24,9 @@ class FileOnItsWay:
 
 
 async def paced(chunks: AsyncIterator[bytes], window: float, slowest: int, whole: float) -> AsyncIterator[bytes]:
-    """Raises DownloadFailed unless `slowest` bytes come in each `window` seconds, and everything in `whole` seconds.
+    """Raises DownloadFailed unless `slowest` bytes arrive in each `window` seconds, and all within `whole` seconds.
 
-    Only waiting for the sender counts: a slow reader of this iterator costs the sender nothing.
+    Only waiting for the sender counts, not a slow reader of this iterator.
     """
     waited = in_window = 0.0
     received = 0
@@ -41,20 +41,20 @@ async def paced(chunks: AsyncIterator[bytes], window: float, slowest: int, whole
             raise DownloadFailed("The download took too long.")
         if in_window > window:
             if received < slowest:
-                raise DownloadFailed("The file comes too slowly.")
+                raise DownloadFailed("The download is too slow.")
             in_window, received = 0.0, 0
         yield chunk
 
 
 async def decoded(chunks: AsyncIterator[bytes], encoding: str | None) -> AsyncIterator[bytes]:
-    """Without the Content-Encoding. Raises DownloadFailed for one that is unknown, broken or cut."""
+    """The chunks without their Content-Encoding. Raises DownloadFailed for an unknown, corrupt or truncated one."""
     name = (encoding or "identity").strip().lower()
     if name in ("identity", ""):
         async for chunk in chunks:
             yield chunk
         return
     if name not in ("gzip", "x-gzip", "deflate"):
-        raise DownloadFailed("The response has an encoding that is not known here.")
+        raise DownloadFailed("The response has an unsupported encoding.")
     unpacker = zlib.decompressobj(_ZLIB_OR_GZIP)
     try:
         async for chunk in chunks:
@@ -69,13 +69,13 @@ async def decoded(chunks: AsyncIterator[bytes], encoding: str | None) -> AsyncIt
         if piece := unpacker.flush():
             yield piece
     except zlib.error:
-        raise DownloadFailed("The response cannot be unpacked.") from None
+        raise DownloadFailed("The response cannot be decompressed.") from None
     if not unpacker.eof:
         raise DownloadFailed("The response was cut off.")
 
 
 async def within(chunks: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
-    """Raises DownloadFailed when more comes."""
+    """Raises DownloadFailed when there is more."""
     size = 0
     async for chunk in chunks:
         size += len(chunk)

@@ -1,4 +1,4 @@
-"""Result files from the providers' addresses: strangers' servers, so everything about a response is bounded."""
+"""Downloads result files. The servers are strangers', so everything about a response is bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -18,12 +18,12 @@ from service.ports.copies import DownloadFailed
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 GONE = frozenset((404, 410))
-# What may stand in an address without being escaped again.
+# Characters of an address that are not escaped again.
 _URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"
 
 
 class Limits(Struct, frozen=True):
-    """Seconds and bytes. `slowest` bytes must come in each `window` of waiting; `whole`: of waiting in all."""
+    """Seconds and bytes. `slowest` bytes must arrive in each `window` of waiting; `whole` limits all waiting."""
 
     max_bytes: int
     connect: float = 10.0
@@ -34,7 +34,7 @@ class Limits(Struct, frozen=True):
 
 
 class FileDownloader:
-    """GET without any credentials, to public addresses only. Follows three redirects, each of them checked."""
+    """GET without any credentials, to public addresses only. Follows up to three redirects, checking each."""
 
     def __init__(
         self, limits: Limits, *, private: PrivateTargets, agent: str, resolver: Resolver | None = None
@@ -69,10 +69,10 @@ class FileDownloader:
     async def _get(self, target: CheckedUrl) -> AsyncIterator[httpcore.Response]:
         limits = self._limits
         dialer = _Dialer(target, self._private, self._resolver)
-        # A pool of its own: no connection is kept, and the judgement of addresses belongs to this target.
+        # A pool of its own: no connection is reused, and the addresses were checked for this URL only.
         async with httpcore.AsyncConnectionPool(self._tls, network_backend=dialer) as pool:
             try:
-                # All of the head, however slowly it comes.
+                # Limits the whole head, however slowly it trickles in.
                 async with asyncio.timeout(limits.connect + limits.silence):
                     response = await pool.handle_async_request(self._request(target))
             except TargetRefused as refused:
@@ -103,7 +103,7 @@ class FileDownloader:
 
 
 class _Dialer(httpcore.AnyIOBackend):
-    """Dials only addresses that were judged: what the name resolves to can change between a check and a connect."""
+    """Dials only checked addresses: what a name resolves to can change between check and connect."""
 
     def __init__(self, target: CheckedUrl, private: PrivateTargets, resolver: Resolver | None) -> None:
         self._target = target
@@ -148,7 +148,7 @@ async def _received(response: httpcore.Response) -> AsyncIterator[bytes]:
 
 def _failure(error: Exception) -> DownloadFailed:
     if isinstance(error, httpcore.TimeoutException | TimeoutError):
-        return DownloadFailed("The server did not answer in time.")
+        return DownloadFailed("The server did not respond in time.")
     if isinstance(error, httpcore.ConnectError):
         return DownloadFailed("No connection to the server.")
     if isinstance(error, httpcore.RemoteProtocolError):
@@ -164,13 +164,13 @@ def _refuse(response: httpcore.Response) -> None:
     """Raises DownloadFailed unless the whole file follows."""
     status = response.status
     if status in GONE:
-        raise DownloadFailed(f"The provider does not have the file any more (status {status}).", final=True)
+        raise DownloadFailed(f"The provider no longer has the file (status {status}).", final=True)
     if status == 206 and _is_whole(_header(response, b"content-range")):
         return
     if status == 206:
         raise DownloadFailed("The response holds only a part of the file.")
     if status != 200:
-        raise DownloadFailed(f"The server answered with status {status}.")
+        raise DownloadFailed(f"The server responded with status {status}.")
 
 
 def _is_whole(content_range: str | None) -> bool:

@@ -45,7 +45,7 @@ class MediaFolder:
         name = f"{hashlib.sha256(data).hexdigest()}.{extension}"
         path = self._folder / name
         if path.exists():
-            # It belongs to a younger task now too.
+            # Now used by a younger task too.
             os.utime(path)
             return name
         part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")

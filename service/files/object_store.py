@@ -1,4 +1,4 @@
-"""Copies in a bucket: S3 and what speaks like it, Google Cloud Storage, Azure."""
+"""Copies in a bucket: S3 and compatible stores, Google Cloud Storage, Azure."""
 
 import asyncio
 import re
@@ -18,12 +18,12 @@ from obstore.store import from_url
 
 from service.ports.copies import CopyMissing, StorageUnavailable
 
-# What S3 takes as the smallest part; a file has at most 10,000.
+# The smallest part that S3 accepts; a file has at most 10,000 parts.
 SMALLEST_PART = 5 * 1024 * 1024
 MOST_PARTS = 9_000
 READ_BYTES = 256 * 1024
 DELETED_AT_ONCE = 100
-# A store that is away is asked again by the worker: the library itself must not hold a copy for minutes.
+# The worker retries an unreachable store; the library's own retries must not block a copy for minutes.
 CLIENT = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=60)}
 RETRY = {
     "max_retries": 1,
@@ -36,7 +36,7 @@ _STATUS = re.compile(r"status(?: code)?:? (\d{3})")
 
 
 class ObjectStore:
-    """`links`: readers are sent to the store itself, for which its address must be one that they can reach."""
+    """`links`: readers are redirected to the store, so they must be able to reach its address."""
 
     def __init__(self, url: str, max_bytes: int, *, links: bool, allow_http: bool) -> None:
         """Raises ValueError with a sentence."""
@@ -58,7 +58,7 @@ class ObjectStore:
             if len(first) > self._part:
                 break
         else:
-            # One request: small files leave no half upload behind, whatever happens.
+            # One request: a small file never leaves an unfinished upload behind.
             await self._upload(name, bytes(first), attributes)
             return
         source = _Source(bytes(first), chunks)
@@ -74,7 +74,7 @@ class ObjectStore:
         try:
             await asyncio.shield(upload)
         except asyncio.CancelledError:
-            # An upload that is dropped leaves its parts in the bucket; one whose source fails takes them back.
+            # Cancelling an upload leaves its parts in the bucket; when its source fails, the library removes them.
             if source is not None:
                 source.stop()
             await asyncio.wait([upload], timeout=LAST_PART_SECONDS)
@@ -102,7 +102,7 @@ class ObjectStore:
             way: Any = method
             return str(await obstore.sign_async(self._store, way, name, timedelta(seconds=seconds)))
         except Exception:
-            # Credentials that cannot sign, such as a token of the instance: the bytes go through this process.
+            # Credentials that cannot sign, such as an instance token: the bytes are served by this process.
             return None
 
     async def delete(self, folder: str) -> None:
@@ -110,7 +110,7 @@ class ObjectStore:
             async for page in obstore.list(self._store, prefix=folder, chunk_size=DELETED_AT_ONCE):
                 await obstore.delete_async(self._store, [found["path"] for found in page])
         except (NotFoundError, FileNotFoundError):
-            return  # somebody else was faster
+            return  # already deleted by somebody else
         except Exception as error:
             raise _trouble(error) from None
 
@@ -120,7 +120,7 @@ class ObjectStore:
             await obstore.put_async(self._store, name, PROBE.encode())
             found = await obstore.get_async(self._store, name)
             if bytes(await found.bytes_async()) != PROBE.encode():
-                raise StorageUnavailable("The store of RESULTS_URL gives back other bytes than it was given.")
+                raise StorageUnavailable("The store of RESULTS_URL returned different bytes than were written.")
             await obstore.delete_async(self._store, name)
         except StorageUnavailable:
             raise
@@ -129,7 +129,7 @@ class ObjectStore:
 
 
 class _Source:
-    """Feeds an upload and remembers what went wrong here, which is not the store's fault."""
+    """Feeds an upload and keeps an error of the download apart from errors of the store."""
 
     def __init__(self, first: bytes, rest: AsyncIterator[bytes]) -> None:
         self.error: BaseException | None = None
@@ -167,11 +167,11 @@ async def _chunks(found: Any) -> AsyncIterator[bytes]:
 
 
 def _trouble(error: Exception) -> StorageUnavailable:
-    """The library's own text names addresses, which may hold a signature."""
+    """The library's own text contains addresses, which may hold a signature."""
     if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
         return StorageUnavailable("The store of RESULTS_URL refuses these credentials.")
     if isinstance(error, NotFoundError | FileNotFoundError):
         return StorageUnavailable("The bucket of RESULTS_URL does not exist.")
     status = _STATUS.search(str(error))
-    cause = f"it answered with status {status[1]}" if status else "it cannot be reached"
+    cause = f"it responded with status {status[1]}" if status else "it cannot be reached"
     return StorageUnavailable(f"The store of RESULTS_URL cannot be used: {cause}.")

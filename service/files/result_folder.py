@@ -16,7 +16,7 @@ from service.ports.copies import CopyMissing, StorageUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# Small writes are gathered: each crosses to a thread.
+# Small writes are collected: each costs a switch to a thread.
 GATHERED = 1024 * 1024
 READ_BYTES = 256 * 1024
 THREADS = 4
@@ -24,12 +24,12 @@ PROBE = ".callbridge-probe"
 
 
 class ResultFolder:
-    """The folder is made when it is first used; one that vanishes later (an unmounted volume) is not made again."""
+    """The folder is created on first use; one that vanishes later (an unmounted volume) is not created again."""
 
     def __init__(self, folder: str) -> None:
         self._root = Path(folder)
         self._found = False
-        # A disk that hangs must not take the threads of the event loop.
+        # A hung disk must not use up the event loop's threads.
         self._threads = ThreadPoolExecutor(THREADS, "results")
 
     async def put(self, name: str, chunks: AsyncIterator[bytes], media_type: str, *, download: bool) -> None:
@@ -70,7 +70,7 @@ class ResultFolder:
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            # A thread cannot be stopped; what it makes is cleaned up after it.
+            # A thread cannot be stopped; what it creates is cleaned up afterwards.
             await asyncio.wait([running])
             raise
         except OSError as error:
@@ -84,7 +84,7 @@ class ResultFolder:
             while start < end:
                 chunk = await self._do(file.read, min(READ_BYTES, end - start))
                 if not chunk:
-                    raise StorageUnavailable("The file is shorter than it was when it was stored.")
+                    raise StorageUnavailable("The file is shorter than when it was stored.")
                 start += len(chunk)
                 yield chunk
         finally:
@@ -110,7 +110,7 @@ class ResultFolder:
 
     def _delete(self, folder: Path) -> None:
         if not self._root.is_dir():
-            # Not made here: what is to be deleted is where it was.
+            # Not created here: there is nothing to delete in a folder that does not exist.
             raise FileNotFoundError(errno.ENOENT, "")
         if folder.exists():
             shutil.rmtree(folder)
@@ -134,7 +134,7 @@ class ResultFolder:
 
 
 class _Part:
-    """A file under another name until it is whole. For threads, one call at a time."""
+    """A file under a temporary name until it is complete. For threads, one call at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -160,12 +160,12 @@ class _Part:
     def discard(self) -> None:
         if self._file is not None:
             with suppress(OSError):
-                self._file.close()  # what a full disk has not taken yet is written again
+                self._file.close()  # what a full disk has not accepted yet is written again
             self._part.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
-    """What was made or renamed in the folder survives a power cut."""
+    """Makes files created or renamed in the folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The place that RESULTS_URL names."""
+"""Opens the store that RESULTS_URL names."""
 
 import os
 from urllib.parse import unquote, urlsplit
@@ -9,15 +9,15 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_
 
 
 def open_results(url: str, max_bytes: int) -> CopyStorage:
-    """Opens nothing yet: the service starts without the store. Raises ValueError with a sentence."""
+    """Connects to nothing yet: the service starts without the store. Raises ValueError with a sentence."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         from service.files.result_folder import ResultFolder
 
         return ResultFolder(unquote(parts.path))
-    # 20 MB of memory that most installations do not need.
+    # Imported here: it takes 20 MB of memory that most installations do not need.
     from service.files.object_store import ObjectStore
 
     plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
-    # An endpoint without TLS is one of this machine or network: readers may not reach it, so the bytes go through us.
+    # An endpoint without TLS is on this machine or network: readers may not reach it, so we serve the bytes.
     return ObjectStore(url, max_bytes, links=not plain, allow_http=plain)

@@ -1,4 +1,4 @@
-"""Where a result file is fetched from: what came inline is kept here already, the rest is at the provider."""
+"""Where a result file is read from: inline files from our own storage, all others from the provider."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,14 +49,14 @@ class Sources:
         found = await self._inline.find(name)
         if found is not None:
             return _chunks(found) if isinstance(found, Path) else found.read()
-        # The same picture came inline before, was copied for another task and then removed here.
+        # The same inline picture was copied for another task and then removed here.
         copy = await self._copies.stored_inline(name)
         if copy is not None:
             try:
                 return await self._storage.read(copy.name, 0, copy.bytes)
             except CopyMissing:
                 pass
-        raise DownloadFailed("The file that came inline is not kept any more.", final=True)
+        raise DownloadFailed("The inline file is no longer stored.", final=True)
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to a receiver: one write, one parser and one future for each request.
 
-The status line decides: once it can be read, whatever goes wrong in the rest of the response only ends the connection.
+The status line decides: once it can be read, an error in the rest of the response only ends the connection.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from service.net.response_head import read_head
 LARGEST_RESPONSE = 64 * 1024
 KEPT_TEXT = 1024
 KEPT_HEADER = 2048
-# Smaller ones are interim: another response follows.
+# Smaller statuses are interim: another response follows.
 FINAL = 200
 WANTED = frozenset((b"retry-after", b"location"))
 
@@ -33,7 +33,7 @@ class Response(Struct, frozen=True):
 
 
 class Unreachable(Exception):
-    """No response came. The text is a sentence without any part of the URL's path or query."""
+    """No response came. The text is a sentence that holds nothing of the URL's path or query."""
 
     def __init__(self, reason: Reason, sentence: str) -> None:
         super().__init__(sentence)
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self._keep_alive = True
         self._received = 0
-        # What came before the first request was sent, and the head as far as it has come while it is not whole.
+        # What arrived before the first request was sent, and the head while it is incomplete.
         self._early = self._head = b""
         self._status = 0
         self._headers: dict[bytes, bytes] = {}
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Alive, and the request was written out: a response that came earlier leaves half of it in the line."""
+        """Alive, and the whole request was written: a response that came early leaves part of it unsent."""
         line = self._transport
         return self._keep_alive and line is not None and not line.is_closing() and line.get_write_buffer_size() == 0
 
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
         return self._waiter
 
     def fail(self, reason: Reason, sentence: str) -> None:
-        """End the request: with the response if its status line came, else with Unreachable. Ends the connection."""
+        """End the request with the response if its status line arrived, else with Unreachable; close the connection."""
         if self._expects:
             if self._status < FINAL and (found := read_head(self._head, WANTED)) is not None:
                 self._status, self._headers = found
@@ -116,12 +116,12 @@ class Connection(asyncio.Protocol):
     # --- from the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not isinstance: the transports of uvloop are no subclasses.
+        # Not isinstance: uvloop's transports are not subclasses.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
-            # A receiver that answers before it was asked, such as a canned response in netcat.
+            # A receiver that responds before the request, such as a canned response in netcat.
             self._early = (self._early + data)[:LARGEST_RESPONSE]
             return
         self._received += len(data)
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if not self._expects:
-            # Nobody asked; kept, it would be taken for the response to the next request.
+            # An unsolicited response would be taken for the response to the next request.
             self.abort()
         self._headers = {}
         self._text = b""
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         assert self._waiter is not None
-        # NUL is no text for every store.
+        # PostgreSQL's text cannot hold NUL.
         text = self._text.decode("utf-8", "replace").replace("\0", "\ufffd") if self._text else ""
         retry_after = location = None
         if self._headers:

@@ -1,4 +1,4 @@
-"""Who may be called: a strict reading of the URL, and a judgement of every address it resolves to."""
+"""Which addresses may be called: strict URL parsing, and a check of every address the host resolves to."""
 
 import asyncio
 import re
@@ -87,13 +87,13 @@ class CheckedUrl:
 
 
 class Resolver(Protocol):
-    """`loop.getaddrinfo`, or something that answers like it."""
+    """`loop.getaddrinfo`, or a function with the same result."""
 
     async def __call__(self, host: str, port: int, *, type: int) -> list[tuple[Any, Any, Any, Any, Any]]: ...
 
 
 def check_url(url: str, private: PrivateTargets) -> CheckedUrl:
-    """Raises TargetRefused. Asks no resolver: a name that passes may still resolve to a private address."""
+    """Raises TargetRefused. Resolves nothing: a name that passes may still resolve to a private address."""
     if len(url) > LONGEST_URL:
         raise TargetRefused(f"The URL is longer than {LONGEST_URL} characters.")
     if not url.isprintable() or " " in url or "\\" in url:
@@ -113,7 +113,7 @@ def check_url(url: str, private: PrivateTargets) -> CheckedUrl:
 
 
 def is_public(address: str) -> bool:
-    """False too for what is no IP address."""
+    """False for what is not an IP address."""
     try:
         ip = ip_address(address)
     except ValueError:
@@ -126,7 +126,7 @@ def is_public(address: str) -> bool:
 
 
 async def resolve(target: CheckedUrl, private: PrivateTargets, resolver: Resolver | None = None) -> list[Address]:
-    """The addresses to dial, each of them judged. Raises TargetRefused, and OSError when there is none."""
+    """The addresses to dial, all of them checked. Raises TargetRefused, and OSError when there is none."""
     look_up = resolver or asyncio.get_running_loop().getaddrinfo
     answers = await look_up(target.host, target.port, type=socket.SOCK_STREAM)
     inet = (socket.AF_INET, socket.AF_INET6)

@@ -1,4 +1,4 @@
-"""Name lookups of receivers, without threads: a name server that never answers holds up nobody else."""
+"""DNS lookups of receivers, without threads: a name server that never responds delays nobody else."""
 
 import socket
 from ipaddress import ip_address
@@ -6,18 +6,18 @@ from typing import Any
 
 import aiodns
 
-# Seconds for one question, and how often each server is asked.
+# Seconds for one query, and tries per server.
 TIMEOUT, TRIES = 3.0, 2
 
 
 class Lookups:
-    """Answers like `loop.getaddrinfo`. Each attempt asks for one name at most, so open deliveries bound the lookups."""
+    """Works like `loop.getaddrinfo`. An attempt looks up at most one name, so open deliveries bound the lookups."""
 
     def __init__(self, nameservers: list[str] | None = None, port: int | None = None) -> None:
         """`nameservers` and `port` instead of those of the system."""
         self._nameservers = nameservers
         self._port = port
-        # Made at the first question: it belongs to the event loop.
+        # Made for the first query: it belongs to the event loop.
         self._resolver: aiodns.DNSResolver | None = None
 
     async def __call__(self, host: str, port: int, *, type: int) -> list[tuple[Any, Any, Any, Any, Any]]:

@@ -26,9 +26,9 @@ from service.ports.providers import (
 T = TypeVar("T")
 NO_CALLBACK = CallbackAddress("", "")
 HISTORY_PAGES = 3
-# Of a list that is read instead of asking for each task alone.
+# Pages read of a list that replaces a request per task.
 LIST_PAGES = 10
-# Told after each request: provider, operation, outcome (2xx, 4xx, …, not_sent, unclear) and seconds.
+# Called after each request with provider, operation, outcome (2xx, 4xx, …, not_sent, unclear) and seconds.
 RequestObserver = Callable[[str, Operation, str, float], None]
 
 

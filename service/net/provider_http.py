@@ -15,12 +15,12 @@ from service.ports.providers import ProviderRequest, ProviderResponse, SubmitNot
 CONNECT, RESPONSE = 10.0, 30.0
 # Total time limit, so a trickling response cannot hold a task.
 WHOLE = 120.0
-# An LLM may think for a while between two pieces of its response.
+# An LLM may pause for a while between two chunks of its response.
 PIECE = 120.0
 MOST_BYTES = 48 * 1024 * 1024
 # Connections being opened at once: thousands would all time out, and none would get through.
 OPENING = 32
-# What can only happen before the request leaves.
+# Errors that can only happen before the request is sent.
 SURELY_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _LEAVES = ("http11.send_request_headers.started", "http2.send_request_headers.started")
 
@@ -50,10 +50,10 @@ class HttpSender:
                         body += chunk
                     return ProviderResponse(head.status, head.headers, bytes(body), head.received_at)
         except TimeoutError:
-            raise SubmitUnclear("no whole response in time") from None
+            raise SubmitUnclear("no complete response in time") from None
 
     async def open(self, request: ProviderRequest) -> tuple[ProviderResponse, AsyncGenerator[bytes, None]]:
-        """The head, and the body as it comes; the connection is closed with the iterator."""
+        """The head, and the body as it arrives; closing the iterator closes the connection."""
         pieces = self._head_and_pieces(request, await self._slot())
         head = await anext(pieces)
         assert isinstance(head, ProviderResponse)
@@ -104,7 +104,7 @@ class HttpSender:
 
 
 class _Slot:
-    """One of the connections that may be opened at once; free again when the request leaves."""
+    """One of the connections that may be opened at once; released when the request is sent."""
 
     def __init__(self, slots: asyncio.Semaphore) -> None:
         self._slots: asyncio.Semaphore | None = slots

@@ -1,13 +1,13 @@
-"""The start of a response that the parser refused: its status line and the headers that matter, if they can be seen."""
+"""Reads the status line and wanted headers of a response that the parser rejected, if they are readable."""
 
 import re
 
-# Three digits are all that a sender needs, whatever the line ends or the version look like.
+# Only the three digits matter, whatever the line ending or the version looks like.
 STATUS_LINE = re.compile(rb"HTTP/[0-9](?:\.[0-9])?[ \t]+([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
 
 
 def read_head(data: bytes, wanted: frozenset[bytes]) -> tuple[int, dict[bytes, bytes]] | None:
-    """Status and `wanted` headers (lower case) of the first response that is not interim (1xx); None: there is none.
+    """Status and `wanted` headers (lower case) of the first final (not 1xx) response; None without one.
 
     `data` may end anywhere. The time is linear in its length.
     """

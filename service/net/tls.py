@@ -1,4 +1,4 @@
-"""Whom we trust as a TLS server."""
+"""Which certificate authorities we trust."""
 
 import ssl
 from functools import cache
@@ -8,10 +8,10 @@ import certifi
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """The machine's authorities and the published list, read once: 20 ms and a megabyte each time otherwise."""
+    """The machine's authorities and certifi's, read once: each reading takes 20 ms and a megabyte."""
     context = ssl.create_default_context()
-    # A machine without a list of its own, such as a slim image, has this one.
+    # For a machine without its own list, such as a slim image.
     context.load_verify_locations(certifi.where())
-    # The libraries that share it would set the same, each at its own time.
+    # The libraries that share the context would each set the same, at different times.
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -1,4 +1,4 @@
-"""What the log says about the work itself: one line for each finished task and for each failed attempt."""
+"""Log lines about the work: one for each finished task and each failed attempt."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from service.ports.store import TaskStore
 log = logging.getLogger("callbridge.tasks")
 # Finished tasks are written together: a record for each would cost a callback 3 % of its instructions.
 FLUSH_SECONDS = 0.1
-# Failed attempts whose task is being read for its request id; beyond that they are logged without one.
+# Failed attempts whose task is being read for its request id; more than these are logged without one.
 MOST_LOOKUPS = 100
 
 
@@ -85,7 +85,7 @@ class FailedAttempts:
 def _log_failure(delivery: Delivery, outcome: Outcome, task: Task | None) -> None:
     attempt = outcome.attempt
     after = "dead after this attempt" if delivery.status is DeliveryStatus.DEAD else "will be tried again"
-    # With a status code the code says it all; other errors are our own words.
+    # A status code says enough; other errors are in our own words.
     reason = f"{attempt.error.rstrip('.')}; " if attempt.status_code is None and attempt.error else ""
     log.info(
         "delivery failed: %s%s",

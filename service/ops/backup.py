@@ -11,7 +11,7 @@ import click
 from service.command import settings_or_exit
 from service.store.sqlite.backup import back_up
 
-# Seconds between two lines of progress; a small database is done before the first.
+# Seconds between progress lines; a small database finishes before the first.
 EVERY = 1.0
 PAGE = 4096
 
@@ -25,15 +25,15 @@ def command(path: Path) -> None:
         raise click.ClickException("DATABASE_URL is PostgreSQL: back it up with pg_dump, for example pg_dump -Fc")
     if not Path(source).is_file():
         raise click.ClickException(f"there is no database at {source}; see DATABASE_URL")
-    # Ended by a signal it cleans up too.
+    # Cleans up after a signal too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         back_up(source, path, BackupProgress())
     except sqlite3.Error as error:
-        raise click.ClickException(f"no backup was made: {error}") from None
+        raise click.ClickException(f"the backup failed: {error}") from None
     except OSError as error:
         reason = f"{path}: {error.strerror}" if error.strerror else str(error)
-        raise click.ClickException(f"no backup was made: {reason}") from None
+        raise click.ClickException(f"the backup failed: {reason}") from None
     click.echo(f"{path}: {path.stat().st_size:,} bytes")
 
 

@@ -1,4 +1,4 @@
-"""The log: JSON lines for machines, text on a terminal, and nothing secret in either."""
+"""The log: JSON lines, or text on a terminal, with secrets redacted."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from service.core.times import to_iso
 from service.ops.repeats import RepeatFilter
 
 ROOT = "callbridge"
-# What a line may say about its subject, in this order.
+# Fields that a line may carry, in this order.
 FIELDS = ("request_id", "task_id", "delivery_id", "subscription_id", "provider", "status", "duration_ms")
 Fields = dict[str, Any]
 # Signed addresses, stream tokens and webhook secrets, wherever they come from.
@@ -21,7 +21,7 @@ SHORTEST_SECRET = 6
 
 
 class Redactor:
-    """Takes the secrets of this installation out of a text."""
+    """Removes the secrets of this installation from a text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         longest_first = sorted({one for one in secrets if len(one) >= SHORTEST_SECRET}, key=len, reverse=True)
@@ -44,7 +44,7 @@ class JsonFormatter(OrjsonFormatter):
             log_data["exception"] = self._redact(_encodable(trace))
 
     def line(self, fields: Fields) -> str:
-        """Out of `time`, `level`, `message` and any of FIELDS."""
+        """From `time`, `level`, `message` and any of FIELDS."""
         return self.jsonify_log_record(fields)
 
 
@@ -74,9 +74,9 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._redact = redact
 
     def write_lines(self, lines: Sequence[Fields]) -> None:
-        """In one piece, without the cost of a record for each."""
+        """In one write, without the cost of a record for each."""
         for fields in lines:
-            # The one value that a client chose.
+            # The only value that a client chose.
             if "request_id" in fields:
                 fields["request_id"] = self._redact(fields["request_id"])
         text = "".join(self._line(fields) + self.terminator for fields in lines)
@@ -133,7 +133,7 @@ def _encodable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Line breaks and control characters escaped: what a client sent cannot look like a line of ours."""
+    """Line breaks and control characters escaped: so a client's text cannot forge a log line."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -22,13 +22,13 @@ from service.web.requests import ClientGone, check_query, on_client_gone
 from service.web.responses import on_callbridge_error, on_http_exception, on_unknown_fault, problem, within
 
 KEYED_PREFIX = "/v1/"
-# Bytes of large responses that are not read yet: of all callers, and of one.
+# Bytes of large responses not yet read: of all callers together, and of one.
 LARGE_RESPONSES = 32 * 1024 * 1024, 8 * 1024 * 1024
 HEALTH_PATHS = ("/healthz", "/readyz")
 
 
 class Application:
-    """Callbacks pass no middleware and no route table: each of those costs more than reading the callback."""
+    """Callbacks bypass middleware and route table: each costs more than reading the callback itself."""
 
     def __init__(self, door: Door, site: ASGIApp) -> None:
         self.door = door
@@ -41,7 +41,7 @@ class Application:
 
 
 class EssentialOnly:
-    """Serves connections that open while files are short: callbacks and health checks, nothing else."""
+    """Serves connections opened while file descriptors are scarce: callbacks and health checks only."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
@@ -50,7 +50,7 @@ class EssentialOnly:
         if scope["path"].startswith(PREFIX) or scope["path"] in HEALTH_PATHS:
             await self.app(scope, receive, send)
             return
-        error = Unavailable("Too many connections are open at the moment; try again.", retry_after=5)
+        error = Unavailable("Too many connections are open; try again later.", retry_after=5)
         await problem(error, {"connection": "close"})(scope, receive, send)
 
 
@@ -72,10 +72,10 @@ def create_app(door: Door, keys: Keys, endpoints: Sequence[Endpoint], pages: Seq
 
 
 class RouteTable(Router):
-    """405 lists the methods of every route on the path, and nothing under /v1 is told without a key."""
+    """405 lists the methods of every route on the path; without a key everything under /v1 is 401."""
 
     def __init__(self, routes: Sequence[BaseRoute], keys: Keys) -> None:
-        # A trailing slash is another address, not a redirect that drops the body.
+        # A trailing slash is a different address: a redirect would drop the body.
         super().__init__(routes, redirect_slashes=False)
         self.keys = keys
 
@@ -99,12 +99,12 @@ def _routes(operation: Operation, handler: Handler, keys: Keys, responses: Budge
         names.add("token")
 
     async def endpoint(request: Request) -> Response:
-        """Check key and query before anything else of the request is read."""
+        """Check the key and the query before the rest of the request is read."""
         if operation.access in ("key", "admin"):
             caller = request.scope["caller"] = keys.caller(request.headers)
             if operation.access == "admin" and not caller.admin:
-                # Like somebody else's object: what a key may not see does not exist for it.
-                raise NotFound("This address is for admin keys.")
+                # Like somebody else's object: what a key may not see does not exist to it.
+                raise NotFound("This address needs an admin key.")
         if operation.access != "open":
             check_query(request, names, prefixes)
             if operation.access != "link":

@@ -24,7 +24,7 @@ class Bucket:
         self._at = time.monotonic()
 
     def take(self) -> float:
-        """0 when allowed, else the seconds to wait."""
+        """0 when allowed, else how many seconds to wait."""
         now = time.monotonic()
         self._level = min(self.rate * BURST_SECONDS, self._level + (now - self._at) * self.rate)
         self._at = now
@@ -46,7 +46,7 @@ class Keys:
     def caller(self, headers: Headers) -> Caller:
         """Raises Unauthorized, RateLimited, and Conflict for a delivery that was sent to our own API."""
         if headers.get("webhook-id") and headers.get("user-agent", "").startswith("Callbridge/"):
-            raise Conflict("A delivery of Callbridge must not call Callbridge: this would go round in circles.")
+            raise Conflict("A Callbridge delivery must not call the Callbridge API: that would loop forever.")
         key = _key(headers)
         if key is None or len(key) > LONGEST_KEY:
             raise Unauthorized("Send your API key as Authorization: Bearer KEY or X-API-Key: KEY.")
@@ -57,7 +57,7 @@ class Keys:
             if hmac.compare_digest(known, digest):
                 found = caller, bucket
         if found is None:
-            raise Unauthorized("This API key is not valid here.")
+            raise Unauthorized("This API key is not valid.")
         caller, bucket = found
         if bucket is not None and (wait := bucket.take()):
             raise RateLimited(f"More than {bucket.rate:g} requests per second; slow down.", retry_after=wait)

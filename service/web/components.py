@@ -1,8 +1,8 @@
 """The files in `schemas/` as components of the OpenAPI document, in the form that client generators understand.
 
 A generator makes one class of each component, so every object that a file defines under `$defs` becomes a component
-of its own, named in PascalCase, and `title` is that name. What JSON Schema leaves open is said: an object without
-properties takes any, an array without items holds anything.
+of its own, named in PascalCase, and `title` is that name. What JSON Schema leaves implicit is written out: an object
+without properties takes any, an array without items holds anything.
 """
 
 import re
@@ -30,7 +30,7 @@ def components() -> dict[str, Any]:
 
 
 def component(name: str, part: str = "") -> str:
-    """`api/task.list` is TaskList, its `$defs/file` TaskListFile; `events/ping` is PingEvent, so that no two meet."""
+    """`api/task.list` is TaskList, its `$defs/file` TaskListFile; `events/ping` is PingEvent, so that none collide."""
     folder, _, file = name.rpartition("/")
     words = re.split(r"[^A-Za-z0-9]+", file) + re.split(r"[^A-Za-z0-9]+", part)
     suffix = {"events": "Event", "callbacks": "Callback"}.get(folder, "") if not part else ""
@@ -43,7 +43,7 @@ def reference(name: str) -> dict[str, str]:
 
 
 def _whole(name: str) -> dict[str, Any]:
-    """The document, with the one that it builds on merged in."""
+    """The document, merged with the one it extends."""
     document = dict(schemas.load(name))
     if base := document.pop("$ref", None):
         other = dict(schemas.load(_file_of(base, name)[0]))
@@ -57,13 +57,13 @@ def _component(schema: dict[str, Any], name: str, title: str) -> dict[str, Any]:
 
 
 def _moved(value: Any, name: str) -> Any:
-    """With its references turned into this document's."""
+    """The value with its references rewritten to this document."""
     if isinstance(value, list):
         return [_moved(item, name) for item in value]
     if not isinstance(value, dict):
         return value
     if isinstance(target := value.get("$ref"), str):
-        # Next to a reference generators read nothing else.
+        # Generators ignore whatever stands next to a reference.
         file, part = _file_of(target, name)
         return {"$ref": PREFIX + component(file, part)}
     moved = {key: _moved(item, name) for key, item in value.items() if key not in ("$schema", "$defs")}
@@ -71,14 +71,14 @@ def _moved(value: Any, name: str) -> Any:
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:
-    """What the schema leaves open, said."""
+    """The schema with what JSON Schema leaves implicit spelled out."""
     kinds = schema.get("type", ())
     if "object" in kinds and "properties" not in schema:
         schema = {"additionalProperties": True} | schema
     if "array" in kinds and "items" not in schema:
         schema = {"items": {}} | schema
     if "default" in schema:
-        # openapi-typescript takes a property with a default for one that is always there.
+        # openapi-typescript treats a property with a default as always present.
         default = schema.pop("default")
         about = f"{schema['description']} " if "description" in schema else ""
         schema["description"] = f"{about}Default: {orjson.dumps(default).decode()}"

@@ -1,6 +1,6 @@
-"""Cross-origin use of signed links: a page of any origin may read them, and their refusals too.
+"""Cross-origin use of signed links: a page of any origin may read their responses, errors included.
 
-The token in the link is all the authority there is, so every origin is treated alike.
+The token in the link is the only credential, so every origin is treated alike.
 """
 
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from service.core.errors import Unauthorized
 ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
 PREFLIGHT = {
     "access-control-allow-methods": "GET",
-    # `*` for browsers of today; the names that readers of streams send, for older ones.
+    # `*` for current browsers; the headers that stream clients send, for older ones.
     "access-control-allow-headers": "*, Last-Event-ID, Cache-Control, Accept, Content-Type, X-Requested-With",
     "access-control-max-age": "7200",
 }

@@ -1,4 +1,4 @@
-"""What `doctor` calls from outside: does a body arrive unchanged, and a stream without being held up?"""
+"""What `doctor` calls from outside: does a body arrive unchanged, and a stream unbuffered?"""
 
 import asyncio
 
@@ -20,7 +20,7 @@ STREAM_HEADERS = [
 
 
 class DiagnosisDoor:
-    """Stands before `app`. Without a token of this database it is not there."""
+    """Wraps `app`. A 404 without a token made with this database."""
 
     def __init__(self, app: ASGIApp, diagnosis: Diagnosis) -> None:
         self.app = app
@@ -33,7 +33,7 @@ class DiagnosisDoor:
         token = scope["path"].removeprefix(PREFIX)
         try:
             if not self.diagnosis.accepts(token):
-                raise NotFound("There is nothing at this address; see /openapi.json.")
+                raise NotFound("Nothing is at this address; see /openapi.json.")
             if scope["method"] == "POST":
                 body = await _body(Request(scope, receive))
                 proof = orjson.dumps({"proof": self.diagnosis.proof(token, body), "bytes": len(body)})

@@ -30,11 +30,11 @@ from service.web.responses import PROBLEM, problem_headers, send_raw
 from service.wire.tokens import CallbackToken
 
 log = logging.getLogger("callbridge.door")
-UNWRITTEN = ThrottledWarning(log, "%d refused callbacks were not written down: they come too fast")
+UNWRITTEN = ThrottledWarning(log, "%d refused callbacks were not recorded: too many in one second")
 
 PREFIX = "/webhooks/"
 KEPT_BODY = 4096
-# Refused callbacks written down per second: a stranger must not fill the disk.
+# Refused callbacks recorded per second: a stranger must not fill the disk.
 AUDIT_RATE = 20.0
 # Without a body, since providers read only the status.
 ACCEPTED = (
@@ -52,7 +52,7 @@ class Door:
         redact: Callable[[bytes], str],
         count: Callable[[str, str], None],
     ) -> None:
-        """`count` is told the provider as the caller wrote it, and the result."""
+        """`count` gets the provider as the caller wrote it, and the result."""
         self.handler = handler
         self.bodies = bodies
         self.redact = redact
@@ -68,7 +68,7 @@ class Door:
             await _send_problem(send, error, scope)
         except Exception:
             log.exception("unexpected error in a callback", extra={"request_id": _request_id(scope)})
-            await _send_problem(send, CallbridgeError("Something went wrong here; it is in the log."), scope)
+            await _send_problem(send, CallbridgeError("Something went wrong here; the log has the details."), scope)
         else:
             offered = scope.get("extensions", {}).get(EMPTY_RESPONSE)
             if offered is None or not offered["send"](scope):
@@ -105,7 +105,7 @@ class Door:
         error: CallbackRefused | CallbridgeError,
         body: bytes,
     ) -> None:
-        """Write the refused callback down, if there are not too many of them."""
+        """Record the refused callback, unless there are too many."""
         result = error.result if isinstance(error, CallbackRefused) else error.code
         self.count(provider, result)
         if self._audit.take():
@@ -121,11 +121,11 @@ class Door:
         try:
             await self.handler.store.callbacks.add(callback)
         except Unavailable:
-            log.warning("a refused callback could not be written down")
+            log.warning("a refused callback could not be recorded")
 
 
 def _request_id(scope: Scope) -> str:
-    """Made for what is refused alone: an accepted callback needs none."""
+    """Only refused callbacks get one: an accepted callback needs none."""
     if "request_id" not in scope:
         scope["request_id"] = given_or_new_id(scope["headers"])
     return str(scope["request_id"])

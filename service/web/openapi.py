@@ -12,12 +12,12 @@ from service.web.operations.table import OPERATIONS
 from service.wire import schemas
 
 PROBLEM = "application/problem+json"
-ABOUT = """Submit a task to PiAPI or ModelsLab and learn its result: signed webhooks \
+ABOUT = """Submit a task to PiAPI or ModelsLab and get its result by signed webhooks \
 (https://www.standardwebhooks.com), server-sent events, or `Prefer: wait`. Errors are RFC 9457 problem documents."""
 LICENSE = {"name": "MIT", "identifier": "MIT"}
 HEADERS = {
-    "Location": "The address of what was made or changed",
-    "Preference-Applied": "wait=N: the time to wait that was applied",
+    "Location": "The address of the object that was created or changed",
+    "Preference-Applied": "wait=N: the wait that was applied, in seconds",
     "Idempotent-Replayed": "true: this is the task of an earlier request with this key",
     "Retry-After": "Seconds to wait before the next try",
     "WWW-Authenticate": "Bearer",
@@ -69,7 +69,7 @@ def _operation(one: Operation) -> dict[str, Any]:
         "description": one.about or f"{one.summary}.",
         "security": SECURITY[one.access],
         "parameters": [_parameter(item) for item in (*path_parameters, *one.parameters)],
-        "responses": {str(status): answer for status, answer in sorted(_responses(one).items())},
+        "responses": {str(status): response for status, response in sorted(_responses(one).items())},
     }
     if one.body:
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": reference(one.body)}}}
@@ -82,7 +82,7 @@ def _path(one: Operation) -> str:
 
 
 def _tag(one: Operation) -> str:
-    """Tasks, Events, …: what the address is about, by which readers group."""
+    """Tasks, Events, …: the resource of the address, by which documentation groups operations."""
     first, *rest = one.path.strip("/").split("/")
     if first == "v1":
         return rest[0].replace("-", " ").capitalize()
@@ -90,7 +90,7 @@ def _tag(one: Operation) -> str:
 
 
 def _name(one: Operation) -> str:
-    """get_v1_tasks_id and the like: generators name functions so."""
+    """Such as get_v1_tasks_id: generators name functions after it."""
     return re.sub(r"\W+", "_", f"{one.method}{_path(one)}").strip("_")
 
 
@@ -106,12 +106,12 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 def _responses(one: Operation) -> dict[int, dict[str, Any]]:
     found = {status: _problem(status) for status in one.problems}
     for status, schema in one.responses.items():
-        answer: dict[str, Any] = {"description": "Success" if status < 300 else "See the problem"}
+        response: dict[str, Any] = {"description": "Success" if status < 300 else "See the problem document"}
         if status != 204:
-            answer["content"] = {media: _content(media, schema) for media in one.media}
+            response["content"] = {media: _content(media, schema) for media in one.media}
         if names := (one.headers or {}).get(status):
-            answer["headers"] = _headers(*names)
-        found[status] = answer
+            response["headers"] = _headers(*names)
+        found[status] = response
     return found
 
 
@@ -123,15 +123,15 @@ def _content(media: str, schema: str | None) -> dict[str, Any]:
 
 def _problem(status: int) -> dict[str, Any]:
     titles = [error.title for error in CallbridgeError.__subclasses__() if error.status == status]
-    answer: dict[str, Any] = {
+    response: dict[str, Any] = {
         "description": "; ".join(titles),
         "content": {PROBLEM: {"schema": reference("problem")}},
     }
     if status in (429, 503):
-        answer["headers"] = _headers("Retry-After")
+        response["headers"] = _headers("Retry-After")
     elif status == 401:
-        answer["headers"] = _headers("WWW-Authenticate")
-    return answer
+        response["headers"] = _headers("WWW-Authenticate")
+    return response
 
 
 def _headers(*names: str) -> dict[str, Any]:

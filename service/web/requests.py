@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client left before the request was answered."""
+    """The client disconnected before the response was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         allow = (error.headers or {}).get("Allow", "")
         return problem(MethodNotAllowed(f"This address takes {allow or 'other methods'}."), {"allow": allow})
     if error.status_code == 404:
-        return problem(NotFound("There is nothing at this address; see /openapi.json."))
+        return problem(NotFound("Nothing is at this address; see /openapi.json."))
     other = CallbridgeError(str(error.detail))
     other.status, other.code, other.title = error.status_code, "http_error", "Refused"
     return problem(other)
@@ -114,4 +114,4 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 async def on_unknown_fault(request: Request, error: Exception) -> Response:
     """Nothing about it to the client; the framework raises it again, so all of it reaches the log."""
-    return problem(CallbridgeError("Something went wrong here; it is in the log."))
+    return problem(CallbridgeError("Something went wrong here; the log has the details."))

@@ -223,7 +223,7 @@ async def test_a_subscription_from_its_secret_to_its_end(tab: Tab, service: Serv
     await page.get_by_role("link", name=subscriber.url).click()
     assert await heading(page) == subscriber.url
     await button(page, "Ping").click()
-    await expect(page.get_by_text(re.compile("Ping: delivered, the receiver answered 204"))).to_be_visible()
+    await expect(page.get_by_text(re.compile("Ping: delivered, the receiver responded 204"))).to_be_visible()
     await button(page, "Rotate secret").click()
     assert (await page.get_by_text("whsec_").inner_text()) != secret
     await service.finished(txt2img())

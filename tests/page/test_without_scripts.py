@@ -23,7 +23,7 @@ async def test_every_action_works_without_scripts(open_tab: OpenTab, service: Se
     await expect(page.get_by_text("whsec_")).to_be_visible()
     await page.get_by_role("link", name=subscriber.url).click()
     for name, said in (
-        ("Ping", "the receiver answered 204"),
+        ("Ping", "the receiver responded 204"),
         ("Rotate secret", "whsec_"),
         ("Replay", "Replaying"),
         ("Disable", "Disabled"),
@@ -58,7 +58,7 @@ async def test_dead_deliveries_are_tried_again_without_scripts(
     while await page.get_by_role("cell", name="dead").count() < 2:
         await page.reload()
     await press(page, "Retry")
-    await expect(page.get_by_text("Trying it again now.")).to_be_visible()
+    await expect(page.get_by_text("The delivery is being retried.")).to_be_visible()
     subscriber.answer = None
     while await page.get_by_role("cell", name="pending").count():
         await page.reload()

@@ -1,4 +1,4 @@
-"""One line of what `doctor` found."""
+"""One result of `doctor`."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`detail`: what is well, or what is not and what to do about it. It holds no secret."""
+    """`detail`: what is right, or what is wrong and what to do about it. It holds no secret."""
 
     name: str
     status: Status

@@ -1,4 +1,4 @@
-"""`callbridge doctor`: what is well in this deployment and what is not, with what to do."""
+"""`callbridge doctor`: checks a deployment and says what to do about each problem."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "
 
 
 @click.command("doctor", help="Check this deployment beside the running service; ends with 1 when something fails.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     load_dotenv_file()
     found = asyncio.run(_all(show=not as_json))

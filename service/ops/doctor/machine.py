@@ -1,4 +1,4 @@
-"""This machine: the database, the disk, the place for results."""
+"""Checks of this machine: database, disk, storage for results."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from service.store.postgres.examine import examine as examine_postgres
 from service.store.schema import SchemaFromTheFuture
 from service.store.sqlite.examine import examine
 
-# Seconds of a commit: beyond these callbacks wait noticeably, or too long.
+# Seconds per commit: above these, callbacks wait noticeably, or too long.
 SLOW, TOO_SLOW = 0.05, 1.0
 # Bytes that should be free.
 LITTLE, TOO_LITTLE = 1 << 30, 100 << 20
@@ -29,7 +29,7 @@ SECONDS = 20.0
 
 def sqlite(path: str) -> tuple[list[Check], Examination | None]:
     if not Path(path).is_file():
-        detail = f"there is no database at {path} yet; the first start of the service makes it"
+        detail = f"there is no database at {path} yet; the first start of the service creates it"
         return [warn("database", detail)], None
     try:
         found = examine(path)
@@ -48,14 +48,14 @@ async def postgres(url: str) -> tuple[list[Check], Examination | None]:
     except CannotOpen as error:
         return [fail("database", f"PostgreSQL: {error}")], None
     if found is None:
-        return [warn("database", "the database is empty; `migrate` or the first start brings its schema")], None
+        return [warn("database", "the database is empty; `migrate` or the first start creates its schema")], None
     return [_commits("PostgreSQL", found.commit_seconds), *_damage(found)], found
 
 
 def _commits(name: str, seconds: float) -> Check:
     detail = f"{name} is reachable and writable; a commit takes {seconds * 1000:.1f} ms"
     if seconds >= TOO_SLOW:
-        return fail("database", f"{detail}: providers give up on calls that wait so long; use a faster disk")
+        return fail("database", f"{detail}: providers give up on callbacks that wait this long; use a faster disk")
     if seconds >= SLOW:
         return warn("database", f"{detail}: every callback waits for one; a faster disk helps")
     return ok("database", detail)
@@ -79,14 +79,14 @@ def disk(name: str, path: Path) -> Check:
     free = shutil.disk_usage(path).free
     detail = f"{free / 1e9:.1f} GB are free at {path}"
     if free < TOO_LITTLE:
-        return fail(name, f"{detail}: make room, or intake stops soon")
+        return fail(name, f"{detail}: free some space, or intake stops soon")
     if free < LITTLE:
-        return warn(name, f"{detail}: make room")
+        return warn(name, f"{detail}: free some space")
     return ok(name, detail)
 
 
 def media(path: Path) -> Check:
-    """The folder for inline pictures, or the one it will be made in; nothing is left behind."""
+    """Checks MEDIA_DIR, or the folder it will be created in; leaves nothing behind."""
     nearest = path.absolute()
     while not nearest.exists():
         nearest = nearest.parent
@@ -94,7 +94,7 @@ def media(path: Path) -> Check:
         tempfile.TemporaryDirectory(dir=nearest).cleanup()
     except OSError as error:
         return fail("media", f"{path} cannot be used ({error.strerror}): correct MEDIA_DIR, or the rights of {nearest}")
-    return ok("media", f"{path} is writable" if path.exists() else f"{path} will be made at the start")
+    return ok("media", f"{path} is writable" if path.exists() else f"{path} will be created at the first start")
 
 
 async def results(settings: Settings) -> Check:
@@ -109,15 +109,15 @@ async def results(settings: Settings) -> Check:
     except (ValueError, StorageUnavailable) as error:
         return fail("results", f"RESULTS_URL cannot be used: {error}")
     except TimeoutError:
-        return fail("results", f"RESULTS_URL did not answer within {SECONDS:g} s; check its address and the network")
+        return fail("results", f"RESULTS_URL did not respond within {SECONDS:g} s; check its address and the network")
     finally:
         if missing is not None:
             with suppress(OSError):
                 os.rmdir(missing)
-    return ok("results", "RESULTS_URL takes, gives and deletes a file")
+    return ok("results", "RESULTS_URL can write, read and delete a file")
 
 
 def _missing_folder(url: str) -> str | None:
-    """The folder that a probe would make and leave."""
+    """The folder that a probe would create and leave behind."""
     path = unquote(urlsplit(url).path)
     return path if url.startswith("file:") and not os.path.exists(path) else None

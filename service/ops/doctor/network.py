@@ -1,4 +1,4 @@
-"""The way in: PUBLIC_URL from here, and what lies in between; and the providers' accounts."""
+"""Checks of the network: PUBLIC_URL and the proxies in front of it, and the providers' accounts."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -10,9 +10,9 @@ from service.settings import Settings
 from service.wire.diagnosis import PREFIX, Diagnosis
 
 SECONDS = 15.0
-# Every byte, no UTF-8, line ends of both kinds: what a proxy that touches bodies would change.
+# Every byte value and both line endings: what a proxy that rewrites bodies would change.
 BODY = bytes(range(256)) + b'{"a" :  1.0, "b": "\xc3\xa9"}\r\n\n ' + b"x" * 20_000
-# Of the pieces of a stream, sent within 0.8 s: the first must be here so long before the last.
+# The chunks of a stream are sent over 0.8 s: the first must arrive this long before the last.
 AHEAD = 0.3
 SKEW, LARGE_SKEW = 30.0, 300.0
 
@@ -29,11 +29,13 @@ async def public_url(http: httpx.AsyncClient, url: str, diagnosis: Diagnosis | N
         detail = f"nothing answers at {url} ({reason}): start the service, or correct PUBLIC_URL, DNS or the firewall"
         return [fail("public_url", detail)]
     if found.is_redirect:
-        return [fail("public_url", f"{url} redirects; providers do not follow: set PUBLIC_URL to the final address")]
+        return [
+            fail("public_url", f"{url} redirects, and providers do not follow: set PUBLIC_URL to the final address")
+        ]
     if found.status_code != 200 or "version" not in found.text:
         return [fail("public_url", f"{url} is not Callbridge (status {found.status_code}); correct PUBLIC_URL")]
     if diagnosis is None:
-        detail = f"Callbridge answers at {url}; whether it is this one cannot be told without the database"
+        detail = f"Callbridge answers at {url}; whether it is this service cannot be checked without the database"
         return [warn("public_url", detail)]
     checks = await _identity_and_body(http, url, diagnosis)
     if checks[0].status == "ok":
@@ -46,7 +48,7 @@ async def _identity_and_body(http: httpx.AsyncClient, url: str, diagnosis: Diagn
     try:
         response = await http.post(f"{url}{PREFIX}{token}", content=BODY, headers={"content-type": "application/json"})
     except httpx.HTTPError as error:
-        return [fail("public_url", f"a POST to {url} failed ({type(error).__name__}): look at what lies in between")]
+        return [fail("public_url", f"a POST to {url} failed ({type(error).__name__}): check the proxies in between")]
     if response.status_code == 404:
         detail = f"another Callbridge, with another database, answers at {url}: correct PUBLIC_URL or DATABASE_URL"
         return [fail("public_url", detail)]
@@ -55,7 +57,7 @@ async def _identity_and_body(http: httpx.AsyncClient, url: str, diagnosis: Diagn
     same = ok("public_url", f"this very service answers at {url}")
     if response.json().get("proof") == diagnosis.proof(token, BODY):
         return [same, ok("raw_body", f"{len(BODY)} bytes arrived unchanged")]
-    return [same, fail("raw_body", "a body arrived changed: tell the proxy in between to leave bodies alone")]
+    return [same, fail("raw_body", "a body arrived changed: configure the proxy in between to pass bodies unchanged")]
 
 
 async def _stream(http: httpx.AsyncClient, url: str, diagnosis: Diagnosis) -> Check:
@@ -63,14 +65,14 @@ async def _stream(http: httpx.AsyncClient, url: str, diagnosis: Diagnosis) -> Ch
     try:
         async with http.stream("GET", f"{url}{PREFIX}{diagnosis.token()}") as response:
             if response.status_code != 200:
-                return fail("streams", f"a stream was answered with {response.status_code}")
+                return fail("streams", f"a stream got status {response.status_code}")
             async for _ in response.aiter_raw():
                 arrived.append(time.monotonic())
     except httpx.HTTPError as error:
-        return fail("streams", f"a stream broke ({type(error).__name__}): look at what lies in between")
+        return fail("streams", f"a stream broke ({type(error).__name__}): check the proxies in between")
     if not arrived or arrived[-1] - arrived[0] < AHEAD:
-        return fail("streams", "events are held up: switch off response buffering and compression in the proxy")
-    return ok("streams", "events arrive when they are sent")
+        return fail("streams", "events are delayed: turn off response buffering and compression in the proxy")
+    return ok("streams", "events arrive as they are sent")
 
 
 async def piapi(http: httpx.AsyncClient, settings: Settings) -> tuple[Check, httpx.Response | None]:
@@ -105,13 +107,13 @@ async def _account(
 
 
 def _refuses_the_key(response: httpx.Response) -> bool:
-    """ModelsLab says so with status 200."""
+    """ModelsLab reports a wrong key with status 200."""
     text = response.text[:2000].lower()
     return "error" in text and "key" in text and any(word in text for word in ("invalid", "incorrect", "wrong"))
 
 
 def clock(responses: list[httpx.Response]) -> Check:
-    """Against the Date of others' responses."""
+    """Compares our clock with the Date header of responses."""
     for response in responses:
         try:
             skew = time.time() - parsedate_to_datetime(response.headers["date"]).timestamp()
@@ -119,8 +121,8 @@ def clock(responses: list[httpx.Response]) -> Check:
             continue
         detail = f"the clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'} of {response.request.url.host}"
         if abs(skew) > LARGE_SKEW:
-            return fail("clock", f"{detail}: receivers refuse our signatures; set it by NTP")
+            return fail("clock", f"{detail}: receivers refuse our signatures; synchronize it with NTP")
         if abs(skew) > SKEW:
-            return warn("clock", f"{detail}; set it by NTP")
+            return warn("clock", f"{detail}; synchronize it with NTP")
         return ok("clock", f"the clock agrees with {response.request.url.host}")
-    return warn("clock", "nobody could be asked for the time")
+    return warn("clock", "no server could be asked for the time")

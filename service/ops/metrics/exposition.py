@@ -1,4 +1,4 @@
-"""Counts as the text format of Prometheus."""
+"""Metrics in Prometheus' text format."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,10 +16,10 @@ from service.ports.metrics import OpenWork
 
 COUNTERS = {
     names.TASKS_FINISHED: ("Tasks that finished.", ("provider", "status")),
-    names.CALLBACKS: ("Calls at the provider doors.", ("provider", "result")),
-    names.COPIES: ("Attempts to copy a result file; retried: will be tried again, failed: was the last.", ("result",)),
+    names.CALLBACKS: ("Requests at the callback addresses.", ("provider", "result")),
+    names.COPIES: ("Attempts to copy a result file; retried: will be retried, failed: was the last.", ("result",)),
     names.COPIED_BYTES: ("Bytes of result files that were copied.", ()),
-    names.DELIVERIES: ("Attempts to deliver; failed: will be tried again, dead: was the last.", ("result",)),
+    names.DELIVERIES: ("Delivery attempts; failed: will be retried, dead: was the last.", ("result",)),
 }
 HISTOGRAMS = {
     names.TASK_SECONDS: ("From the submit to the finish of a task.", ("provider",), names.TASK_BOUNDS),
@@ -34,7 +34,7 @@ HISTOGRAMS = {
 
 
 class Now(NamedTuple):
-    """What is not counted: how things are at `moment` (milliseconds)."""
+    """The gauges: the state at `moment` (milliseconds)."""
 
     moment: int
     work: OpenWork
@@ -68,21 +68,21 @@ class _Families(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         work = self._work
-        yield _gauge("callbridge_deliveries_pending", "Deliveries that are not done.", work.deliveries_pending)
+        yield _gauge("callbridge_deliveries_pending", "Deliveries that have not ended.", work.deliveries_pending)
         yield _gauge("callbridge_streams_open", "Server-sent event streams that are open now.", self._now.streams)
-        build = GaugeMetricFamily("callbridge_build_info", "The version that runs.", labels=["version"])
+        build = GaugeMetricFamily("callbridge_build_info", "The running version.", labels=["version"])
         build.add_metric([self._now.version], 1)
         yield build
         yield _gauge(
             "callbridge_delivery_oldest_due_seconds",
-            "For how long the oldest due delivery has been due.",
+            "How long the oldest due delivery has been due.",
             self._seconds_since(work.oldest_due_at),
         )
         copies = work.copies
-        yield _gauge("callbridge_copies_pending", "Result files that are not copied yet.", copies.waiting)
+        yield _gauge("callbridge_copies_pending", "Result files not copied yet.", copies.waiting)
         yield _gauge(
             "callbridge_copy_oldest_pending_seconds",
-            "For how long the oldest of them waits.",
+            "How long the oldest of them has been waiting.",
             self._seconds_since(copies.oldest_at),
         )
 

@@ -1,4 +1,4 @@
-"""What is counted, and where the service reports it."""
+"""Counts what the service reports to it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -34,12 +34,12 @@ class MetricsRecorder:
     def __init__(self, tally: Tally, providers: Iterable[str]) -> None:
         self._tally = tally
         self._providers = frozenset(providers)
-        # What every callback and every delivery counts goes the short way.
+        # Counters on the path of every callback and delivery are looked up once.
         self._callbacks = tally.counts[CALLBACKS]
         self._finished = tally.counts[TASKS_FINISHED]
         self._deliveries = tally.counts[DELIVERIES]
         self._lag = tally.distribution(DELIVERY_LAG, LAG_BOUNDS)
-        # So that a rate is right from the first event on.
+        # Start at 0, so that a rate includes the first event.
         for labels in RESULTS.values():
             tally.count(DELIVERIES, *labels, by=0)
         for result in ("stored", "failed", "retried"):
@@ -61,7 +61,7 @@ class MetricsRecorder:
                 self._tally.observe(TASK_SECONDS, TASK_BOUNDS, seconds, task.provider)
 
     def on_callback(self, provider: str, result: str) -> None:
-        """`provider` as the caller wrote it: of unknown ones there is no end."""
+        """`provider` as the caller wrote it; unknown ones share one label, since their number is unbounded."""
         self._callbacks[provider if provider in self._providers else UNKNOWN, result] += 1
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:

@@ -77,12 +77,12 @@ class EventRoutes:
         except BadToken:
             linked = None
         if linked != task_id:
-            raise Unauthorized("This stream link is not valid any more; get the task again for a fresh one.")
-        return Caller("", admin=True)  # for this one task only: `of_task` reads no other
+            raise Unauthorized("This stream link has expired or is not valid; get the task again for a fresh one.")
+        return Caller("", admin=True)  # for this task only: `of_task` reads no other
 
 
 class _Last(NamedTuple):
-    """Where the stream of one task ends. `types` may be its last event; `carried` are all that it shows."""
+    """Where the stream of one task ends. `types` may be its last event; `carried` are all the types it shows."""
 
     types: tuple[str, ...]
     carried: tuple[str, ...] | None
@@ -94,7 +94,7 @@ def _is_finish(event: Event) -> bool:
 
 
 def _is_stored(event: Event) -> bool:
-    """The event after which nothing of the task is copied any more; a finish without files is one."""
+    """The event after which no file of the task is copied; a finish without files is one."""
     if event.type == STORED_EVENT:
         return True
     if event.type not in FINISHING_EVENTS:
@@ -110,8 +110,8 @@ _LASTS = {
 
 
 def _resume_after(request: Request) -> int | None:
-    """The seq to resume after. Last-Event-ID wins, as a browser that reconnects sends the address as it was."""
-    # Some clients add theirs to that of the page: "2, 22".
+    """The seq to resume after. Last-Event-ID wins: a browser that reconnects repeats the original address."""
+    # Some clients append theirs to the page's: "2, 22".
     header = request.headers.get("last-event-id", "").rpartition(",")[2].strip()
     if header:
         if not (header.isascii() and header.isdigit()) or len(header) > 19 or int(header) > HIGHEST_SEQ:
@@ -122,5 +122,5 @@ def _resume_after(request: Request) -> int | None:
 
 
 def array(events: Sequence[Event]) -> bytes:
-    """The stored bytes, joined: a list shows what the webhook sent."""
+    """The stored bytes, joined: a list shows exactly what the webhook sent."""
     return b"[%b]" % b",".join(event.body for event in events)

@@ -1,4 +1,4 @@
-"""Files by their signed addresses: copies of results, and what a provider sent inline."""
+"""Files by their signed addresses: copies of results, and files that a provider sent inline."""
 
 import asyncio
 import os
@@ -21,17 +21,17 @@ from service.web.ranges import Unsatisfiable, byte_range
 from service.wire.copy_addresses import CopyAddresses
 from service.wire.media import MediaAddresses, content_type_of
 
-# How long the address at the object store works to which a reader is sent.
+# Lifetime of the address at the object store that a reader is redirected to.
 LINK_SECONDS = 900
 READ_BYTES = 256 * 1024
 HEADERS = {
     "cache-control": "private, max-age=86400",
     "x-content-type-options": "nosniff",
-    # What a provider made must not run in a page of this origin, nor load anything but itself.
+    # A provider's file must not run as a page of this origin, nor load anything but itself.
     "content-security-policy": (
         "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
     ),
-    # Pages of other origins may show it: the address is all that one needs.
+    # Pages of other origins may show it: the signed address is the only credential.
     "cross-origin-resource-policy": "cross-origin",
 }
 GONE = "There is no such file; it may be older than RETENTION_DAYS."
@@ -56,7 +56,7 @@ class FileRoutes:
             raise NotFound(GONE)
         found = await self.inline.find(name)
         try:
-            # Opened before anything is promised: once it is copied, it is removed here.
+            # Opened before the response starts: the file is removed here once it has been copied.
             file = await asyncio.to_thread(found.open, "rb") if isinstance(found, Path) else found
         except FileNotFoundError:
             file = None
@@ -82,7 +82,7 @@ class FileRoutes:
         try:
             return await self._stream(request, file, self.kept)
         except CopyMissing:
-            raise NotFound("The copy is not at RESULTS_URL any more.") from None
+            raise NotFound("The copy is no longer at RESULTS_URL.") from None
         except StorageUnavailable as trouble:
             raise Unavailable(str(trouble), retry_after=10) from None
 

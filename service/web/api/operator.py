@@ -15,7 +15,7 @@ from service.web.responses import Json
 @dataclass(frozen=True, slots=True)
 class OperatorRoutes:
     version: str
-    # Names of what stands still or is broken.
+    # Names of what is stalled or broken.
     troubles: Callable[[], Awaitable[list[str]]]
     # The metrics and their content type.
     scrape: Callable[[], Awaitable[tuple[bytes, str]]]

@@ -1,4 +1,4 @@
-"""Open to all: the catalogue's schemas, the API's description."""
+"""Open to everyone: the catalog, its schemas and the API description."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -81,7 +81,7 @@ class SubscriptionRoutes:
         return Json({"queued": queued}, status_code=202)
 
     async def owner_secret(self, request: Request) -> Response:
-        """What signs the deliveries to the callback_url of this key's tasks."""
+        """The secret that signs deliveries to the callback_url of this key's tasks."""
         return Json({"secret": self.tokens.owner_secrets(caller_of(request).name)[0]})
 
     async def _owned(self, request: Request) -> Subscription:

@@ -1,4 +1,4 @@
-"""What one operation of the API takes and returns: its route is built from this, and so is /openapi.json."""
+"""What one operation of the API takes and returns: its route and its part of /openapi.json are built from this."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.web.requests import LARGEST_PAGE
 JSON = "application/json"
 STREAM = "text/event-stream"
 HIGHEST_SEQ = 2**53
-# Statuses of the problems that any call with a key may meet, what a path with parameters adds, and what a body adds.
+# Problem statuses of any call with a key, those that a path parameter adds, and those that a body adds.
 KEYED = (401, 422, 429, 503)
 BODY = (400, 408, 413, 415)
 

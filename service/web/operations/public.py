@@ -1,13 +1,20 @@
-"""What is open to all (apart from the catalog): health, descriptions, files, and the callback doors."""
+"""Operations open to everyone (and the catalog): health, descriptions, files, and the callback addresses."""
 
 from service.web.operations.operation import KEYED, TEXT, Operation, Parameter
 
 CATALOG = Operation(
     "get", "/v1/catalog", "Providers, models, task types and their input schemas", {200: "catalog"}, KEYED
 )
-HEALTH = Operation("get", "/healthz", "Is the process alive", {200: "health"}, access="open")
-READY = Operation("get", "/readyz", "Can the service do its work", {200: "ready"}, (503,), access="open")
-OPENAPI = Operation("get", "/openapi.json", "This description", {200: None}, access="open")
+HEALTH = Operation("get", "/healthz", "Liveness: the process runs", {200: "health"}, access="open")
+READY = Operation(
+    "get",
+    "/readyz",
+    "Readiness: the store responds and the workers make progress",
+    {200: "ready"},
+    (503,),
+    access="open",
+)
+OPENAPI = Operation("get", "/openapi.json", "This OpenAPI document", {200: None}, access="open")
 SCHEMA = Operation(
     "get",
     "/schemas/{name:path}",
@@ -40,7 +47,7 @@ RESULT = Operation(
 METRICS = Operation(
     "get",
     "/metrics",
-    "Counts and times of the whole service, for Prometheus (admin keys)",
+    "Metrics of the whole service, for Prometheus (admin keys)",
     {200: None},
     (*KEYED, 404),
     access="admin",

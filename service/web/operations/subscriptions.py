@@ -5,7 +5,7 @@ from service.web.operations.operation import BODY, CURSOR, KEYED, LIMIT, Operati
 CREATE = Operation(
     "post",
     "/v1/subscriptions",
-    "Subscribe an address",
+    "Create a subscription",
     {201: "subscription.made"},
     (*KEYED, *BODY, 409),
     body="subscription.create",
@@ -42,10 +42,10 @@ PING = Operation(
 ROTATE_SECRET = Operation(
     "post",
     "/v1/subscriptions/{id}/rotate-secret",
-    "Make a new secret",
+    "Rotate the secret",
     {200: "subscription.made"},
     (*KEYED, 404, 409),
-    about="Old and new both sign for 24 hours. 409: ten older secrets still sign.",
+    about="Old and new both sign for 24 hours. 409 while ten older secrets still sign.",
 )
 REPLAY = Operation(
     "post",

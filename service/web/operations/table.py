@@ -1,4 +1,4 @@
-"""Every operation of the API. A new one goes into its file's ALL and into the `endpoints()` that serve it."""
+"""Every operation of the API. Add a new one to its file's ALL and to the `endpoints()` that serves it."""
 
 from service.web.operations import deliveries, events, public, subscriptions, tasks
 

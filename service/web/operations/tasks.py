@@ -4,9 +4,9 @@ from service.core.task import Status
 from service.web.operations.operation import BODY, CURSOR, KEYED, LIMIT, TEXT, Operation, Parameter
 from service.wire import schemas
 
-# Those that a task may name.
+# Events that callback_events may name.
 PROVIDERS: tuple[str, ...] = tuple(schemas.load("api/task.submit")["properties"]["provider"]["enum"])
-WAIT = Parameter("Prefer", TEXT, "wait=N: respond when the task is finished, or after N seconds (1 to 120)", "header")
+WAIT = Parameter("Prefer", TEXT, "wait=N: respond when the task has finished, or after N seconds (1 to 120)", "header")
 
 SUBMIT = Operation(
     "post",
@@ -14,7 +14,7 @@ SUBMIT = Operation(
     "Submit a task",
     {202: "task", 200: "task"},
     (*KEYED, *BODY, 409),
-    about="The task is on disk before the response is sent. 200: it is finished (with Prefer).",
+    about="The task is on disk before the response is sent. 200: it has finished (with Prefer).",
     body="task.submit",
     parameters=(
         Parameter(
@@ -40,7 +40,7 @@ LIST = Operation(
         Parameter("status", {"enum": [status.value for status in Status]}, "Only tasks in this status"),
         Parameter("provider", {"enum": list(PROVIDERS)}, "Only tasks of this provider"),
         Parameter("model", TEXT, "Only tasks of this model"),
-        Parameter("metadata.KEY", TEXT, "Only tasks whose metadata has this value under KEY, any name of yours"),
+        Parameter("metadata.KEY", TEXT, "Only tasks whose metadata has this value under KEY"),
         LIMIT,
         CURSOR,
     ),
@@ -51,7 +51,7 @@ READ = Operation(
     "Get a task",
     {200: "task", 202: "task"},
     (*KEYED, 404),
-    about="202: the time to wait (with Prefer) is over and the task is not finished.",
+    about="202: the wait (with Prefer) ended before the task finished.",
     parameters=(WAIT,),
     headers={200: ("Preference-Applied",), 202: ("Preference-Applied",)},
 )
@@ -62,7 +62,7 @@ RESUBMIT = Operation(
     "Submit an unconfirmed or failed task again",
     {202: "task"},
     (*KEYED, 404, 409),
-    about="Left to a person, since the provider may charge for it twice.",
+    about="Never done automatically, since the provider may charge twice.",
     headers={202: ("Location",)},
 )
 ALL = (SUBMIT, LIST, READ, CANCEL, RESUBMIT)

@@ -1,4 +1,4 @@
-"""The files of `static/`, named by their content so that browsers may keep them for ever."""
+"""The files of `static/`, named by a hash of their content so that browsers may cache them forever."""
 
 import gzip
 import hashlib
@@ -44,7 +44,7 @@ def _by_address() -> dict[str, str]:
 
 @cache
 def _files() -> dict[str, Path]:
-    """By name: our own, and those of others in `vendor/`."""
+    """By name: our own, and third-party ones in `vendor/`."""
     return {path.name: path for path in FOLDER.rglob("*") if path.suffix in TYPES}
 
 

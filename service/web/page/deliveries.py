@@ -1,4 +1,4 @@
-"""Every delivery, and trying them again."""
+"""The page of all deliveries, with buttons to retry them."""
 
 from urllib.parse import urlencode
 
@@ -32,7 +32,7 @@ class DeliveryPage:
         ]
 
     async def show(self, visit: Visit, error: CallbridgeError | None = None) -> Response:
-        # After a refused retry the list is shown without what the form held.
+        # After a refused retry the list is shown without the form's fields.
         typed = visit.form.text("status") if visit.request.method == "GET" else ""
         page: Page[Delivery] = Page([], None)
         try:
@@ -65,7 +65,7 @@ class DeliveryPage:
         except CallbridgeError as error:
             return await self.show(visit, error)
         back = visit.form.text("back")
-        return SeeOther(local_path(back) if back else "/deliveries", Notice("Trying it again now."))
+        return SeeOther(local_path(back) if back else "/deliveries", Notice("The delivery is being retried."))
 
     async def retry_all_dead(self, visit: Visit) -> SeeOther:
         queued = await self.redeliverer.retry_all_dead(visit.caller.owner)
@@ -73,4 +73,4 @@ class DeliveryPage:
         return SeeOther("/deliveries", Notice(text, good=bool(queued)))
 
 
-NOTHING = "No dead delivery can be tried again: their subscriptions were removed or are disabled."
+NOTHING = "No dead delivery can be retried: their subscriptions were removed or are disabled."

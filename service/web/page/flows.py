@@ -1,4 +1,4 @@
-"""What the pages let people do: the same as the API."""
+"""The flows behind the pages: the same ones as behind the API."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

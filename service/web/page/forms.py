@@ -1,4 +1,4 @@
-"""Forms as browsers send them, bounded while they are read."""
+"""Forms as browsers send them, read with a size limit."""
 
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
@@ -12,7 +12,7 @@ MOST_FIELDS = 1000
 
 
 class Form(Mapping[str, str]):
-    """Fields by name; of several with one name the mapping gives the first, `all` gives each."""
+    """Fields by name; the mapping gives the first of several with the same name, `all` gives each."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._pairs = pairs
@@ -36,10 +36,10 @@ class Form(Mapping[str, str]):
 
 
 def alert_of(error: CallbridgeError | None) -> str | None:
-    """For a form that shows each fault beside its field; `detail` speaks to a program."""
+    """For a form that shows each error beside its field; `detail` is written for programs."""
     if error is None:
         return None
-    return "Nothing was sent: correct the marked fields." if error.faults else error.detail
+    return "Nothing was submitted: correct the marked fields." if error.faults else error.detail
 
 
 def query_form(request: Request) -> Form:

@@ -1,4 +1,4 @@
-"""What every page passes: the origin of a POST, the session, the security headers, and errors as pages."""
+"""What every page goes through: the origin check of a POST, the session, security headers, errors as pages."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the page after a redirect says, once. `secret_of` is the subscription whose secret it shows."""
+    """A message that the page after a redirect shows once. `secret_of` is the subscription whose secret it shows."""
 
     text: str
     good: bool = True
@@ -51,7 +51,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request of somebody who is signed in. `form` is the body of a POST, else the query."""
+    """A request of a signed-in person. `form` is the body of a POST, else the query."""
 
     request: Request
     caller: Caller
@@ -64,7 +64,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class SeeOther:
-    """The end of a POST."""
+    """Ends every POST: a redirect to a page."""
 
     location: str
     notice: Notice | None = None
@@ -78,7 +78,7 @@ class Gate:
     sessions: Sessions
     bodies: Bodies
     notices: URLSafeTimedSerializer = field(repr=False)
-    # A page asks the store many questions: of one caller's a few are made at once.
+    # A page runs many queries: only a few pages of one caller are rendered at once.
     turns: Turns = field(default_factory=Turns)
 
     def get(self, path: str, handler: Handler) -> Route:
@@ -92,7 +92,7 @@ class Gate:
         return Route(path, self._signed_in(handler), methods=["POST"])
 
     def open(self, path: str, method: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
-        """Without a session: the way in and out."""
+        """Pages without a session: sign in and sign out."""
 
         async def endpoint(request: Request) -> Response:
             return await self._guarded(request, None, lambda: handler(request))
@@ -120,7 +120,7 @@ class Gate:
         except ClientGone:
             raise
         except Exception:
-            log.exception("a page failed")
+            log.exception("a page could not be rendered")
             response = render("error.html", caller, 500, title="Something went wrong", text=UNKNOWN)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
@@ -152,8 +152,8 @@ class Gate:
             return None
 
 
-FOREIGN = "This form was sent from another address than this page's own. Open the page here and try again."
-UNKNOWN = "Nothing was lost. What happened is in the service's log."
+FOREIGN = "This form was sent from a different address. Open the page here and try again."
+UNKNOWN = "Nothing was lost. The service's log has the details."
 
 
 def behind_https(request: Request) -> bool:
@@ -167,7 +167,7 @@ def set_cookie(request: Request, response: Response, name: str, value: str, seco
 
 
 def from_same_origin(request: Request) -> bool:
-    """Browsers name the origin of every POST; who names none is no browser, or says it in Sec-Fetch-Site."""
+    """Browsers send Origin (or Sec-Fetch-Site) with every POST; a request without either is not from a browser."""
     origin = request.headers.get("origin")
     if origin is None:
         return request.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
@@ -176,7 +176,7 @@ def from_same_origin(request: Request) -> bool:
 
 
 def _scheme(request: Request) -> str:
-    """What the browser used: the platform's router ends TLS and says so."""
+    """The scheme that the browser used: the platform's router terminates TLS and says so."""
     forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
     return forwarded if forwarded in DEFAULT_PORTS else request.url.scheme
 

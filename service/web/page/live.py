@@ -1,4 +1,4 @@
-"""Tells an open page that something changed; the page then asks for itself again and takes over what is new.
+"""Tells an open page that something changed; the page then fetches itself again and swaps in what is new.
 
 The stream carries no data: what a browser may see is decided in one place, where pages are rendered.
 """
@@ -23,9 +23,9 @@ from service.web.page.gate import Gate, Visit
 from service.wire.sse import FAREWELL, HEARTBEAT
 
 CHANGE = b"event: change\ndata:\n\n"
-# What comes within this time is one change.
+# Changes within this time are reported as one.
 GAP = 0.15
-# Open pages of one caller.
+# Open pages per caller.
 MOST_STREAMS = 100
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -72,7 +72,7 @@ class LiveDoor:
         return [self.gate.get("/live", self.open)]
 
     def follow(self, attempts: list[AttemptObserver]) -> None:
-        """Be among these observers while a page is open: no event tells of an attempt."""
+        """Observe delivery attempts while a page is open: they have no event of their own."""
         self._attempts = attempts
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -85,7 +85,7 @@ class LiveDoor:
         if task_id is not None:
             await self.browser.task(visit.caller, task_id)
         if self._open[visit.caller] >= MOST_STREAMS:
-            raise RateLimited(f"{MOST_STREAMS} pages are open with this key already.", retry_after=30)
+            raise RateLimited(f"{MOST_STREAMS} pages are already open with this key.", retry_after=30)
         return ChangeStream(self, Watch(visit.caller, task_id, asyncio.Event()))
 
     def enter(self, watch: Watch) -> Listener:
@@ -107,7 +107,7 @@ class LiveDoor:
 
 
 class ChangeStream(Response):
-    """Begins with a change, so that a page that comes back after a restart catches up."""
+    """Starts with a change, so that a page that reconnects after a restart catches up."""
 
     def __init__(self, door: LiveDoor, watch: Watch) -> None:
         super().__init__()

@@ -34,14 +34,14 @@ class LoginPages:
         target = local_path(form.text("next"))
         cookie = self.gate.sessions.sign_in(form.text("key"))
         if cookie is None:
-            return render("login.html", None, 401, next=target, alert="This API key is not known here.")
+            return render("login.html", None, 401, next=target, alert="This API key is not valid.")
         return self._let_in(request, cookie, target)
 
     async def follow_link(self, request: Request) -> Response:
-        # A HEAD is a preview of the link, not a person: it must not use it up.
+        # A HEAD comes from a link preview, not from a person: it must not use the link up.
         cookie = self.gate.sessions.redeem(request.path_params["token"]) if request.method == "GET" else None
         if cookie is None:
-            alert = "This link was used before or is older than ten minutes. Sign in with the key."
+            alert = "This link was already used or is older than ten minutes. Sign in with the API key."
             return render("login.html", None, 401, next="/", alert=alert)
         return self._let_in(request, cookie, "/")
 
@@ -57,6 +57,6 @@ class LoginPages:
 
 
 def local_path(text: str) -> str:
-    """`next` as an address of this service; anything else is the first page."""
+    """`next` if it is an address of this service, else the first page."""
     plain = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and len(text) < 2000
     return text if plain else "/"

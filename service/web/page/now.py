@@ -1,4 +1,4 @@
-"""The first page: what needs somebody, what is running, what came out."""
+"""The first page: what needs attention, what is in progress, and the latest results."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class Attention:
 
     @property
     def more(self) -> list[tuple[str, str]]:
-        """Name and address of the whole list of each kind that is cut off here."""
+        """Name and address of the full list, for each kind that is cut off here."""
         lists: tuple[tuple[Sequence[object], str, str], ...] = (
             (self.disabled, "All subscriptions", "/subscriptions"),
             (self.dead, "All dead deliveries", "/deliveries?status=dead"),

@@ -1,4 +1,4 @@
-"""The reference of the API at /docs, open to all: Swagger UI from our own files, in the look of the pages."""
+"""The API reference at /docs, open to everyone: Swagger UI served from our own files, styled like the pages."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""Templates to responses. Jinja2 is loaded with the first page: a service without visitors does without it."""
+"""Renders templates. Jinja2 is imported for the first page, to save its memory where nobody opens one."""
 
 from functools import cache
 from pathlib import Path

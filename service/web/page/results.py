@@ -1,4 +1,4 @@
-"""What a task shows of itself: its files and text, and how long it runs beside others of its model."""
+"""A task's files and text for the pages, and its running time compared with others of its model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from service.core.task import Task
 from service.web.page.words import percentile
 
-# With fewer results the usual time of a model says nothing.
+# With fewer results a model's usual time says nothing.
 ENOUGH = 3
 PLAYED = ("image", "video", "audio")
 
@@ -41,7 +41,7 @@ def files_of(task: Task) -> list[ShownFile]:
     listed = output.get("files") or [{"url": url, "kind": "image"} for url in output.get("urls") or ()]
     files = []
     for item in listed:
-        # Our own copy stays when the provider's file is gone.
+        # Our copy outlives the provider's file.
         copy = item.get("copy") or {}
         stored = copy.get("status") == "stored"
         url = web_address(copy.get("url") if stored else item.get("url"))
@@ -65,5 +65,5 @@ def text_of(task: Task) -> str | None:
 
 
 def web_address(text: Any) -> str | None:
-    """Only http and https become links and pictures: what a provider says may be any text."""
+    """Only http and https become links and pictures: a provider may send any text."""
     return text if isinstance(text, str) and text.lower().startswith(("http://", "https://")) else None

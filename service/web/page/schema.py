@@ -1,4 +1,4 @@
-"""A JSON Schema of `schemas/` as a tree of fields: references resolved, what is shared joined."""
+"""A JSON Schema of `schemas/` as a tree of fields, with references resolved and `allOf` merged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.wire import schemas
 # Deeper than this a value is written as JSON.
 DEEPEST = 5
 LONG_TEXTS = ("prompt", "text", "content", "lyrics")
-OURS = "Ours to fill"
+OURS = "Filled in by the service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _types(schema: Mapping[str, Any]) -> set[str]:
 
 
 def _merged(base: str, schema: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """With what it refers to and what `allOf` adds; its own words win."""
+    """Merged with its reference and its `allOf`; its own keywords win."""
     found: dict[str, Any] = {}
     parts = list(schema.get("allOf", ()))
     if "$ref" in schema:
@@ -148,7 +148,7 @@ def _resolved(base: str, reference: str) -> tuple[str, dict[str, Any]]:
 
 
 def _absolute(base: str, schema: Any) -> Any:
-    """References inside name their file, since the words around them come from another one."""
+    """Makes references inside name their file: they are merged into a schema from another file."""
     if isinstance(schema, dict):
         return {
             name: (_absolute_reference(base, value) if name == "$ref" else _absolute(base, value))

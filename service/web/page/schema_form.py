@@ -14,9 +14,9 @@ import orjson
 from service.web.page.forms import Form
 from service.web.page.schema import Shape
 
-# Behind a variants field's name: which of them is chosen.
+# Suffix of a variants field's name that says which one is chosen.
 CHOSEN = "!"
-# In the name of what `Add` copies, where the number of the new item goes.
+# Placeholder in the names of the template that `Add` copies, for the new item's number.
 NEXT = "__N__"
 MOST_ITEMS = 100
 ABSENT = object()

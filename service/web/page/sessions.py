@@ -1,4 +1,4 @@
-"""Who is signed in: a signed cookie that ends with its API key, and the sign-in link of a run without API_KEYS."""
+"""Sessions: a signed cookie that ends with its API key, and the sign-in link of a run without API_KEYS."""
 
 import hashlib
 import hmac
@@ -48,7 +48,7 @@ class Sessions:
         return None
 
     def link_token(self) -> str:
-        """For one sign-in as the first key, within ten minutes."""
+        """Good for one sign-in as the first key, within ten minutes."""
         return str(self._links.dumps(secrets.token_hex(8)))
 
     def redeem(self, token: str) -> str | None:

@@ -1,4 +1,4 @@
-"""All pages joined: what `main` hands to the route table."""
+"""All pages together, as routes for the application."""
 
 import hashlib
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def gate_of(secret_keys: Sequence[str], api_keys: Sequence[ApiKey], bodies: Bodi
 
 
 class Site:
-    """`public_url` is where the printed requests go to."""
+    """`public_url` is the address in the request snippets."""
 
     def __init__(self, gate: Gate, flows: Flows, insight: InsightStore, hub: Hub, public_url: str) -> None:
         self.gate = gate

@@ -116,7 +116,7 @@ class SubscriptionPage:
     def _action(
         self, handler: Callable[[Subscription, Form], Awaitable[Notice]]
     ) -> Callable[[Visit], Awaitable[Response | SeeOther]]:
-        """Do it, then show the page again, with what came of it."""
+        """Run the action, then show the page again with its outcome."""
 
         async def act(visit: Visit) -> Response | SeeOther:
             item = await self._owned(visit)
@@ -131,18 +131,18 @@ class SubscriptionPage:
     async def ping(self, item: Subscription, form: Form) -> Notice:
         delivery = await self.subscriptions.ping(item)
         if not delivery.attempts:
-            return Notice("The ping was not sent.", good=False)
+            return Notice("The ping could not be sent.", good=False)
         attempt = delivery.attempts[-1]
         code, took = attempt["status_code"], duration(attempt["duration_ms"])
         if code is None:
             return Notice(f"Ping: no response ({attempt['error']}) after {took}.", good=False)
         arrived = 200 <= code < 300
         said = "delivered" if arrived else "not delivered"
-        return Notice(f"Ping: {said}, the receiver answered {code} in {took}.", good=arrived)
+        return Notice(f"Ping: {said}, the receiver responded {code} in {took}.", good=arrived)
 
     async def rotate(self, item: Subscription, form: Form) -> Notice:
         await self.subscriptions.rotate(item)
-        return Notice("The secret is rotated; old and new both sign for 24 hours. The new one:", secret_of=item.id)
+        return Notice("The secret was rotated; old and new both sign for 24 hours. The new one:", secret_of=item.id)
 
     async def replay(self, item: Subscription, form: Form) -> Notice:
         start = form.text("from")
@@ -151,11 +151,11 @@ class SubscriptionPage:
 
     async def enable(self, item: Subscription, form: Form) -> Notice:
         await self.subscriptions.change(item, {"enabled": True})
-        return Notice("Enabled: what waited is delivered now.")
+        return Notice("Enabled: waiting deliveries are sent now.")
 
     async def disable(self, item: Subscription, form: Form) -> Notice:
         await self.subscriptions.change(item, {"enabled": False})
-        return Notice("Disabled: nothing is delivered until it is enabled again.")
+        return Notice("Disabled: nothing is delivered until you enable it again.")
 
     async def ask_to_remove(self, visit: Visit) -> Response:
         return render("remove.html", visit.caller, item=await self._owned(visit))
@@ -170,7 +170,7 @@ class SubscriptionPage:
 
 
 async def new_secret(browser: Browser, visit: Visit) -> str | None:
-    """The secret that the action before this page made: the notice names whose, and is gone with the next page."""
+    """The secret that the last action created: shown once, on the page after it."""
     if visit.notice is None or visit.notice.secret_of is None:
         return None
     try:
@@ -180,7 +180,7 @@ async def new_secret(browser: Browser, visit: Visit) -> str | None:
 
 
 def faults_by_field(error: CallbridgeError | None) -> dict[str, str]:
-    """The first fault of each field, by its first name in the pointer."""
+    """The first error of each field, by the first name in its pointer."""
     found: dict[str, str] = {}
     for fault in error.faults if error else ():
         found.setdefault(fault.pointer.strip("/").split("/")[0], fault.detail)
@@ -192,6 +192,6 @@ def _typed(form: Form) -> dict[str, Any]:
 
 
 def _rate(counts: Mapping[str, int]) -> tuple[float, int]:
-    """The share that was delivered of what is decided, and how many that are."""
+    """The share delivered among deliveries that have ended, and how many have ended."""
     decided = counts.get("delivered", 0) + counts.get("dead", 0)
     return (counts.get("delivered", 0) / decided if decided else 0.0), decided

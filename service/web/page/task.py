@@ -1,4 +1,4 @@
-"""One task on one screen: its result, everything that happened to it, and what can be done."""
+"""The page of one task: its result, everything that happened to it, and its actions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ OPTIONS = ("config", "metadata", "callback_url")
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """`public_url` is where the printed request goes to."""
+    """`public_url` is the address in the request snippet."""
 
     gate: Gate
     flows: Flows
@@ -89,7 +89,7 @@ class TaskPage:
         return task.status in (Status.UNCONFIRMED, Status.FAILED) and task.provider in self.flows.canceler.clients
 
     async def _moves(self, caller: Caller, task: Task) -> list[Event]:
-        """Reports of progress may be many and large: of these only the first page."""
+        """Progress events may be many and large: only their first page is shown."""
         moves = await self.flows.browser.events(caller, OTHER_MOVES, task.id, limit=MOST)
         progress = await self.flows.browser.events(caller, (PROCESSING,), task.id, limit=MOST)
         return sorted([*moves, *progress], key=lambda event: event.seq)

@@ -1,4 +1,4 @@
-"""The list of tasks, and what can be done with one."""
+"""The list of tasks, with its filter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ FIELDS = ("status", "provider", "model", "metadata")
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What was typed, and which of the fields is wrong."""
+    """What was typed, and which field is wrong."""
 
     typed: Mapping[str, str]
     wanted: TaskFilter = field(default_factory=TaskFilter)
@@ -42,7 +42,7 @@ class TaskListPage:
         page: Page[Task] = Page([], None)
         try:
             if filters.wrong:
-                raise ValidationFailed("The filter cannot be used; see the marked field.")
+                raise ValidationFailed("The filter is not valid; see the marked field.")
             page = await self.browser.tasks(visit.caller, filters.wanted, visit.form.get("cursor"))
         except CallbridgeError as error:
             alert, status = error.detail, error.status

@@ -1,4 +1,4 @@
-"""One line through everything that happened to a task: moves, received callbacks, checks, delivery attempts."""
+"""The timeline of a task: moves, received callbacks, checks, delivery attempts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from service.web.page.words import duration
 MOVES = {
     "task.queued": "Accepted and stored",
     "task.submitted": "Accepted by the provider",
-    "task.unconfirmed": "Sent, and no response",
+    "task.unconfirmed": "Sent, no response",
     "task.processing": "Processing",
     "task.completed": "Completed",
     "task.failed": "Failed",
@@ -46,7 +46,7 @@ def timeline(
     checks: Iterable[tuple[int, str]],
     deliveries: Iterable[Delivery],
 ) -> list[Row]:
-    """Oldest first; what came in the same millisecond stands as it depends on each other."""
+    """Oldest first; within a millisecond causes come before effects."""
     rows = [*_moves(moves), *_callbacks(callbacks), *_checks(checks), *_attempts(deliveries)]
     return sorted(rows, key=lambda row: (row.at, row.order))
 
@@ -59,7 +59,7 @@ def _moves(events: Sequence[Event]) -> Iterator[Row]:
         status = kind.removeprefix("task.")
         detail = _reported(group[-1]) if kind in ("task.failed", "task.submitted") else ""
         if kind == "task.processing" and len(group) > 1:
-            detail = f"{len(group)} reports of progress"
+            detail = f"{len(group)} progress reports"
         tone = {"completed": "good", "stored": "good", "failed": "bad", "unconfirmed": "warn"}.get(status, "busy")
         gap = None if before is None else first.at - before
         shape = "completed" if status == "stored" else status

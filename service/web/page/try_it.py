@@ -23,16 +23,16 @@ from service.web.page.rendering import render
 from service.web.page.schema import Shape, shape_of
 from service.web.page.schema_form import Field, fields_of, pairs_of, pruned, value_of
 
-# For what the catalogue does not know: any object.
+# For what the catalog does not know: any object.
 ANYTHING = Shape("object")
 JSON_FAULT = "json"
-# How long a second press of the button waits for the first: so many looks, so many seconds apart.
+# How long a second submit waits for the first one: this many looks, this many seconds apart.
 LOOKS, LOOK_AGAIN = 100, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """`shape` has no fields where the provider takes whatever is sent."""
+    """`shape` has no fields where the provider accepts any input."""
 
     provider: str
     model: str
@@ -41,7 +41,7 @@ class Chosen:
 
 
 class TryPage:
-    """`catalog` is that of schemas/catalog.json; `configured` are the providers with a key."""
+    """`catalog` is schemas/catalog.json; `configured` are the providers with a key."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class TryPage:
         return SeeOther(f"/tasks/{task.id}", Notice("Sent."))
 
     async def _accept(self, owner: str, body: Any, idempotency: Idempotency | None) -> Task:
-        """Waits for the first press of the button while that is being stored."""
+        """Waits while the same form, submitted before, is still being stored."""
         for _ in range(LOOKS):
             with suppress(Conflict):
                 return (await self.submitter.accept(owner, body, idempotency))[0]
@@ -105,7 +105,7 @@ class TryPage:
         return (await self.submitter.accept(owner, body, idempotency))[0]
 
     async def code(self, visit: Visit) -> Response:
-        """For the script of the page: the request as typed so far, in three languages."""
+        """For the page's script: the request as typed so far, in three languages."""
         chosen = self._as_typed(visit.form)
         try:
             body = _body(chosen, value_of(chosen.shape, visit.form), visit.form.get("json", ""))
@@ -134,7 +134,7 @@ class TryPage:
             error.status if error else 200,
             notice=visit.notice,
             alert=alert_of(error),
-            # What is wrong elsewhere, such as inside of a value written as JSON, is told below the alert.
+            # Errors elsewhere, such as inside a value written as JSON, are listed below the alert.
             elsewhere={pointer: text for pointer, text in wrong.items() if pointer not in known or whole.strip()},
             wrong=wrong,
             chosen=chosen,
@@ -152,7 +152,7 @@ class TryPage:
         return {name: write(self.public_url, body) for name, write in languages.items()}
 
     def _chosen(self, provider: str, model: str, task_type: str) -> Chosen:
-        """The nearest that the catalogue has: the first of what does not fit."""
+        """The nearest match in the catalog: the first entry where a choice is unknown."""
         models = self.choices.get(provider) or next(iter(self.choices.values()))
         provider = provider if provider in self.choices else next(iter(self.choices))
         model = model if model in models else next(iter(models))

@@ -1,4 +1,4 @@
-"""Times, durations and counts as people read them."""
+"""Times, durations and counts for people to read."""
 
 import time
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def ago(moment: int, now: int) -> str:
-    """`moment` and `now` in milliseconds; a moment to come reads `in 5 min`."""
+    """`moment` and `now` in milliseconds; a future moment reads `in 5 min`."""
     seconds = (now - moment) / 1000
     if abs(seconds) < 5:
         return "just now" if seconds >= 0 else "now"
@@ -46,7 +46,7 @@ def clock(ms: int) -> str:
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
-    """The nearest rank; None of nothing."""
+    """By nearest rank; None without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
