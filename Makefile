@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 .PHONY: help demo test install serve sandbox bench audit lock
 
 help:
-	@echo "make demo       see it work: pretend providers, no key, no network (KEEP=1 leaves it running)"
+	@echo "make demo       see it work: sandbox providers, no key, no network (KEEP=1 leaves it running)"
 	@echo "make test       the whole suite"
 	@echo "make serve      the service with the settings of .env, against the real providers"
-	@echo "make sandbox    the pretend providers at http://127.0.0.1:9000, to try without paying (PORT=… for another)"
+	@echo "make sandbox    the sandbox providers at http://127.0.0.1:9000, to try without paying (PORT=… for another)"
 	@echo "make bench      its own speed, as a table"
 	@echo "make audit      known holes in the pinned packages"
 	@echo "make install    .venv only (done by the others too)"

@@ -56,7 +56,7 @@ IMG2IMG: dict[str, Any] = {
 
 
 def txt2img(sandbox: str = "delay=0.05", **fields: Any) -> dict[str, Any]:
-    """A PiAPI task; `sandbox` tells the pretend provider how to behave."""
+    """A PiAPI task; `sandbox` says how the sandbox behaves."""
     return TXT2IMG | {"input": {"prompt": f"a little cat {_told(sandbox)}"}} | fields
 
 
@@ -167,7 +167,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[str]:
-    """The address of the pretend providers."""
+    """The address of the sandbox."""
     async with serving(create_sandbox(callback_retry=0.1)) as url:
         yield url
 

@@ -44,8 +44,8 @@ async def test_the_demo_shows_every_step_of_both_providers_and_ends_with_0() -> 
             "image/png",
         ):
             assert step in chapter
-    assert "nobody is told twice" in told
-    assert "404 for a callback address that somebody made up" in told
+    assert "no second event" in told
+    assert "404 for a made-up callback address" in told
     assert "2 tasks, 8 events stored, 2 webhooks delivered" in told
 
 
@@ -63,7 +63,7 @@ async def test_the_demo_that_is_kept_ends_with_0_when_it_is_told_to_stop() -> No
 def test_the_demo_ends_with_1_and_a_sentence_when_a_step_goes_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     broken = TASKS[0] | {"input": {"prompt": "a cat [sandbox: delay=0.1 fail=sorry]"}}
     assert main(keep=False, tasks=[broken]) == 1
-    assert "The webhook told task.failed of tsk_" in capsys.readouterr().out
+    assert "The webhook reported task.failed of tsk_" in capsys.readouterr().out
 
 
 async def test_a_service_that_does_not_start_is_told_of_at_once(tmp_path: Path) -> None:

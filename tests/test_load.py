@@ -99,7 +99,7 @@ async def test_canceled_tasks_that_go_on_at_the_provider_count_against_the_limit
 
 
 async def running_there(provider: httpx.AsyncClient) -> int:
-    """Tasks that the pretend provider has not finished."""
+    """Tasks that the sandbox has not finished."""
     in_flight: dict[str, int] = (await provider.get("/sandbox/ledger")).json()["in_flight"]
     return in_flight.get("piapi", 0)
 

@@ -1,4 +1,4 @@
-"""The pretend providers over real sockets, with a small receiver for their callbacks."""
+"""The sandbox over real sockets, with a small receiver for their callbacks."""
 
 import asyncio
 import base64

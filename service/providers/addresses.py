@@ -1,4 +1,4 @@
-"""Addresses in a provider's text, made fit to be used: encoded where they hold blanks or letters beyond ASCII."""
+"""Addresses in a provider's text, percent-encoded where they hold spaces or non-ASCII letters."""
 
 import re
 from urllib.parse import quote
@@ -6,7 +6,7 @@ from urllib.parse import quote
 import idna
 
 MAX_URL = 4_096
-# Longer texts are no lists of addresses.
+# Longer texts are not lists of addresses.
 MAX_LIST = 262_144
 # The usual case: nothing to encode, and nothing that could part it from another.
 _PLAIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?+(?:[/?#][A-Za-z0-9/?#@!$&'()*+=:%~._-]*)?")

@@ -1,4 +1,4 @@
-"""The document of `GET /v1/catalog`, made from the same files that the checks read."""
+"""The document of `GET /v1/catalog`, built from the same files that the checks use."""
 
 from typing import Any
 

@@ -2,7 +2,7 @@
 
 A strict reading comes first. Only when that fails is the text read again with the damage seen in real traffic repaired:
 byte order marks, other encodings, raw control characters, lone surrogates, NaN, a notice printed around the document,
-gzip, forms. Nothing is added that was not sent: a document that was cut off stays unreadable.
+gzip, forms. Nothing is invented: a truncated document stays unreadable.
 """
 
 import codecs
@@ -20,7 +20,7 @@ MAX_INFLATED = 48 * 1024 * 1024
 # Megabytes of tiny values take twenty times their size in memory; real bodies are large because of base64.
 MAX_VALUES, COUNTED_FROM = 400_000, 1024 * 1024
 MAX_TRIES = 50
-# What costs more than a plain reading is tried on no more than this: in a large body it would hold up the process.
+# Repairs that cost more than plain parsing are tried up to this size: larger ones would stall the process.
 MAX_ESCAPES, MAX_SEARCHED = 200_000, 2 * 1024 * 1024
 MAX_NOTICE = 200
 MAX_FIELDS, MAX_LEVELS = 1_000, 8
@@ -43,14 +43,14 @@ _PART_NAME = re.compile(r'name="([^"\r\n]{1,200})"')
 
 
 class Document(Struct, frozen=True):
-    """`repairs` says in words what was wrong with the text; empty for valid JSON."""
+    """`repairs` says what was wrong with the text; empty for valid JSON."""
 
     value: dict[str, Any]
     repairs: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """For the task, which is told when its provider's words had to be repaired."""
+        """The task's warning that its provider's JSON had to be repaired."""
         return warning(self.repairs)
 
 
@@ -181,7 +181,7 @@ def _replaced(match: re.Match[str]) -> str:
 
 
 def _number(text: str) -> int | float | None:
-    """A whole number beyond 64 bits is no number for the store: it is kept as well as a float can."""
+    """The store has no integers beyond 64 bits: larger ones become floats."""
     if len(text) <= 18:
         return int(text)
     return _float(text)
@@ -206,7 +206,7 @@ def _embedded(text: str, repairs: list[str]) -> Any:
         try:
             value, after = _DECODER.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            # What stands before this place is part of an object that is broken.
+            # Everything before this position is part of a broken object.
             after = max(error.pos, start + 1)
             continue
         if after - start > place[1] - place[0]:

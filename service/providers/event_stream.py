@@ -8,9 +8,9 @@ import orjson
 from service.providers import documents
 
 MAX_LINE = 64 * 1024 * 1024
-# What came before the first payload is kept so far: a plain answer that something else was printed in front of.
+# Bytes kept before the first payload: a plain JSON response may have other output in front.
 MAX_HEAD = 8 * 1024 * 1024
-# A payload broken into lines is tried after each of them, but not for ever.
+# A payload broken into lines is parsed again after each line, up to this many.
 MAX_JOINED = 64
 _FIELDS = (b"event:", b"id:", b"retry:", b":")
 ENDS = ("[DONE]", "[none]")
@@ -30,7 +30,7 @@ class Payloads:
         self._plain: bool | None = None
         self._head: bytearray | None = bytearray()
         self.too_large = False
-        # What was wrong with the text that could be read all the same, for the task's warnings.
+        # Repairs that were made, for the task's warnings.
         self.repairs: dict[str, None] = {}
 
     @property
@@ -100,7 +100,7 @@ class Payloads:
         return found
 
     def _flush(self) -> list[object]:
-        """The end of an event whose payload is no valid JSON."""
+        """The end of an event whose payload is not valid JSON."""
         text, self._pending = b"".join(self._pending), []
         return self._named(self._read(text)) if text else []
 
@@ -114,7 +114,7 @@ class Payloads:
         return [document.value]
 
     def _named(self, found: list[object]) -> list[object]:
-        """An event that is called an error is one, whatever its payload looks like."""
+        """An event named error is an error, whatever its payload looks like."""
         if self._event != b"error":
             return found
         return [one if isinstance(one, dict) and one.get("error") else {"error": one} for one in found]

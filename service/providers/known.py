@@ -1,4 +1,4 @@
-"""The published lists (`schemas/catalog.json`): models, task types, LoRA names. They grow: unknown names only warn."""
+"""The published lists (`schemas/catalog.json`): models, task types, LoRA names. Unknown names only warn."""
 
 import difflib
 from collections.abc import Iterable
@@ -35,5 +35,5 @@ def unknown(what: str, name: str, listed: Iterable[str]) -> str:
 
 def nearest(name: str, listed: Iterable[str]) -> str:
     by_fold = {item.casefold(): item for item in listed}
-    # difflib takes quadratic time: a very long name is compared by its beginning.
+    # difflib takes quadratic time: of a very long name only the beginning is compared.
     return by_fold[difflib.get_close_matches(name.casefold()[:MAX_SHOWN], by_fold, 1, 0.0)[0]]

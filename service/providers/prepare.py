@@ -1,11 +1,11 @@
-"""What every provider does to an input before it is stored: nulls are absent, keys are dropped, blanks are refused."""
+"""Preparation of an input that all providers share: drop nulls and keys, refuse blank prompts."""
 
 from typing import Any
 
 from service.core.errors import Fault
 from service.wire import validation
 
-# Warnings of one task; more tell nothing new.
+# Warnings per task; more would add nothing.
 MAX_WARNINGS = 50
 _KEYS = frozenset(("key", "apikey", "xapikey", "authorization", "accesstoken", "secretkey"))
 _APART = str.maketrans("", "", "-_ ")
@@ -14,7 +14,7 @@ _MATERIAL = ("image", "video", "audio", "url", "lyrics", "file", "task_id", "mod
 
 
 def is_key(name: str) -> bool:
-    """Whether a field of an input is called as keys are; the service has its own, and keeps no others."""
+    """Whether a field of an input is named like an API key; callers' keys are never stored."""
     return name.casefold().translate(_APART) in _KEYS
 
 

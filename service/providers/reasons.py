@@ -1,4 +1,4 @@
-"""Why a provider could not do a task: the most specific text, wherever in its response it stands."""
+"""Why a task failed at the provider: the most specific text in its response."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -50,12 +50,12 @@ def reason(*nodes: Any) -> str | None:
 
 
 def in_output(output: Any) -> str | None:
-    """What the parts of an output say of their own failure: clips, works, a task inside the task."""
+    """Failure reasons inside the parts of an output: clips, works, a nested task."""
     return next((text for text in _told(output) if _names_cause(text)), None)
 
 
 def last_lines(logs: Any) -> str | None:
-    """The end of a log, where the cause stands when it stands nowhere else."""
+    """The end of a log, which may be the only place that names the cause."""
     if isinstance(logs, str):
         logs = [line for line in logs[-MAX_TEXT:].splitlines() if line.strip()]
     if not isinstance(logs, list):
@@ -152,11 +152,11 @@ def _told(output: Any) -> Iterator[str]:
         level = below
 
 
-# --- web pages in place of an answer ---
+# --- web pages in place of a response ---
 
 
 def is_page(text: str) -> bool:
-    """An HTML page: what firewalls and proxies answer with."""
+    """An HTML page, as firewalls and proxies send it."""
     begun = text[:1_000].lstrip().lower()
     return begun.startswith(("<!doctype", "<html", "<head", "<body", "<?xml")) or "<html" in begun
 

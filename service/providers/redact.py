@@ -1,4 +1,4 @@
-"""Everything a provider sent passes here before it is stored, logged or told: no key, secret or callback token of ours,
+"""Everything a provider sent is cleaned here before it is stored, logged or sent on: no key, secret or callback token,
 no megabytes of base64, nothing nested beyond reason."""
 
 import re
@@ -14,7 +14,7 @@ _CONTAINERS = (dict, list)
 MAX_DEPTH = 60
 MAX_STRING = 65_536
 MAX_NAME = 200
-# A shorter one is no real key, and cutting "test" out of every text would spoil results.
+# Shorter ones are not real keys, and cutting "test" out of every text would spoil results.
 SHORTEST_SECRET = 8
 # The echo of what we sent to be called back: its secret is the task's, which is not known at every place of reading.
 _ECHO = frozenset(("webhook_config", "webhook_secret", "x-webhook-secret"))

@@ -20,7 +20,7 @@ _ADVICE = {
     403: "The plan of the {name} account does not allow this (403); check the plan and the model",
     404: "{name} does not know this address (404); check {base}, the model and the task type",
 }
-# An empty account is no reason to wait, with whatever status it is told.
+# Waiting does not fill an empty account, whatever status reports it.
 _BROKE = (
     *("insufficient_quota", "exceeded your current quota", "insufficient quota", "quota is not enough"),
     *("insufficient credit", "insufficient balance", "insufficient fund", "insufficient point", "not enough credit"),

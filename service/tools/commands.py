@@ -1,4 +1,4 @@
-"""The verbs of `python -m service` that are not the service itself."""
+"""Commands of `python -m service` that are not part of the service: sandbox, demo, drill."""
 
 import sys
 
@@ -7,7 +7,7 @@ import click
 from service.command import log_to_stderr
 
 
-@click.command(help="Be the pretend PiAPI and ModelsLab, for trying without a key.")
+@click.command(help="Run the sandbox: simulated PiAPI and ModelsLab, for trying Callbridge without a key.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=9000, show_default=True)
 def sandbox(host: str, port: int) -> None:
@@ -17,7 +17,7 @@ def sandbox(host: str, port: int) -> None:
     run(host, port)
 
 
-@click.command(help="Show the main job, step by step, with pretend providers.")
+@click.command(help="Show the main job step by step, with the sandbox as provider.")
 @click.option("--keep", is_flag=True, help="Leave it running to look at, until Ctrl-C.")
 @click.pass_context
 def demo(context: click.Context, keep: bool) -> None:
@@ -26,15 +26,15 @@ def demo(context: click.Context, keep: bool) -> None:
     context.exit(run(keep))
 
 
-@click.command(help="Kill the service at every commit point: is anything lost?")
+@click.command(help="Kill the service at every commit point, and check that nothing is lost.")
 @click.option("--random", "random_kills", default=20, show_default=True, help="Kills at random moments.")
 @click.option("--seed", type=int, help="Repeat the random choices of an earlier run; the seed of each run is printed.")
 @click.option("--points", default="all", show_default=True, help="Comma-separated commit points, `all` or `none`.")
 @click.option(
     "--engine", type=click.Choice(["sqlite", "postgres"]), default="sqlite", show_default=True, help="The database."
 )
-@click.option("--processes", default=3, show_default=True, help="With --engine postgres: how many serve.")
-@click.option("--siege", is_flag=True, help="Attack it instead: does anybody else feel it, and does its memory hold?")
+@click.option("--processes", default=3, show_default=True, help="With --engine postgres: how many processes.")
+@click.option("--siege", is_flag=True, help="Attack it instead, and check other callers' waits and its memory.")
 @click.option("--only", default="", help="With --siege: only attacks with this text in their name.")
 @click.option("--soak", is_flag=True, help="Load it for long instead: do memory and files stay flat?")
 @click.option("--minutes", default=10.0, show_default=True, help="With --soak: how long.")

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own for tests, drill and bench: the machine's, or the one that the test tools bring along."""
+"""A throwaway PostgreSQL server for tests, drill and bench: the machine's installation, or a pip-installed one."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from typing import Any
 from service.tools.harness.ports import free_port
 
 PATIENCE = 30.0
-# It is thrown away afterwards, except where a test says otherwise: then only crashes of the server are survived.
+# Survives crashes of the server but not of the machine: the data is thrown away anyway.
 FAST = ("fsync=off", "full_page_writes=off")
 SETTINGS = ("max_connections=200", "shared_buffers=64MB", "listen_addresses='127.0.0.1'", "max_wal_size=4GB")
 
@@ -94,7 +94,7 @@ class PostgresServer:
             self._process = None
 
     def freeze(self) -> None:
-        """It accepts connections and answers nothing more."""
+        """It still accepts connections but no longer responds."""
         for pid in self._all():
             os.kill(pid, signal.SIGSTOP)
 
@@ -139,7 +139,7 @@ class PostgresServer:
 
 
 def server_user() -> str | None:
-    """Under which the server runs when we are root."""
+    """The user that the server runs as when we are root."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

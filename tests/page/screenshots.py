@@ -1,4 +1,4 @@
-"""Pictures of the pages for the README, from the pretend providers: `python -m tests.page.screenshots`."""
+"""Screenshots of the pages for the README, with the sandbox as provider: `python -m tests.page.screenshots`."""
 
 import asyncio
 import tempfile

@@ -1,4 +1,4 @@
-"""What ModelsLab's documents ask of a task."""
+"""Checks a task against ModelsLab's documents."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ PROVIDER = "modelslab"
 ENTERPRISE = "flux"
 V6 = "v6"
 KEY = "key"
-# Filled by the service, whatever the caller wrote there.
+# Always set by the service, whatever the caller wrote.
 HOOKS = ("webhook", "track_id")
 # Sizes and counts may be strings of digits; their limits are those of numbers.
 NUMBERS = ("width", "height", "samples", "strength", "seed", "num_inference_steps", "guidance_scale", "clip_skip")

@@ -1,5 +1,5 @@
 """ModelsLab: Enterprise Flux and the v6 image pair. The key travels in the body, errors come with HTTP 200,
-and callbacks prove themselves by the token in their address and by `track_id`."""
+and callbacks are authenticated by the token in their address and by `track_id`."""
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ class ModelsLab:
         return None
 
     def authenticate(self, headers: Mapping[bytes, bytes], secrets: Sequence[str]) -> None:
-        """ModelsLab sends nothing that could be checked here; `read_callback` checks `track_id`."""
+        """ModelsLab sends no secret header; `read_callback` checks `track_id`."""
 
     def read_callback(self, task_id: str, body: bytes) -> Update:
         document = documents.read(body)
@@ -73,7 +73,7 @@ class ModelsLab:
         return modelslab_tasks.read(job, self._cleaner, self._warnings(document))
 
     def fetch(self, task: Task) -> Exchange[Update | None] | None:
-        """At the address of the task's own family: `fetch_result` of an answer may point anywhere."""
+        """At the address of the task's own family: a response's `fetch_result` may point anywhere."""
         if not task.provider_task_id:
             return None
         path = SUBMIT[family(task.model)].format(f"fetch/{quote(task.provider_task_id, safe='')}")
@@ -119,7 +119,7 @@ class ModelsLab:
     def _read_job(
         self, response: ProviderResponse, job: dict[str, Any], warnings: tuple[str, ...], message: str | None
     ) -> SubmitOutcome | None:
-        """The answer as far as the body itself tells; None when only the HTTP status is left to go by."""
+        """The outcome as far as the body tells; None when only the HTTP status can."""
         update = modelslab_tasks.read(job, self._cleaner, warnings)
         if update.status is Status.FAILED and update.error is not None and not update.doubtful:
             word = modelslab_tasks.status_word(job)

@@ -1,4 +1,4 @@
-"""ModelsLab's answers, fetches and callbacks, which share one loose form: read into an Update."""
+"""Reads ModelsLab's responses and callbacks, which share one loose format, into an Update."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ RESULTS = (
 _FACTS = ("status", "id", "output", "track_id", "request_id", "fetch_result", "links")
 _PROMISES = ("future_links", "fetch_result")
 _BUSY = ("rate limit", "queued requests", "too many requests")
-# Texts of a lookup that failed; they say nothing about the task.
+# Texts of a failed lookup; they say nothing about the task.
 _LOOKUP = ("request not found", "api key", "rate limit", "too many", "invalid api request", "unauthorized")
 _CODES = (
     (r"api key|unauthori[sz]ed|unauthenticated|invalid key|invalid token", 401),
@@ -143,7 +143,7 @@ def _completed(update: Update, task: dict[str, Any], cleaner: Cleaner) -> Update
 
 
 def _unknown(update: Update, task: dict[str, Any], cleaner: Cleaner) -> Update:
-    """A status word that nobody knows: what came with it is kept, and the task is asked about again."""
+    """An unknown status word: what came with it is kept, and the task is checked again."""
     read = _with_output(update, task, cleaner)
     return replace(read if read.output and read.output.files else update, doubtful=True)
 

@@ -1,4 +1,4 @@
-"""Collects the stream of a chat completion: everything first, conclusions at the end."""
+"""Collects the stream of a chat completion, and draws conclusions only at its end."""
 
 import re
 from typing import Any
@@ -22,7 +22,7 @@ INLINE = re.compile(r";base64,[A-Za-z0-9+/=]+")
 
 
 class ChatReader:
-    """`pictures` says that the answer is meant to hold a picture; `given` are the addresses of the question."""
+    """`pictures`: the model is expected to return a picture; `given`: addresses in the prompt."""
 
     def __init__(self, cleaner: Cleaner, pictures: bool, given: frozenset[str]) -> None:
         self._files: list[InlineFile] = []

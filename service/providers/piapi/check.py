@@ -1,4 +1,4 @@
-"""What PiAPI's documents ask of a task: schemas, named rules, and which model takes which task type."""
+"""Checks a task against PiAPI's documents: schemas, named rules, and which model takes which task type."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def _invalid(faults: list[Fault]) -> ValidationFailed:
 
 
 def _without_webhook(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The caller's own hook is replaced by the service's, and the task says so."""
+    """The caller's own webhook is replaced by the service's, with a warning in the task."""
     webhook = config.get("webhook_config")
     if not webhook:
         return config, []
@@ -64,7 +64,7 @@ def _without_webhook(config: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
 
 
 def _says_nothing(input: dict[str, Any]) -> list[Fault]:
-    """Messages that hold not one word and no picture."""
+    """Messages without any text or picture."""
     messages = input.get("messages")
     if not isinstance(messages, list) or not messages or any(_says_something(message) for message in messages):
         return []

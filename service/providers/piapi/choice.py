@@ -1,4 +1,4 @@
-"""One of the answers of a chat completion, put together from its pieces."""
+"""One choice of a chat completion, assembled from its chunks."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class Choice:
         return {**message, "tool_calls": calls} if calls else message
 
     def add(self, piece: dict[str, Any]) -> str:
-        """Takes a chunk's `delta`, or the `message` of a plain answer; returns the new text."""
+        """Takes a chunk's `delta`, or the `message` of a plain response; returns the new text."""
         if isinstance(piece.get("finish_reason"), str):
             self.reason = piece["finish_reason"]
         delta = piece.get("delta") or piece.get("message")

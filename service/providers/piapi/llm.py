@@ -1,4 +1,4 @@
-"""PiAPI's LLM routes. No callback and no task to ask for exists here: the service holds the answer's stream itself."""
+"""PiAPI's LLM routes. They have no callback and no task to fetch: the service holds the response stream itself."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ CHAT, IMAGES = "chat-completions", "image-generations"
 PATHS = {CHAT: "/v1/chat/completions", IMAGES: "/v1/images/generations"}
 # Messages are not nested deeper than this where they hold addresses.
 MAX_DEPTH = 12
-# Chat models whose answer is a picture or a film, told by their names.
+# Name parts of chat models that return a picture or a video.
 _MEDIA_WORDS = ("image", "video", "sora", "veo")
 
 
@@ -47,21 +47,21 @@ def reader(task: Task, cleaner: Cleaner) -> StreamReader:
 
 
 def read_submit(response: ProviderResponse, cleaner: Cleaner, stream: StreamReader) -> SubmitOutcome:
-    """The answer when it is no stream: a refusal, or (status 200) everything at once."""
+    """A response that is not a stream: a refusal, or (status 200) everything at once."""
     if response.status < 300:
         stream.feed(response.body)
         return Accepted(stream.finish(complete=True))
     message = responses.message_of(response, cleaner)
     document = documents.read(response.body)
     if response.status >= 500 and document is not None and document.value.get("error"):
-        # The model's own error; a gateway that gave up waiting answers with a page, not with this.
+        # The model's own error; a gateway timeout comes as a web page instead.
         sentence = f"The model answered with an error: {message}"
         return Rejected(Failure("provider_failed", sentence, str(response.status), message))
     return responses.refused(ACCOUNT, response, message)
 
 
 def _addresses(node: Any, depth: int = 0) -> list[str]:
-    """Addresses in the question: pictures that the user gave."""
+    """Addresses in the prompt: pictures that the user provided."""
     if depth > MAX_DEPTH:
         return []
     if isinstance(node, str):

@@ -110,7 +110,7 @@ class PiAPI:
         return self._request("GET", f"/api/open/tasks/histories?{urlencode(query)}")
 
     def _read_list(self, response: ProviderResponse) -> list[Update]:
-        """Lists may be thin: an end counts only with its result or its reason."""
+        """Lists may lack fields: a finish counts only with its result or its reason."""
         document = documents.read(response.body) if response.status == 200 else None
         every = [piapi_tasks.read(data, self._cleaner) for data in piapi_tasks.tasks_in(document and document.value)]
         return [update for update in every if update.status is not None and not update.doubtful and _has_cause(update)]
@@ -173,7 +173,7 @@ def _warnings(document: Document, cleaner: Cleaner) -> tuple[str, ...]:
 
 
 def _refused(response: ProviderResponse, document: Document | None, cleaner: Cleaner) -> SubmitOutcome:
-    """An answer without a task in it; some errors come with status 200 and a `code` in the body."""
+    """A response without a task; some errors come with status 200 and a `code` in the body."""
     message = responses.message_of(response, cleaner)
     if document is None:
         return responses.refused(ACCOUNT, response, message)
@@ -188,7 +188,7 @@ def _refused(response: ProviderResponse, document: Document | None, cleaner: Cle
 
 
 def _status_in_body(response: ProviderResponse, document: dict[str, Any]) -> int | None:
-    """The status that the body tells with HTTP 200: its `code`, or 400 for an error without one."""
+    """The status in a body sent with HTTP 200: its `code`, or 400 for an error without one."""
     if not 200 <= response.status < 300:
         return None
     code = document.get("code")

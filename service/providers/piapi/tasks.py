@@ -1,4 +1,4 @@
-"""PiAPI's task object, in the answers, in get-task, in callbacks and in the history: read into an Update."""
+"""Reads PiAPI's task object, as in responses, callbacks and the history, into an Update."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -75,7 +75,7 @@ def read(data: dict[str, Any], cleaner: Cleaner, model: str = "", repairs: tuple
     if status is Status.CANCELED:
         return replace(update, error=Failure("canceled", "PiAPI canceled the task"))
     if status is None and word is not None:
-        # A status word that nobody knows: what came with it is kept, and the task is asked about again.
+        # An unknown status word: what came with it is kept, and the task is checked again.
         read = _with_output(update, data, cleaner, model)
         return replace(read if read.output and read.output.files else update, doubtful=True)
     return update

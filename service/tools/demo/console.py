@@ -1,4 +1,4 @@
-"""How the demo tells what happens: a line for each step, with the milliseconds since the submit."""
+"""The demo's output: a line for each step, with the milliseconds since the submit."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ PATIENCE = 15.0
 
 
 class StepFailed(Exception):
-    """A step that failed or did not come in time; the text is what the person reads."""
+    """A step failed or timed out; the text is shown to the person."""
 
 
 class Console:
@@ -40,8 +40,8 @@ async def within(what: str) -> AsyncIterator[None]:
         raise StepFailed(f"{what} did not come within {PATIENCE:g} s.") from None
 
 
-def expect(answer: httpx.Response, status: int) -> httpx.Response:
-    if answer.status_code != status:
-        asked = f"{answer.request.method} {answer.url.path}"
-        raise StepFailed(f"{asked} should answer {status}, and answered {answer.status_code}: {answer.text[:300]}")
-    return answer
+def expect(response: httpx.Response, status: int) -> httpx.Response:
+    if response.status_code != status:
+        asked = f"{response.request.method} {response.url.path}"
+        raise StepFailed(f"{asked} should return {status}, and returned {response.status_code}: {response.text[:300]}")
+    return response

@@ -30,7 +30,7 @@ class Running:
         return f"{self.service}{LINK_PATH}{self.sessions.link_token()}"
 
     async def ready(self) -> None:
-        """Until both answer. Raises StepFailed with the end of the log of the one that did not."""
+        """Wait until both respond. Raises StepFailed with the end of the log of the one that did not."""
         for name, url, process in zip(
             ("sandbox", "service"), (f"{self.providers}/", f"{self.service}/readyz"), self.processes, strict=True
         ):
@@ -46,11 +46,11 @@ async def running(folder: Path) -> AsyncIterator[Running]:
     """Both, with a database and logs in `folder`; asked to stop at the end, with SIGTERM."""
     key, secret_key = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
     sessions = Sessions([secret_key], [ApiKey("demo", key, admin=True)])
-    pretend_port, port = free_port(), free_port()
-    pretend = f"http://127.0.0.1:{pretend_port}"
-    settings = processes.service_settings(folder, port, pretend, f"demo:{key}:admin") | {"SECRET_KEY": secret_key}
+    sandbox_port, port = free_port(), free_port()
+    sandbox_url = f"http://127.0.0.1:{sandbox_port}"
+    settings = processes.service_settings(folder, port, sandbox_url, f"demo:{key}:admin") | {"SECRET_KEY": secret_key}
     async with (
-        processes.running(["sandbox", "--port", str(pretend_port)], {}, folder / "sandbox.log") as providers,
+        processes.running(["sandbox", "--port", str(sandbox_port)], {}, folder / "sandbox.log") as providers,
         processes.running([], settings, folder / "service.log") as service,
     ):
-        yield Running(pretend, f"http://127.0.0.1:{port}", key, sessions, folder, (providers, service))
+        yield Running(sandbox_url, f"http://127.0.0.1:{port}", key, sessions, folder, (providers, service))

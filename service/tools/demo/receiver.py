@@ -1,4 +1,4 @@
-"""The demo's receiver of webhooks: what anybody needs to write who wants to hear of tasks."""
+"""The demo's webhook receiver: all that a user of Callbridge needs to write."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 
 class DemoReceiver:
-    """Answers 204 to what is truly signed, 401 to everything else."""
+    """Responds 204 to correctly signed events, 401 to everything else."""
 
     def __init__(self) -> None:
         self.secret = ""
@@ -31,7 +31,7 @@ class DemoReceiver:
 
 
 def verified(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Standard Webhooks, written out here so that our own signer is not what checks our signature."""
+    """Standard Webhooks, written out here so that our own code does not verify its own signatures."""
     sent_at = headers.get("webhook-timestamp", "")
     if not sent_at.isdigit() or abs(time.time() - int(sent_at)) > 300:
         return False

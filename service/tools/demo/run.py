@@ -1,4 +1,4 @@
-"""`make demo`: an application of its own. It is the client and the subscriber, and sees the service over HTTP only."""
+"""`make demo`: an application of its own. It is client and receiver, and uses the service over HTTP only."""
 
 import asyncio
 import signal
@@ -16,11 +16,11 @@ from service.tools.demo.steps import TASKS, Demo
 from service.tools.harness.serving import serving
 
 KEEP = """
-It goes on running until Ctrl-C. Open the page signed in (once, within ten minutes):
+Everything keeps running until Ctrl-C. Open the page signed in (once, within ten minutes):
   {link}
   the API, and its description   {url}/docs
   its key (admin)                {key}
-  the pretend providers          {providers}
+  the sandbox providers         {providers}
 Try:
   curl -H 'X-API-Key: {key}' {url}/v1/tasks
   curl -H 'X-API-Key: {key}' {url}/v1/events/latest
@@ -29,9 +29,9 @@ Try:
 
 
 def main(keep: bool, tasks: Sequence[dict[str, Any]] = TASKS) -> int:
-    """The exit code: 0 when every step came."""
+    """Returns the exit code: 0 when every step succeeded."""
     console = Console()
-    # Ends like Ctrl-C: the two processes are stopped, the folder is removed.
+    # Ends like Ctrl-C: both processes are stopped, the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="callbridge-demo-") as folder:
@@ -60,16 +60,16 @@ async def _demo(console: Console, parts: Running, keep: bool, tasks: Sequence[di
         httpx.AsyncClient(base_url=parts.service, headers=headers, timeout=PATIENCE, trust_env=False) as client,
         httpx.AsyncClient(base_url=parts.service, timeout=PATIENCE, trust_env=False) as anybody,
     ):
-        console.say("Callbridge between pretend providers and a subscriber. No key, and nothing leaves this machine.\n")
-        console.say(f"  pretend PiAPI and ModelsLab  {parts.providers}")
+        console.say("Callbridge between sandbox providers and a webhook receiver, all on this machine.\n")
+        console.say(f"  PiAPI and ModelsLab sandbox  {parts.providers}")
         console.say(f"  Callbridge                   {parts.service}")
-        console.say(f"  a subscriber                 {hook}/hook")
+        console.say(f"  webhook receiver             {hook}/hook")
         demo = Demo(console, client, anybody, subscriber)
         await demo.subscribe(f"{hook}/hook")
         for body in tasks:
             await demo.task(body)
-        await demo.locked_doors(parts.providers)
-        await demo.sum_up(len(tasks))
+        await demo.forged_calls(parts.providers)
+        await demo.check_totals(len(tasks))
         if keep:
             console.say(
                 KEEP.format(url=parts.service, key=parts.key, providers=parts.providers, link=parts.sign_in_link())

@@ -1,4 +1,4 @@
-"""The audit after the kills: the provider's ledger and the subscriber's count against what the service says."""
+"""The audit after the kills: the provider's ledger and the receiver's counts against what the service says."""
 
 import re
 from collections import Counter, defaultdict
@@ -17,20 +17,20 @@ ORDER = re.compile(r"order (\d+)\.")
 
 @dataclass(slots=True)
 class OrderRecord:
-    """One order as each side has it."""
+    """One order as each side recorded it."""
 
     order: Order
     task: dict[str, Any] | None
     paid: list[dict[str, Any]]
     events: list[dict[str, Any]]
-    # Its events that say that every file is copied.
+    # How many task.stored events it has.
     stored: int
-    # Rows of the audit that say 200: one for each call that was acknowledged.
+    # Rows with 200 in the service's callback log: one for each acknowledged callback.
     calls_stored: int
 
     @property
     def calls_acknowledged(self) -> list[str]:
-        """The statuses that were told and answered with 200, as the provider counts."""
+        """Statuses in callbacks that got a 200, by the provider's ledger."""
         return [call["status"] for entry in self.paid for call in entry["callbacks"] if call["code"] == 200]
 
     @property
@@ -51,7 +51,7 @@ class OrderRecord:
 
     @property
     def findable(self) -> bool:
-        """Must it be finished here? PiAPI keeps a history; ModelsLab can only be asked for an id that we know."""
+        """Whether the service must find its finish: PiAPI keeps a history, ModelsLab can only be asked by id."""
         if self.task is None or not self.provider_finished or self.streamed:
             return False
         return self.task["provider"] == "piapi" or self.told_finished or bool(self.task["provider_task_id"])

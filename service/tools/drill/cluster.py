@@ -52,7 +52,7 @@ def _state(pid: str) -> str:
 
 
 class ClusterDrill:
-    """`say` is told what was killed. Provider and subscriber outlive every kill and count honestly."""
+    """`say` gets what was killed. Provider and receiver survive every kill and count correctly."""
 
     def __init__(
         self, server: PostgresServer, processes: int, kills: int, seed: int, say: Callable[[str, bool], None]
@@ -95,6 +95,6 @@ class ClusterDrill:
         self.say("process", True)
 
     async def _crash_the_server(self) -> None:
-        """All of its processes die without a word; what was committed must be there again."""
+        """All of its processes die at once; everything committed must survive."""
         await asyncio.to_thread(self.server.restart, signal.SIGQUIT)
         self.say("server", True)

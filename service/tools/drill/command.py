@@ -1,4 +1,4 @@
-"""`python -m service drill`: run it, show it, end with 1 when something was lost."""
+"""`python -m service drill`: run it, print the audit, exit with 1 when something was lost."""
 
 import asyncio
 import random
@@ -49,7 +49,7 @@ def run_drill(random_kills: int, seed: int | None, points: str) -> bool:
     seed = random.randrange(10**6) if seed is None else seed  # noqa: S311 - a drill, not a secret
     folder = Path(tempfile.mkdtemp(prefix="callbridge-drill-"))
     click.echo(
-        "Kill drill: a real service with a file of its own, a pretend provider that misbehaves, a moody subscriber.\n"
+        "Kill drill: a real service with a file of its own, a misbehaving sandbox provider, an unreliable receiver.\n"
         f"SIGKILL before and after each of {len(chosen)} commit points and at {random_kills} random moments"
         f" (seed {seed}).\n"
     )
@@ -106,25 +106,25 @@ class Screen:
 def show(result: DrillResult, seconds: float) -> None:
     audit = result.audit
     finished = ", ".join(f"{count} {status}" for status, count in audit.finished.most_common())
-    row("killed and started again", result.kills, f"in {seconds:.0f} s")
+    row("killed and restarted", result.kills, f"in {seconds:.0f} s")
     row("accepted with 202", audit.accepted)
-    row("taken by the provider", audit.submitted, "each of them costs money")
+    row("accepted by the provider", audit.submitted, "each of them is charged")
     row("finished here", sum(audit.finished.values()), finished)
     if audit.streams_cut:
-        row("  streams cut", audit.streams_cut, "a held line ends with its process; told as stream_interrupted")
-    row("unconfirmed, not taken", audit.unconfirmed_unpaid, "perhaps sent: told so, and never sent again by itself")
+        row("  streams cut", audit.streams_cut, "a held stream ends with its process; reported as stream_interrupted")
+    row("unconfirmed, not there", audit.unconfirmed_unpaid, "perhaps sent: reported, and never resent automatically")
     if audit.unconfirmed_paid:
         row(
-            "unconfirmed, taken",
+            "unconfirmed, charged",
             audit.unconfirmed_paid,
-            "its one call fell into a kill, and no history is kept",
+            "its only callback met a kill, and there is no history",
         )
     row("callbacks acknowledged", audit.calls_acknowledged)
-    row("finishes told", audit.events)
+    row("finish events", audit.events)
     row("delivered", audit.delivered)
     row("delivered again", audit.delivered_again, "same webhook-id: the kill came between their 2xx and our commit")
     row("files copied", audit.copies)
-    verdict("told twice", len(audit.told_twice))
+    verdict("reported twice", len(audit.told_twice))
     verdict("paid twice", len(audit.paid_twice))
     verdict("lost", len(audit.lost))
     complain(result)
@@ -144,8 +144,8 @@ def complain(result: DrillResult) -> None:
     for name in result.audit.paid_twice:
         click.echo(f"  paid twice: {name}")
     for name in result.audit.told_twice:
-        click.echo(f"  told twice: {name}")
+        click.echo(f"  reported twice:  {name}")
     for point in result.not_reached:
         click.echo(f"  never reached: {point}")
     if not result.settled:
-        click.echo("  the service did not come to rest in time")
+        click.echo("  the service did not settle in time")

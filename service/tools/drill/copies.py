@@ -1,4 +1,4 @@
-"""Whether the folder of the copies holds what the tasks say, and nothing that retention would leave behind."""
+"""Checks that the folder of copies holds exactly the copies that the tasks name."""
 
 import hashlib
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from service.tools.harness.ports import free_port
 from service.tools.harness.processes import NeverStarted, service_settings
 
 KEY, ADMIN_KEY = "drill-key", "drill-admin-key"
-# A started service answers in this time, also on a busy machine; a kill point is reached in this time.
+# A service starts, and reaches its kill point, within this time even on a busy machine.
 PATIENCE = 20.0
 
 
@@ -50,7 +50,7 @@ class KillableService:
         await self.client.aclose()
 
     async def start(self, point: str = "", **settings: str) -> bool:
-        """True when it answers, False when its kill point came first."""
+        """True when it is up, False when its kill point came first."""
         command = ["-m", "service.tools.drill.child", point]
         self._process = await processes.start(command, self._settings | settings, self.log)
         if await processes.answers(self._process, f"{self.url}/healthz", PATIENCE):
@@ -72,12 +72,12 @@ class KillableService:
             await self._process.wait()
 
     async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The answer of whichever incarnation gives one: repeated while the service is dead or says 503."""
+        """Repeats the request until a running service responds to it with neither 5xx nor 409."""
         while True:
             try:
-                answer = await self.client.request(method, path, **more)
-                if answer.status_code < 500 and answer.status_code != 409:
-                    return answer
+                response = await self.client.request(method, path, **more)
+                if response.status_code < 500 and response.status_code != 409:
+                    return response
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Who is told: counts what it acknowledged by webhook-id, and is sometimes slow and sometimes broken."""
+"""The webhook receiver: counts what it acknowledged by webhook-id, and is sometimes slow or broken."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ REFUSED, SLOW = 0.15, 0.1
 
 
 class CountingReceiver:
-    """`/main` is what the audit is made from; `/other` takes everything, `/broken` nothing."""
+    """`/main` is what the audit uses; `/other` takes everything, `/broken` nothing."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance

@@ -1,4 +1,4 @@
-"""The drill from its first start to its audit."""
+"""Runs the drill, from the first start to the audit."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class Drill:
     def __init__(
         self, folder: Path, points: Sequence[Point], random_kills: int, seed: int, say: Callable[[str, bool], None]
     ) -> None:
-        """`say` hears each kill and whether it came as planned."""
+        """`say` gets each kill and whether it came as planned."""
         self.folder = folder
         self.points = points
         self.random_kills = random_kills
@@ -57,7 +57,7 @@ class Drill:
         self.result = DrillResult()
 
     async def run(self) -> DrillResult:
-        """Provider and subscriber live in this process, so that they outlive every kill and count honestly."""
+        """Provider and receiver run in this process, so that they survive every kill and count correctly."""
         subscriber = CountingReceiver(self.chance)
         sandbox = create_sandbox(callback_retry=CALLBACK_RETRY)
         async with (
@@ -65,7 +65,7 @@ class Drill:
             serving(subscriber.app()) as subscriber_url,
             KillableService(self.folder, provider_url, SETTINGS) as service,
         ):
-            # A killed service cuts requests in their middle; that is no news here.
+            # A killed service breaks connections: not worth logging here.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             traffic = Traffic(service, provider_url, subscriber_url, self.chance)
             await service.start()

@@ -1,4 +1,4 @@
-"""What must happen for the service to pass each commit point, beside the traffic that always runs."""
+"""What makes the service pass each commit point, on top of the traffic that always runs."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The orders of the drill: tasks of every kind of trouble, each sent until it is acknowledged, under one key."""
+"""The drill's traffic: tasks with every kind of trouble, each sent until acknowledged, under one idempotency key."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ import httpx
 
 from service.tools.drill.killable_service import KillableService
 
-# What the pretend provider does wrong; the words are those of service/tools/sandbox/behaviour.py.
+# What the sandbox does wrong; the keys are those of service/tools/sandbox/behaviour.py.
 KINDS: dict[str, tuple[str, str]] = {
     "plain": ("piapi", "delay=0.1"),
     "called twice": ("piapi", "delay=0.05 callback=twice"),
@@ -20,19 +20,19 @@ KINDS: dict[str, tuple[str, str]] = {
     "called with the opposite": ("piapi", "delay=0.1 callback=conflict"),
     "called with a wrong secret": ("piapi", "delay=0.05 callback=bad_secret"),
     "failed": ("piapi", "delay=0.1 fail=drill"),
-    "answer lost (500)": ("piapi", "delay=0.1 submit=accepted_500"),
-    "answer cut": ("piapi", "delay=0.1 submit=accepted_reset"),
-    "answer cut, never called": ("piapi", "delay=0.1 submit=accepted_reset callback=none"),
+    "response lost (500)": ("piapi", "delay=0.1 submit=accepted_500"),
+    "response cut": ("piapi", "delay=0.1 submit=accepted_reset"),
+    "response cut, never called": ("piapi", "delay=0.1 submit=accepted_reset callback=none"),
     "busy (429)": ("piapi", "delay=0.1 submit=429 retry_after=0.2 times=1"),
     "broken (500)": ("piapi", "delay=0.1 submit=500 times=1"),
     "reset": ("piapi", "delay=0.1 submit=reset times=1"),
-    "slow to answer": ("piapi", "delay=0.3 answer_delay=0.3"),
+    "slow response": ("piapi", "delay=0.3 answer_delay=0.3"),
     "image plain": ("modelslab", "delay=0.1"),
     "image called twice": ("modelslab", "delay=0.1 callback=twice"),
     "image called early": ("modelslab", "callback=early answer_delay=0.1"),
     "image never called": ("modelslab", "delay=0.1 callback=none"),
     "image at once": ("modelslab", "instant=1"),
-    "image answer lost": ("modelslab", "delay=0.1 submit=accepted_500"),
+    "image response lost": ("modelslab", "delay=0.1 submit=accepted_500"),
     "file fails once": ("piapi", "delay=0.05 file=500"),
     "file is a page once": ("modelslab", "delay=0.05 file=page"),
     "stream": ("stream", "delay=0.1"),
@@ -45,7 +45,7 @@ HELD_BEFORE = "delay=0.02 queue=gate"
 class Order:
     number: int
     kind: str
-    # Every task id that a 202 named for this order's Idempotency-Key: one, or something is wrong.
+    # Every task id in a 202 for this order's Idempotency-Key; more than one is an error.
     ids: set[str] = field(default_factory=set)
 
     @property
@@ -82,18 +82,18 @@ class Traffic:
         return order
 
     async def _send(self, order: Order, body: dict[str, Any]) -> None:
-        """Until it is acknowledged, and every fourth once more: as a client does that lost the answer."""
+        """Until it is acknowledged, and every fourth once more: like a client that lost the response."""
         headers = {"Idempotency-Key": f"order-{order.number}"}
         wanted = 2 if order.number % 4 == 0 else 1
         while wanted:
-            answer = await self.service.ask("POST", "/v1/tasks", json=body, headers=headers)
-            if answer.status_code == httpx.codes.ACCEPTED:
-                order.ids.add(answer.json()["id"])
+            response = await self.service.ask("POST", "/v1/tasks", json=body, headers=headers)
+            if response.status_code == httpx.codes.ACCEPTED:
+                order.ids.add(response.json()["id"])
                 wanted -= 1
-            elif answer.status_code == httpx.codes.CONFLICT:
+            elif response.status_code == httpx.codes.CONFLICT:
                 await asyncio.sleep(0.1)
             else:
-                answer.raise_for_status()
+                response.raise_for_status()
 
     async def all_sent(self) -> None:
         await asyncio.gather(*self._sending)
@@ -112,7 +112,7 @@ class Traffic:
             await client.post("/sandbox/release/gate")
 
     async def ledger(self) -> list[dict[str, Any]]:
-        """Every task that the provider accepted, and so charges for, with the calls it made and their answers."""
+        """Every task that the provider accepted, and so charges for, with the callbacks it sent and their responses."""
         async with httpx.AsyncClient(base_url=self.sandbox_url, trust_env=False) as client:
             tasks: list[dict[str, Any]] = (await client.get("/sandbox/ledger")).json()["tasks"]
             return tasks

@@ -1,4 +1,4 @@
-"""The service and the pretend providers as anybody would start them: `python -m service`, each a process of its own."""
+"""Starts service and sandbox as separate processes, with `python -m service` as anybody would."""
 
 import asyncio
 import os
@@ -15,16 +15,16 @@ import service
 
 ROOT = Path(service.__file__).parents[1]
 STOP_SECONDS = 15.0
-# A process answers in this time, also on a busy machine.
+# A process responds within this time even on a busy machine.
 PATIENCE = 30.0
 
 
 class NeverStarted(Exception):
-    """A process did not come up; the text is the end of its log."""
+    """A process did not start; the text is the end of its log."""
 
 
 def service_settings(folder: Path, port: int, providers: str, api_keys: str) -> dict[str, str]:
-    """A service on loopback with everything it keeps in `folder`; `providers` is the address of the pretend ones."""
+    """A service on loopback with everything it keeps in `folder`; `providers` is the sandbox's address."""
     return {
         "PORT": str(port),
         "API_KEYS": api_keys,
@@ -44,7 +44,7 @@ async def start(
     command: Sequence[str], settings: Mapping[str, str], log: Path, files: int | None = None
 ) -> asyncio.subprocess.Process:
     """`python COMMAND…`; `files`: the hard limit of open files."""
-    # Nothing of the person's own environment or .env: it is the same everywhere and touches no real account.
+    # Without the person's environment and .env: reproducible, and no real account is touched.
     env = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "PYTHON_DOTENV_DISABLED": "1", **settings}
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
@@ -73,7 +73,7 @@ async def running(
 
 
 async def answers(process: asyncio.subprocess.Process, url: str, seconds: float = PATIENCE) -> bool:
-    """Wait until `url` says 200; False when the process ended or the time is up."""
+    """Wait until `url` returns 200; False when the process ended or time ran out."""
     end = time.monotonic() + seconds
     async with httpx.AsyncClient(trust_env=False) as client:
         while process.returncode is None and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""The pretend PiAPI and ModelsLab as one application: what a user without a key, the demo and the tests talk to."""
+"""Simulated PiAPI and ModelsLab in one application, for users without a key, the demo and the tests."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def create_sandbox(
     public_url: str | None = None, *, callback_retry: float = 5.0, callback_timeout: float = 10.0
 ) -> Starlette:
-    """`public_url`: where its pictures are reached, else the request's Host; the other two are seconds."""
+    """`public_url`: the base of its picture addresses, else the request's Host; the other two are seconds."""
     context = SandboxContext(public_url, callback_retry, callback_timeout)
     piapi, modelslab = PiApiSandbox(context), ModelsLabSandbox(context)
     control = Control(context, piapi, modelslab)
@@ -44,10 +44,10 @@ def create_sandbox(
 
 def run(host: str, port: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # httpx tells every address it calls, and callback addresses hold tokens.
+    # httpx logs every address it calls, and callback addresses hold tokens.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    log.info("pretend providers: PIAPI_BASE_URL=http://%s:%d MODELSLAB_BASE_URL=http://%s:%d", host, port, host, port)
-    # A line held open on purpose (submit=timeout, stream=stall) must not hold up the end.
+    log.info("sandbox providers: PIAPI_BASE_URL=http://%s:%d MODELSLAB_BASE_URL=http://%s:%d", host, port, host, port)
+    # A connection held open on purpose (submit=timeout, stream=stall) must not delay the exit.
     app = create_sandbox()
     uvicorn.run(
         app,

@@ -2,23 +2,23 @@
 
 key             value                             effect
 delay           seconds (1.0)                     until finished: a quarter pending, the rest processing
-answer_delay    seconds                           the submit's answer is held back; an accepted task runs meanwhile
+answer_delay    seconds                           the submit's response is delayed; an accepted task runs meanwhile
 submit          400 401 402 429 500 502           refused with that status
                 busy200                           refused for the rate, with HTTP 200
                 quota                             429 with `insufficient_quota`: no money, not too fast
                 firewall redirect                 403 with a firewall's HTML page; 302 to the web site
-                timeout reset garbage             no answer, a cut line, or a page that is no JSON; not accepted
-                accepted_500 accepted_502         accepted and paid for, but the answer is lost
+                timeout reset garbage             no response, a broken connection, or a web page; not accepted
+                accepted_500 accepted_502         accepted and charged, but the response is lost
                 accepted_timeout accepted_reset   the same
 retry_after     seconds                           with 429: header (PiAPI), body field (ModelsLab)
 times           N                                 misbehave for the first N submits of this prompt (N reads for fetch)
-fetch           404 429 500 timeout reset garbage what reading the task answers
-callback        none twice early late_processing  several with commas; early: answered before the submit's answer leaves
+fetch           404 429 500 timeout reset garbage the response to reading the task
+callback        none twice early late_processing  several with commas; early: before the submit's response is sent
                 conflict created                  the opposite finish follows; a call at creation too
                 processing anyway                 ModelsLab: a call at processing; a call after an immediate success
                 flat code_shape garbage           other bodies
                 wrong_id wrong_track              another task's id, another track_id (ModelsLab)
-                bad_secret no_secret slow         slow: the body drips in over half a second
+                bad_secret no_secret slow         slow: the body trickles in over half a second
 callback_delay  seconds                           from the finish to its call
 callback_retry  seconds                           from a refused call to the next (PiAPI)
 spelling        lower capital legacy              completed, Completed, success ("processing" with its TAB)
@@ -26,10 +26,10 @@ status          any                               the finished task's status, wo
 json            bom notice trailer nan newline    callbacks and answers about the task are written untidily
                 latin1 surrogate gzip             the same
 drop_webhook    1                                 PiAPI: the echo has an empty endpoint and no call ever comes
-fail            message                           the task fails (code 10000); an LLM tells of it in its text
+fail            message                           the task fails (code 10000); an LLM says so in its text
 no_output       1                                 finished, but nothing in the output
-late_output     N                                 the same for the first N tellings and reads of the finish, then all
-instant         1                                 finished already in the submit's answer
+late_output     N                                 the same for the first N reports and reads of the finish, then all
+instant         1                                 finished already in the submit's response
 id              int str null empty missing        ModelsLab: how the id is written
 output          list empty_string                 ModelsLab: how an empty output is written
 output          base64                            PiAPI and images: the picture itself, not its address

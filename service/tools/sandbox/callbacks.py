@@ -1,4 +1,4 @@
-"""Sends callbacks as the provider does: a failed attempt is repeated a few times, then given up."""
+"""Sends callbacks as the providers do: a failed attempt is repeated a few times, then dropped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,12 +33,12 @@ class CallbackSender:
         content = _drip(call.body) if call.drip else call.body
         headers = {"Content-Type": "application/json", "Content-Length": str(len(call.body)), **call.headers}
         try:
-            answer = await self._client.post(call.url, content=content, headers=headers)
+            response = await self._client.post(call.url, content=content, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             call.entry.callbacks.append(CallbackAttempt(call.status, None, type(error).__name__))
             return False
-        call.entry.callbacks.append(CallbackAttempt(call.status, answer.status_code))
-        return answer.is_success
+        call.entry.callbacks.append(CallbackAttempt(call.status, response.status_code))
+        return response.is_success
 
     async def repeat(self, call: OutgoingCallback) -> None:
         """The remaining attempts after a failed first one."""

@@ -1,4 +1,4 @@
-"""What all pretend providers share: books, pictures, callbacks, and the work that goes on in the background."""
+"""What the sandbox providers share: ledger, pictures, callbacks and background work."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,7 +13,7 @@ from .callbacks import CallbackSender, OutgoingCallback
 from .ledger import Ledger
 from .pictures import Gallery
 
-# A key that the sandbox refuses, so that a wrong key can be tried.
+# A key that the sandbox refuses, to try a wrong key.
 WRONG_KEY = "invalid"
 
 
@@ -55,7 +55,7 @@ class SandboxContext:
         return job
 
     async def tell(self, call: OutgoingCallback | None) -> None:
-        """Returns after the first attempt; the repetitions of a refused one go on behind it."""
+        """Returns after the first attempt; repeats go on in the background."""
         if call is None or self._sender is None or await self._sender.send(call):
             return
         if call.attempts > 1:

@@ -1,4 +1,4 @@
-"""Doors of the sandbox itself: its books, its pictures, and the strings a test can pull."""
+"""The sandbox's own routes: ledger, pictures, and controls for tests."""
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -9,12 +9,12 @@ from .modelslab import ModelsLabSandbox
 from .piapi import PiApiSandbox
 from .responses import ProviderJson
 
-WELCOME = """A pretend PiAPI and a pretend ModelsLab. Any key will do, nothing is paid, pictures are coloured squares.
+WELCOME = """Simulated PiAPI and ModelsLab. Any key works, nothing is charged, pictures are coloured squares.
 
 PiAPI       POST /api/v1/task, /v1/chat/completions, /v1/images/generations
 ModelsLab   POST /api/v1/enterprise/flux/text2img, /img2img, /api/v6/images/text2img, /img2img
-The books   GET /sandbox/ledger, /sandbox/requests   POST /sandbox/reset, /sandbox/release/NAME
-Misbehave   write [sandbox: delay=0.2 callback=twice] into the prompt; all words: service/tools/sandbox/behaviour.py
+Ledger      GET /sandbox/ledger, /sandbox/requests   POST /sandbox/reset, /sandbox/release/NAME
+Misbehave   put [sandbox: delay=0.2 callback=twice] into the prompt; all keys: service/tools/sandbox/behaviour.py
 """
 
 

@@ -1,4 +1,4 @@
-"""What the sandbox has recorded: tasks accepted (and so paid for), callbacks sent, requests received."""
+"""What the sandbox recorded: tasks accepted (and so charged), callbacks sent, requests received."""
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import asdict, dataclass, field
@@ -67,7 +67,7 @@ class Ledger:
         })  # fmt: skip
 
     def calls_with(self, prompt: str) -> int:
-        """Counts one more submit of this prompt, and says which it is."""
+        """Counts one more submit of this prompt; returns how many there were."""
         self._calls[prompt] += 1
         return self._calls[prompt]
 

@@ -1,4 +1,4 @@
-"""How the pretend models' words go over the line: events, cut in odd places, with the faults a request may ask for."""
+"""Streams of the simulated models: events cut in odd places, with the faults that a request may ask for."""
 
 import asyncio
 import itertools

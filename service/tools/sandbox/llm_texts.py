@@ -1,4 +1,4 @@
-"""What the pretend models say."""
+"""Texts of the simulated models."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ PROGRESS = "> 🕐 Queuing...\n\n> ⚡ Generating...\n\n> 🏃 Progress 12..37..
 
 
 def image_chat_text(prompt: str, behaviour: Behaviour, new_picture: Callable[[], str]) -> tuple[str, str]:
-    """The talk of gpt-4o-image: what is said while it works, and what when it has finished."""
+    """gpt-4o-image's text while it works, and its text at the end."""
     request = orjson.dumps({"prompt": prompt, "ratio": "1:1"}, option=orjson.OPT_INDENT_2).decode()
     working = f"```json\n{request}\n```\n\n{PROGRESS}"
     if "preview" in behaviour.stream:

@@ -30,7 +30,7 @@ class ModelsLabJob:
     began: int = field(default_factory=now_ns)
     ended: int | None = None
     reads: int = 0
-    # How often its finish was told without the output.
+    # How often its finish was reported without the output.
     empty_reports: int = 0
 
     @property
@@ -54,7 +54,7 @@ class ModelsLabJob:
         return [] if as_list else ""
 
     def output(self) -> list[str] | str:
-        """What the next telling of the finish holds."""
+        """The output that the next report of the finish holds."""
         if self.empty_reports < self.behaviour.late_output:
             self.empty_reports += 1
             return self.empty_output

@@ -1,4 +1,4 @@
-"""What PiAPI would refuse with a 400, as far as its documents tell: Flux in full, any other model as it comes."""
+"""What PiAPI refuses with a 400, as far as its documents say: Flux in full, other models hardly checked."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ class PiapiTaskRunner:
         self._end(task, "cancelled")
 
     async def begin(self, task: PiapiTask) -> dict[str, Any]:
-        """Starts the task's life; returns what the submit's answer shows."""
+        """Starts the task; returns what the submit's response shows."""
         if task.behaviour.instant:
             self._start(task)
             self._finish(task)
@@ -52,7 +52,7 @@ class PiapiTaskRunner:
         told = None if "late_processing" in modes else self._context.spawn(self._send(task, processing, "processing"))
         await self._context.work(task.behaviour)
         self._finish(task)
-        if told:  # calls of one task go out in order, as long as the receiver answers
+        if told:  # callbacks of one task go out in order, as long as the receiver responds
             await asyncio.wait({told}, timeout=self._context.callback_timeout)
         await self._send_finish(task, processing)
 

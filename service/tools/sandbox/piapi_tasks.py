@@ -1,4 +1,4 @@
-"""A PiAPI task, how it is shown, and how it is told to its callback."""
+"""A PiAPI task, its JSON, and its callbacks."""
 
 import uuid
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class PiapiTask:
     output: dict[str, Any] | None = None
     error: str | None = None
     reads: int = 0
-    # How often its finish was told without the output.
+    # How often its finish was reported without the output.
     empty_reports: int = 0
 
 

@@ -1,4 +1,4 @@
-"""Results one can really fetch: a small PNG, a second of silence, and the headers of an MP4 and a GLB."""
+"""Results that can be fetched: a small PNG, a second of silence, and the headers of an MP4 and a GLB."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Answers of the wire: JSON, silence, a cut line, a stream, and the faults a request may ask for."""
+"""Responses: JSON, none at all, a broken connection, a stream, and the faults that a request may ask for."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from .untidy import encoding, untidy
 
-# (status, message) -> the body in which this provider tells of an error
+# (status, message) -> this provider's error body
 ErrorBody = Callable[[int, str], dict[str, Any]]
 
 MESSAGES = {
@@ -35,7 +35,7 @@ FIREWALL = (
 
 
 class ConnectionCut(Exception):
-    """Raised by a stream that is to break off here."""
+    """Raised by a stream to break the connection here."""
 
 
 class ProviderJson(Response):
@@ -46,7 +46,7 @@ class ProviderJson(Response):
 
 
 class UntidyJson(ProviderJson):
-    """JSON in one of the modes of `untidy`; an empty one leaves it as it is."""
+    """JSON in one of the ways of `untidy`; an empty way leaves it as it is."""
 
     def __init__(self, content: Any, way: str) -> None:
         self._way = way
@@ -57,7 +57,7 @@ class UntidyJson(ProviderJson):
 
 
 class NoResponse(Response):
-    """Never answers: the caller's time-out or the end of the server is the end of it."""
+    """Never responds; ends when the caller or the server gives up."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -68,7 +68,7 @@ class NoResponse(Response):
 
 
 class ConnectionReset(Response):
-    """Cuts the line instead of answering."""
+    """Breaks the connection instead of responding."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _cut(receive, hard=True)
@@ -76,7 +76,7 @@ class ConnectionReset(Response):
 
 
 class ProviderStream(Response):
-    """Sends byte pieces as they come; stops when the reader leaves."""
+    """Sends chunks as they come; stops when the reader disconnects."""
 
     def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
@@ -134,10 +134,10 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 def _cut(receive: Receive, hard: bool) -> None:
-    # ASGI has no word for "break the line"; uvicorn's request cycle, which owns `receive`, knows its transport.
+    # ASGI cannot break a connection; uvicorn's request cycle, which owns `receive`, knows its transport.
     transport: asyncio.Transport | None = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is None:
-        raise RuntimeError("this server offers no way to cut the line; run the sandbox on uvicorn")
+        raise RuntimeError("this server cannot break a connection; run the sandbox on uvicorn")
     if hard and (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -1,4 +1,4 @@
-"""One attack: what is done to a fresh service, and what an bystander caller and the memory have seen of it."""
+"""One attack: what is done to a fresh service, and and how a bystander and the memory fared."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ MAX_WAIT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`prepare` comes before the bystander caller begins. `files`: the limit of open files."""
+    """`prepare` runs before the bystander starts. `files`: the limit of open files."""
 
     name: str
     run: Callable[[SiegeTarget], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""A caller who does nothing odd, in a process of its own: how long does it wait while others misbehave?
+"""A well-behaved caller in a process of its own: how long does it wait while others misbehave?
 
 `python -m service.tools.drill.siege.bystander URL KEY` asks until its standard input is closed, then prints what it saw
 as JSON.

@@ -1,4 +1,4 @@
-"""`python -m service drill --siege`: play every attack, show what an bystander caller and the memory saw."""
+"""`python -m service drill --siege`: run every attack, and show how a bystander and the memory fared."""
 
 import asyncio
 import shutil
@@ -18,8 +18,8 @@ def run_siege(only: str) -> bool:
     folder = Path(tempfile.mkdtemp(prefix="callbridge-siege-"))
     attacks = [attack for attack in ATTACKS if only.lower() in attack.name.lower()]
     click.echo(
-        f"Siege: {len(attacks)} attacks, each on a fresh service, while an bystander caller asks and submits.\n"
-        f"Right: it waits less than {MAX_WAIT:g} s and is never refused, and the service stays under {MAX_MB} MB.\n"
+        f"Siege: {len(attacks)} attacks, each on a fresh service, while a bystander reads and submits.\n"
+        f"Passed: it waits less than {MAX_WAIT:g} s and is never refused, and the service stays under {MAX_MB} MB.\n"
     )
     click.echo(f"  {'what is tried':<54}{'worst wait':>11}{'peak':>9}")
     results = asyncio.run(_play(attacks, folder))

@@ -1,4 +1,4 @@
-"""The service under siege: a process of its own with pretend providers beside it, and its memory."""
+"""The service under attack: a process with a sandbox beside it."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -31,7 +31,7 @@ class SiegeTarget:
     pid: int
     folder: Path
     client: httpx.AsyncClient
-    # The address of the pretend providers.
+    # The sandbox's address.
     providers: str
 
     def peak_mb(self) -> float:
@@ -49,7 +49,7 @@ class SiegeTarget:
     async def submit(
         self, owner: str = "careless", pad: int = 0, how: str = "hold=gate", **headers: str
     ) -> httpx.Response:
-        """A task with `pad` bytes of metadata; `how` is for the pretend provider."""
+        """A task with `pad` bytes of metadata; `how` is for the sandbox."""
         body: dict[str, Any] = {**IMG, "input": {"prompt": f"a cat [sandbox: {how}]"}, "metadata": {"pad": "x" * pad}}
         return await self.client.post("/v1/tasks", json=body, headers=self.key(owner) | headers)
 
@@ -78,9 +78,9 @@ def key_of(owner: str) -> str:
 async def started(folder: Path, settings: Mapping[str, str], files: int | None = None) -> AsyncIterator[SiegeTarget]:
     """`files`: the hard limit of open files. `folder` must exist. Raises NeverStarted."""
     providers, port = free_port(), free_port()
-    pretend, url = f"http://127.0.0.1:{providers}", f"http://127.0.0.1:{port}"
+    sandbox_url, url = f"http://127.0.0.1:{providers}", f"http://127.0.0.1:{port}"
     keys = ",".join(f"{owner}:{key_of(owner)}" for owner in OWNERS)
-    env = {**service_settings(folder, port, pretend, keys), **settings}
+    env = {**service_settings(folder, port, sandbox_url, keys), **settings}
     log = folder / "service.log"
     async with (
         running(["sandbox", "--port", str(providers)], {}, folder / "providers.log"),
@@ -89,4 +89,4 @@ async def started(folder: Path, settings: Mapping[str, str], files: int | None =
     ):
         if not await answers(process, f"{url}/readyz"):
             raise NeverStarted(end_of(log))
-        yield SiegeTarget(url, port, process.pid, folder, client, pretend)
+        yield SiegeTarget(url, port, process.pid, folder, client, sandbox_url)
