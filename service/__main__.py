@@ -93,15 +93,19 @@ def _serve_with_many(settings: Settings) -> int:
 
     uvloop.run(migrate(settings))
 
-    def work(sockets: list[socket.socket]) -> int:
+    def work(sockets: list[socket.socket], first: bool) -> int:
         try:
-            uvloop.run(serve(settings, sockets=sockets))
+            uvloop.run(serve(settings, show_link=_show_link if first else _show_nothing, sockets=sockets))
         except CannotOpen as error:
             logging.getLogger("callbridge").error("%s", error)
             return 1
         return 0
 
     return Supervisor(settings.web_concurrency, bind(settings.host, settings.port), work).run()
+
+
+def _show_nothing(link: str) -> None:
+    """One process shows the link; any of them takes it."""
 
 
 def _show_made_key(key: str) -> None:

@@ -23,13 +23,17 @@ POLL = 0.1
 
 
 class Supervisor:
-    """`work` serves on the sockets until it is signalled, and returns an exit code."""
+    """`work` serves on the sockets until it is signalled, and returns an exit code. It is told whether it is the first
+    that was started."""
 
-    def __init__(self, count: int, sockets: list[socket.socket], work: Callable[[list[socket.socket]], int]) -> None:
+    def __init__(
+        self, count: int, sockets: list[socket.socket], work: Callable[[list[socket.socket], bool], int]
+    ) -> None:
         self._count = count
         self._sockets = sockets
         self._work = work
         self._started: dict[int, float] = {}
+        self._first = True
         self._stopping = False
 
     def run(self) -> int:
@@ -51,6 +55,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             self._serve(parent)
+        self._first = False
         self._started[pid] = time.monotonic()
 
     def _serve(self, parent: int) -> NoReturn:
@@ -60,7 +65,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             die_with(parent)
-            code = self._work(self._sockets)
+            code = self._work(self._sockets, self._first)
         except BaseException:
             log.exception("a serving process failed")
         finally:

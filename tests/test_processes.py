@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import pty
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -112,3 +114,37 @@ async def test_they_end_when_the_process_that_started_them_is_killed(
     supervisor.kill()
     await supervisor.wait()
     await until(lambda: not any(map(alive, serving)))
+
+
+async def test_one_sign_in_link_is_printed_and_any_process_takes_it(env: dict[str, str]) -> None:
+    terminal, its_end = pty.openpty()
+    alone = env | {"API_KEYS": "", "SECRET_KEY": "", "LOG_LEVEL": "error"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "service", env=alone, stderr=its_end)
+    os.close(its_end)
+    try:
+        said = b""
+        async with asyncio.timeout(2 * PATIENCE):
+            while b"/login" not in said or not said.endswith(b"\n"):
+                said += await asyncio.to_thread(os.read, terminal, 4096)
+        await until(lambda: len(children(process.pid)) == 2)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{env['PORT']}", timeout=PATIENCE) as client:
+            await answers(client)
+            [link] = re.findall(r"http://\S+/login\S+", said.decode())
+            assert (await client.get(link)).status_code == 303
+            assert (await client.get("/")).status_code == 200
+    finally:
+        process.terminate()
+        rest = asyncio.to_thread(read_to_end, terminal)
+        assert await process.wait() == 0
+    assert b"/login" not in await rest
+
+
+def read_to_end(terminal: int) -> bytes:
+    found = b""
+    try:
+        while data := os.read(terminal, 4096):
+            found += data
+    except OSError:  # nobody writes there any more
+        pass
+    os.close(terminal)
+    return found
