@@ -24,13 +24,18 @@ from service.store.sqlite.database import SqliteDatabase
 from service.store.sqlite.store import SqliteStore
 from service.tools.harness.ports import free_port
 from service.tools.harness.serving import serving
+from service.tools.postgres import speaks_tls
 from service.tools.sandbox.app import create_sandbox
 from service.web.app import EssentialOnly
 from tests.pgbouncer import find_pgbouncer
 from tests.servers import end_of_run, fresh_database, start_of_run
 
-# A machine without it runs the rest; .ci/run installs it.
-collect_ignore = [] if find_pgbouncer() else ["test_pgbouncer.py"]
+# A machine without them runs the rest; .ci/run installs them.
+collect_ignore = [
+    name
+    for name, there in (("test_pgbouncer.py", find_pgbouncer()), ("test_postgres_tls.py", speaks_tls()))
+    if not there
+]
 
 PATIENCE = 20.0
 # Those of the service: reading them takes longer than starting it.

@@ -33,6 +33,15 @@ def find_programs() -> Path | None:
     return None
 
 
+def speaks_tls() -> bool:
+    """The server of the package index does not."""
+    programs = find_programs()
+    if programs is None:
+        return False
+    built = subprocess.run([programs / "pg_config", "--configure"], capture_output=True, text=True, check=False)
+    return "--with-openssl" in built.stdout or "--with-ssl" in built.stdout
+
+
 class PostgresServer:
     """One server in `folder`, which must be empty. `settings` are those of postgresql.conf, later ones win."""
 
