@@ -221,7 +221,11 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     # Not `serve()`: signals belong to the test runner, and it looks for the end only ten times a second.
-    await server.startup()
+    try:
+        await server.startup()
+    except SystemExit:
+        # uvicorn would end the process, and with it every further test.
+        raise OSError(f"port {settings.port} cannot be listened on") from None
     url = f"http://127.0.0.1:{settings.port}"
     try:
         async with AsyncExitStack() as stack:

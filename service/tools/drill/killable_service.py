@@ -13,7 +13,7 @@ from service.tools.harness.processes import NeverStarted, service_settings
 
 KEY, ADMIN_KEY = "drill-key", "drill-admin-key"
 # A service starts, and reaches its kill point, within this time even on a busy machine.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class KillableService:
