@@ -10,7 +10,7 @@ from service.core.times import now_ms
 from service.ports.queries import Idempotency, TaskQuery
 from service.store import limits
 from service.store.sqlite.store import SqliteStore, open_store
-from service.workers.retention import KEYS_KEPT_MS, STEP, Tidier
+from service.workers.retention import KEYS_KEPT_MS, Tidier
 from tests.store.parts import DAY, a_task, finished
 
 DAYS = 30.0
@@ -26,7 +26,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def test_all_that_is_old_is_removed_and_nothing_else(store: SqliteStore) -> None:
     now = now_ms()
     for age in (31, 40):
-        for _ in range(STEP):
+        for _ in range(store.retention.step):
             await finished(store, now - age * DAY, created_at=now - age * DAY)
     young = await finished(store, now - 29 * DAY, created_at=now - 29 * DAY)
     await store.tasks.add(a_task(created_at=now - KEYS_KEPT_MS - DAY), Idempotency("old", b"body"))

@@ -112,6 +112,11 @@ class DeliveryStore(Protocol):
 
 
 class RetentionStore(Protocol):
+    @property
+    def step(self) -> int:
+        """The `limit` that suits this engine: what is removed at once holds up nobody."""
+        ...
+
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
         """Go through the next `limit` old tasks after the id `after`, and remove those that finished before `before`
         (ms), with their events and deliveries, unless a delivery is still pending. The last id, None at the end."""

@@ -15,7 +15,6 @@ log = logging.getLogger("callbridge.tidy")
 T = TypeVar("T")
 DAY = 86_400
 KEYS_KEPT_MS = 48 * 3600 * 1000
-STEP = 10
 # Pause after each step for so many times as long as it took, a 2% duty cycle, so that callbacks come first; but never
 # so long that removal cannot keep up.
 REST, LONGEST_REST = 50, 0.5
@@ -89,18 +88,20 @@ class Tidier:
 
     async def old_tasks(self) -> None:
         """One pass over all old tasks, and over their pictures."""
+        retention = self.store.retention
         after: str | None = ""
         while after is not None:
-            after = await self._gently(self.store.retention.remove_tasks(await self._before(), after, STEP))
+            after = await self._gently(retention.remove_tasks(await self._before(), after, retention.step))
         behind = (now_ms() - await self.clock.now()) / 1000
         await self.tidy_files(self.kept_seconds + behind)
         await self.clock.keep()
 
     async def leftovers(self) -> None:
-        removed = 1
+        retention, removed = self.store.retention, 1
         while removed:
             keys_before = await self.clock.now() - KEYS_KEPT_MS
-            removed = await self._gently(self.store.retention.remove_leftovers(await self._before(), keys_before, STEP))
+            step = retention.remove_leftovers(await self._before(), keys_before, retention.step)
+            removed = await self._gently(step)
 
     async def _before(self) -> int:
         return await self.clock.now() - int(self.kept_seconds * 1000)

@@ -16,6 +16,9 @@ NOTHING_WAITS = (
 
 
 class SqliteRetention:
+    # Every callback waits for the one writer meanwhile.
+    step = 10
+
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
 
