@@ -225,6 +225,7 @@ async def running(env: dict[str, str], kill_point: Callable[[str], None] | None 
         await server.startup()
     except SystemExit:
         # uvicorn would end the process, and with it every further test.
+        await bridge.stop(patience=1.0)
         raise OSError(f"port {settings.port} cannot be listened on") from None
     url = f"http://127.0.0.1:{settings.port}"
     try:

@@ -176,6 +176,14 @@ async def test_an_idempotency_key_has_1_to_255_characters(service: Service, key:
     assert await listed(service) == []
 
 
+async def test_two_idempotency_keys_in_one_request_are_refused(service: Service) -> None:
+    """Which of them counts would be a guess, and a repetition might be paid twice."""
+    keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers=keys)
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": "Idempotency-Key", "detail": "must be sent once"}]
+
+
 async def test_an_idempotency_key_is_known_after_a_restart(env: dict[str, str]) -> None:
     key = {"Idempotency-Key": "k"}
     async with running(env) as service:

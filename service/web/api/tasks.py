@@ -60,12 +60,7 @@ class TaskRoutes:
         return await self._finished(request, task_id, wait, headers)
 
     async def _accept(self, request: Request) -> tuple[Task, bool]:
-        key = request.headers.get("idempotency-key")
-        if key is not None and not 1 <= len(key) <= 255:
-            raise ValidationFailed(
-                "Idempotency-Key must have 1 to 255 characters.",
-                faults=(Fault("Idempotency-Key", "must have 1 to 255 characters"),),
-            )
+        key = _idempotency_key(request)
         async with json_body(request, self.bodies) as body:
             return await self.submitter.accept(
                 caller_of(request).name, body, _idempotency(key, body), request_id_of(request.scope)
@@ -119,6 +114,17 @@ class TaskRoutes:
     def shown(self, task: Task) -> dict[str, Any]:
         # The stored stream link ends after 24 h: every response has a fresh one.
         return {**task.document(), "links": self.submitter.callbacks.links(task.id)}
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """Raises ValidationFailed."""
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    wrong = "must be sent once" if len(keys) > 1 else "must have 1 to 255 characters"
+    if len(keys) > 1 or not 1 <= len(keys[0]) <= 255:
+        raise ValidationFailed(f"Idempotency-Key {wrong}.", faults=(Fault("Idempotency-Key", wrong),))
+    return keys[0]
 
 
 def _idempotency(key: str | None, body: Any) -> Idempotency | None:
