@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 FLY: dict[str, Any] = tomllib.loads((ROOT / "fly.toml").read_text())
+UNIT = dict(line.split("=", 1) for line in (ROOT / "callbridge.service").read_text().splitlines() if "=" in line)
 PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
 
 
@@ -61,8 +62,15 @@ def test_fly_keeps_what_is_written_and_never_sleeps() -> None:
 def test_every_platform_waits_for_the_end() -> None:
     assert int(FLY["kill_timeout"].removesuffix("s")) > STOP_SECONDS
     assert int(re.search(r"--stop-timeout (\d+)", README)[1]) > STOP_SECONDS  # type: ignore[index]
+    assert int(UNIT["TimeoutStopSec"]) > STOP_SECONDS
     [grace] = re.findall(r"stop_grace_period: (\d+)s", (ROOT / "compose.yaml").read_text())
     assert int(grace) > STOP_SECONDS
+
+
+def test_the_unit_starts_what_the_readme_installs() -> None:
+    assert f"{Path(UNIT['ExecStart']).parent}/pip install -c requirements.txt ." in README
+    assert f"--home-dir {UNIT['WorkingDirectory']} {UNIT['User']}" in README
+    assert UNIT["ReadWritePaths"] == UNIT["WorkingDirectory"]
 
 
 def test_the_image_and_fly_say_the_same() -> None:
