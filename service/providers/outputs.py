@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from service.core.inline import is_placeholder
 from service.core.result import File, Kind, Output
-from service.providers import documents
+from service.providers import strings
 from service.providers.addresses import address_of, addresses_in, words_of
 
 MAX_FILES = 500
@@ -173,7 +173,7 @@ def _plain_text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).strip()
-    if not text or addresses_in(text) or is_placeholder(text) or documents.parsed(text) is not None:
+    if not text or addresses_in(text) or is_placeholder(text) or strings.parsed(text) is not None:
         return None
     return value if isinstance(value, str) else text
 
@@ -206,5 +206,5 @@ def _collect_string(
         # Most addresses tell their type themselves.
         said = "" if _by_suffix(found[0]) else _type_beside(beside)
         every.extend([Found(url, path, otherwise, said) for url in found])
-    elif (inner := documents.parsed(text)) is not None:
+    elif (inner := strings.parsed(text)) is not None:
         _collect(every, inner, path, {}, otherwise, depth + 1)

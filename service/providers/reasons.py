@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.core.result import Failure
-from service.providers import documents
+from service.providers import strings
 
 MAX_TEXT = 2_000
 MAX_ITEMS = 5
@@ -91,7 +91,7 @@ def _text(node: Any, depth: int) -> str | None:
 
 def _of_string(text: str, depth: int) -> str | None:
     text = text.strip()
-    if text[:1] in ("{", "[") and len(text) < 16 * MAX_TEXT and (inner := documents.parsed(text)) is not None:
+    if text[:1] in ("{", "[") and len(text) < 16 * MAX_TEXT and (inner := strings.parsed(text)) is not None:
         return _text(inner, depth + 1) or text[:MAX_TEXT]
     if text[:1] == "<" and is_page(text):
         return page_title(text)
@@ -166,4 +166,4 @@ def page_title(text: str) -> str | None:
     start = lowered.find("<title")
     start = lowered.find(">", start) + 1 if start >= 0 else -1
     end = lowered.find("</title", start) if start > 0 else -1
-    return documents.plain(text[start:end]) or None if end > 0 else None
+    return strings.plain(text[start:end]) or None if end > 0 else None

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from service.core.inline import InlineFile
-from service.providers import documents, inline
+from service.providers import inline, strings
 
 HIDDEN = "[hidden]"
 _CONTAINERS = (dict, list)
@@ -69,7 +69,7 @@ class Cleaner:
     def _without_inline(self, text: str) -> str:
         """The same for files inside longer texts, and inside JSON that came as a text."""
         assert self._files is not None
-        if len(text) > MAX_STRING and (inner := documents.parsed(text)) is not None:
+        if len(text) > MAX_STRING and (inner := strings.parsed(text)) is not None:
             return orjson.dumps(self.tree(inner)).decode()
         return inline.lifted(text, self._files) if ";base64," in text else text
 

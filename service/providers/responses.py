@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from service.core.result import Failure
 from service.ports.providers import Busy, ProviderResponse, Rejected, SubmitOutcome, Unclear
-from service.providers import documents, reasons
+from service.providers import documents, reasons, strings
 from service.providers.redact import Cleaner
 
 MAX_WAIT = 3_600.0
@@ -69,7 +69,7 @@ def message_of(response: ProviderResponse, cleaner: Cleaner) -> str | None:
     elif is_page(response):
         found = reasons.page_title(response.body[:20_000].decode(errors="replace"))
     else:
-        found = documents.plain(response.body[:400].decode(errors="replace")) or None
+        found = strings.plain(response.body[:400].decode(errors="replace")) or None
     return cleaner.text(found) if found else None
 
 
@@ -126,7 +126,7 @@ def _redirected(account: ProviderAccount, response: ProviderResponse) -> Rejecte
         host = urlsplit(location).hostname
     except ValueError:
         host = None
-    where = f" to {documents.plain(host)}" if host else ""
+    where = f" to {strings.plain(host)}" if host else ""
     sentence = (
         f"{account.name} answered with a redirect ({response.status}){where}; set {account.base} to the new address"
     )
