@@ -24,11 +24,11 @@ from bench.cases import (
 )
 from bench.clock import machine_seconds
 from bench.processes import ALL_CPUS, ROOT, raise_file_limit
-from bench.report import Row, cells, table, write
-from bench.run import Options, Run, the_run
+from bench.report import ReportRow, cells, table, write
+from bench.run import BenchRun, Options, the_run
 
 RESULTS = ROOT / "bench" / "results"
-CASES: dict[int, Callable[[Run], Iterator[Row]]] = {
+CASES: dict[int, Callable[[BenchRun], Iterator[ReportRow]]] = {
     1: ingest.measure,
     2: latency.measure,
     3: fanout.measure,
@@ -92,7 +92,7 @@ def main() -> int:
         f" {chosen.rounds} rounds of {chosen.seconds:g} s, in cases 6 and 7 of more and shorter ones; ratios are of the"
         " same moments"
     ]
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     with the_run(chosen) as run:
         if run.shim is None:
             run.notes.append("no C compiler: fsyncs are neither counted nor slowed down")

@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 
 from bench.calls import EVENTS
-from bench.world import World
+from bench.world import BenchService
 
 # Outcomes are written a moment after the answer of the subscriber.
 PATIENCE = 15.0
 
 
-def check_events(one: World) -> None:
+def check_events(one: BenchService) -> None:
     """Every acknowledged callback moved its task, once."""
     [(stored, different)] = one.database.ask(
         "SELECT count(*), count(DISTINCT task_id || type) FROM events WHERE seq > ? AND type IN (?, ?)",
@@ -22,7 +22,7 @@ def check_events(one: World) -> None:
     one.run.check(stored == different, f"{stored - different} events are stored twice")
 
 
-def check_deliveries(one: World, paths: Sequence[str]) -> None:
+def check_deliveries(one: BenchService, paths: Sequence[str]) -> None:
     """Every event came to every subscriber, once, and the store knows it."""
     book = one.run.sink.book()
     for path in paths:
@@ -35,7 +35,7 @@ def check_deliveries(one: World, paths: Sequence[str]) -> None:
     one.run.check(done == wanted, f"{wanted} deliveries were due, {done} are recorded as delivered")
 
 
-def delivered(one: World, wanted: int) -> int:
+def delivered(one: BenchService, wanted: int) -> int:
     end = time.monotonic() + PATIENCE
     while True:
         # Counted by number, which is in an index, and not by status.

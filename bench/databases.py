@@ -54,18 +54,18 @@ class Database(Protocol):
         ...
 
 
-class SqliteFile:
+class BenchSqlite:
     def __init__(self, file: Path, *, journal: bool = True) -> None:
         """Without a journal rows come in faster, and nobody else may use the file."""
         self.file = file
         self.url = f"sqlite:///{file}"
         self._journal = journal
 
-    def fresh(self, name: str) -> "SqliteFile":
+    def fresh(self, name: str) -> "BenchSqlite":
         file = self.file.with_name(f"{name}.db")
         for old in file.parent.glob(file.name + "*"):
             old.unlink()
-        return SqliteFile(file)
+        return BenchSqlite(file)
 
     def ask(self, sql: str, *values: Any) -> list[Values]:
         with closing(self._open()) as db:
@@ -100,16 +100,16 @@ class SqliteFile:
         return db
 
 
-class PostgresDatabase:
+class BenchPostgres:
     def __init__(self, server: PostgresServer, name: str) -> None:
         self.server = server
         self.name = name
         self.url = server.url(name)
 
-    def fresh(self, name: str) -> "PostgresDatabase":
+    def fresh(self, name: str) -> "BenchPostgres":
         self.server.sql(f"DROP DATABASE IF EXISTS {name}")
         self.server.sql(f"CREATE DATABASE {name}")
-        return PostgresDatabase(self.server, name)
+        return BenchPostgres(self.server, name)
 
     def ask(self, sql: str, *values: Any) -> list[Values]:
         numbers = count(1)

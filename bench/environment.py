@@ -5,13 +5,13 @@ from pathlib import Path
 
 from bench.calls import API_KEY, USER_KEY
 from bench.databases import Database
-from bench.run import Run
+from bench.run import BenchRun
 from bench.tasks import OWNER, SECRET_KEY
 
 FSYNCS = "fsyncs"
 
 
-def environment(run: Run, folder: Path, port: int, database: Database, *, fsync_us: int) -> dict[str, str]:
+def environment(run: BenchRun, folder: Path, port: int, database: Database, *, fsync_us: int) -> dict[str, str]:
     """`fsync_us` is added to every fsync, and fsyncs are counted, where there is a C compiler."""
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
     env |= {

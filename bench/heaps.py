@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.databases import Database, SqliteFile
+from bench.databases import BenchSqlite, Database
 from bench.processes import free_port, send
-from bench.run import Run
+from bench.run import BenchRun
 from bench.tasks import ORDER, Pattern, metadata_of
-from bench.world import World, world
+from bench.world import BenchService, world
 from service.core.times import now_ms
 
 STEP = 50_000
@@ -18,7 +18,7 @@ DAY_MS = 24 * 3600 * 1000
 DAYS = 60
 
 
-def backlog(run: Run, count: int) -> Path:
+def backlog(run: BenchRun, count: int) -> Path:
     """A healthy subscriber, and half of `count` deliveries waiting for one that hangs and for one that is not there."""
     with world(run) as one:
         one.patient = False
@@ -29,9 +29,9 @@ def backlog(run: Run, count: int) -> Path:
         for path in ("/subscriber", "/hang", "/gone"):
             one.hush(path)
     file, made = run.options.folder / "backlog.db", run.options.folder / "service" / "bench.db"
-    SqliteFile(made).settle()
+    BenchSqlite(made).settle()
     shutil.move(made, file)
-    add_backlog(SqliteFile(file, journal=False), sick, count, 1000)
+    add_backlog(BenchSqlite(file, journal=False), sick, count, 1000)
     return file
 
 
@@ -52,7 +52,7 @@ def add_backlog(database: Database, sick: Sequence[str], count: int, first_numbe
             database.put([(pattern, rows)])
 
 
-def history(run: Run, count: int) -> Path:
+def history(run: BenchRun, count: int) -> Path:
     """A folder with `count` finished tasks of the last sixty days, each with its last event and the delivery of it.
 
     One of a thousand has failed. Each has an order of its own, and the same shop.
@@ -63,7 +63,7 @@ def history(run: Run, count: int) -> Path:
         one_task_finishes(one)
         one.hush("/subscriber")
         old = one.task_id(one.used)
-    add_history(SqliteFile(folder / "bench.db", journal=False), old, count)
+    add_history(BenchSqlite(folder / "bench.db", journal=False), old, count)
     return folder
 
 
@@ -119,7 +119,7 @@ def nobody_there() -> str:
     return f"http://127.0.0.1:{free_port()}"
 
 
-def one_task_finishes(one: World) -> None:
+def one_task_finishes(one: BenchService) -> None:
     one.fill(1)
     for request in one.requests(one.used):
         send(one.port, request)

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from bench.__main__ import RESULTS
-from bench.order import Order
+from bench.order import LoadOrder
 from bench.processes import SERVICE_CPU, Child, load, python
-from bench.run import Options, Run, the_run
+from bench.run import BenchRun, Options, the_run
 from bench.world import world
 
 # Tasks, each called about twice. Valgrind is some fifty times as slow.
@@ -51,14 +51,14 @@ def difference(measure: Callable[[int, list[str]], None], folder: Path) -> float
     return (many - few) / (2 * (MANY - FEW))
 
 
-def bare(run: Run, tasks: int, count: list[str]) -> None:
+def bare(run: BenchRun, tasks: int, count: list[str]) -> None:
     child = Child([*count, *python("bench.bare")], SERVICE_CPU, log=run.options.folder / "errors.log")
-    order = Order(int(child.line()), SECONDS, parallel=PARALLEL, file=str(run.prepared(MANY).file), count=tasks)
+    order = LoadOrder(int(child.line()), SECONDS, parallel=PARALLEL, file=str(run.prepared(MANY).file), count=tasks)
     load(order)
     child.stop()
 
 
-def service(run: Run, subscribers: int, tasks: int, count: list[str]) -> None:
+def service(run: BenchRun, subscribers: int, tasks: int, count: list[str]) -> None:
     paths = [f"/subscriber-{number}" for number in range(subscribers)]
     with world(run, command=[*count, *python("service")]) as one:
         for path in paths:

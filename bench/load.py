@@ -20,18 +20,18 @@ import uvloop
 
 from bench import calls
 from bench.clock import cpu_seconds
-from bench.order import Order, Result
+from bench.order import LoadOrder, Result
 
 PATIENCE = 20.0
 
 
-class Run:
-    def __init__(self, order: Order) -> None:
+class LoadRun:
+    def __init__(self, order: LoadOrder) -> None:
         self.order = order
         self.result = Result()
         self.work = requests_of(order)
         self.statuses: Counter[int] = Counter()
-        self.open: set[Connection] = set()
+        self.open: set[LoadConnection] = set()
         self.over = False
         self.empty = asyncio.Event()
 
@@ -46,14 +46,14 @@ class Run:
             self.result.moments.append(moments)
         return Sequence(found, moments)
 
-    def left(self, connection: "Connection") -> None:
+    def left(self, connection: "LoadConnection") -> None:
         self.open.discard(connection)
         if not self.open:
             self.empty.set()
 
-    async def connect(self) -> "Connection":
+    async def connect(self) -> "LoadConnection":
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.order.port)
+        _, connection = await loop.create_connection(lambda: LoadConnection(self), "127.0.0.1", self.order.port)
         self.open.add(connection)
         return connection
 
@@ -122,8 +122,8 @@ class Sequence:
         self.moments = moments
 
 
-class Connection(asyncio.Protocol):
-    def __init__(self, run: Run) -> None:
+class LoadConnection(asyncio.Protocol):
+    def __init__(self, run: LoadRun) -> None:
         self.run = run
         self.parser = httptools.HttpResponseParser(self)
         self.sequence: Sequence | None = None
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         self.run.left(self)
 
 
-def requests_of(order: Order) -> Iterator[list[bytes]]:
+def requests_of(order: LoadOrder) -> Iterator[list[bytes]]:
     if order.what == "callbacks":
         return calls.callbacks(Path(order.file), order.first, order.count)
     if order.what == "submits":
@@ -186,7 +186,7 @@ def requests_of(order: Order) -> Iterator[list[bytes]]:
 
 
 async def main() -> None:
-    run = Run(Order(**orjson.loads(sys.stdin.buffer.read())))
+    run = LoadRun(LoadOrder(**orjson.loads(sys.stdin.buffer.read())))
     gc.disable()
     server = run.order.server
     before = cpu_seconds(server) if server else 0.0

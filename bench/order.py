@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Order:
+class LoadOrder:
     """`parallel` for a closed loop, `rate` for an open one. `what`: callbacks, submits or the path of a GET."""
 
     port: int

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from bench.clock import cpu_seconds
-from bench.order import Order, Result
+from bench.order import LoadOrder, Result
 
 ROOT = Path(__file__).resolve().parents[1]
 ALL_CPUS = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
@@ -113,7 +113,7 @@ def wait_until_ready(port: int, child: Child, log: Path) -> None:
             time.sleep(0.005)
 
 
-def load(order: Order, cpus: Sequence[int] = WORLD_CPU, server: Child | None = None) -> Result:
+def load(order: LoadOrder, cpus: Sequence[int] = WORLD_CPU, server: Child | None = None) -> Result:
     """Run one order in a load generator of its own; what it costs the server is noted where that is given."""
     child = Child(python("bench.load"), cpus)
     wanted = asdict(order) | {"server": server.pid if server else 0}

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 
 @dataclass
-class Row:
+class ReportRow:
     """`rounds` are the measurements; `against` those of the base of comparison, pairwise from the same moments.
 
     `goal` is "< 15" or ">= 0.6": for the ratio when there is a base, else for the median.
@@ -72,7 +72,7 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: ReportRow) -> tuple[str, ...]:
     ratio = "" if row.ratio is None else f"{row.ratio:.2f} of {row.base}{spread_of(row.ratios)}"
     spread = f"{number(min(row.rounds))} .. {number(max(row.rounds))}" if len(row.rounds) > 1 else ""
     verdict = {None: "", True: "met", False: "MISSED"}[row.met]
@@ -92,7 +92,7 @@ def spread_of(ratios: list[float]) -> str:
     return f" ({min(ratios):.2f} .. {max(ratios):.2f})" if len(ratios) > 1 else ""
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[ReportRow]) -> str:
     lines = [HEAD, *map(cells, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     lines.insert(1, tuple("-" * width for width in widths))
@@ -101,7 +101,7 @@ def table(rows: list[Row]) -> str:
     )
 
 
-def write(rows: list[Row], complaints: list[str], notes: list[str], folder: Path) -> None:
+def write(rows: list[ReportRow], complaints: list[str], notes: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     document = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -117,7 +117,7 @@ def write(rows: list[Row], complaints: list[str], notes: list[str], folder: Path
 LINE, LEFT, WIDTH, BAR = 22, 470, 1100, 380
 
 
-def chart(rows: list[Row]) -> str:
+def chart(rows: list[ReportRow]) -> str:
     """One bar a row, as long as its share of its goal or of its base: the mark is where the goal lies."""
     height = 60 + LINE * len(rows)
     parts = [
@@ -131,7 +131,7 @@ def chart(rows: list[Row]) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
-def bar(row: Row, top: int) -> list[str]:
+def bar(row: ReportRow, top: int) -> list[str]:
     value = row.median if row.ratio is None else row.ratio
     goal = float(row.goal.split(" ")[1]) if row.goal else None
     longest = max(value, goal * 1.5 if goal else value * 1.5, 1e-9)

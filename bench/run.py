@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from bench.processes import SERVICE_CPU, WORLD_CPU, Child, compile_c, python
-from bench.tasks import Prepared, prepare
+from bench.tasks import PreparedTasks, prepare
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Options:
 
 
 @dataclass
-class Run:
+class BenchRun:
     options: Options
     sink: "SinkClient"
     bare: Child
@@ -31,9 +31,9 @@ class Run:
     complaints: list[str] = field(default_factory=list)
     # What the reader of the table should know, and which parts could not be run.
     notes: list[str] = field(default_factory=list)
-    _prepared: Prepared | None = None
+    _prepared: PreparedTasks | None = None
 
-    def prepared(self, count: int) -> Prepared:
+    def prepared(self, count: int) -> PreparedTasks:
         if self._prepared is None or len(self._prepared.ids) < count:
             # A world that lives may still use the file of those before.
             self._prepared = prepare(count, self.options.folder / f"tasks-{count}.txt")
@@ -68,14 +68,14 @@ class SinkClient:
 
 
 @contextmanager
-def the_run(options: Options) -> Iterator[Run]:
+def the_run(options: Options) -> Iterator[BenchRun]:
     options.folder.mkdir(parents=True, exist_ok=True)
     log = options.folder / "errors.log"
     sink, bare = Child(python("bench.sink"), WORLD_CPU, log=log), Child(python("bench.bare"), SERVICE_CPU, log=log)
     client = SinkClient(int(sink.line()))
     try:
         shim = compile_c(Path(__file__).with_name("fsync.c"), options.folder / "fsync.so")
-        yield Run(options, client, bare, int(bare.line()), shim)
+        yield BenchRun(options, client, bare, int(bare.line()), shim)
     finally:
         client.close()
         sink.stop()

@@ -20,7 +20,7 @@ SUBMIT = b"/api/v1/task"
 
 
 @dataclass
-class Page:
+class PathArrivals:
     """What came to one path: the first moment (monotonic ns) of each webhook-id, and how often it came again."""
 
     arrivals: dict[bytes, int] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Page:
     last: int = 0
 
 
-BOOK: dict[bytes, Page] = {}
+BOOK: dict[bytes, PathArrivals] = {}
 IDS = itertools.count(1)
 
 
@@ -81,7 +81,7 @@ def value_of(head: bytes, name: bytes) -> bytes:
 def note(path: bytes, head: bytes) -> None:
     page = BOOK.get(path)
     if page is None:
-        page = BOOK[path] = Page()
+        page = BOOK[path] = PathArrivals()
     page.last = time.monotonic_ns()
     name = value_of(head, b"\r\nwebhook-id: ") or b"%d" % next(IDS)
     if name in page.arrivals:
@@ -104,7 +104,7 @@ def control(command: bytes) -> Any:
         gc.collect()
         return {}
     if name == b"arrivals":
-        page = BOOK.get(b"/" + path, Page())
+        page = BOOK.get(b"/" + path, PathArrivals())
         return {key.decode(): moment for key, moment in page.arrivals.items()}
     return {
         path.decode(): {"count": len(page.arrivals), "repeats": page.repeats, "last": page.last}

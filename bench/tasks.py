@@ -20,7 +20,7 @@ ORDER = "A-17"
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedTasks:
     """Copies of `task`, each with words of its own, and the file from which the load generator makes callbacks."""
 
     task: Task
@@ -40,7 +40,7 @@ class Prepared:
         return self._tables[kind]
 
 
-def prepare(count: int, file: Path) -> Prepared:
+def prepare(count: int, file: Path) -> PreparedTasks:
     """`count` tasks that PiAPI has accepted; each can take two callbacks that move it."""
     now = now_ms()
     tokens = Tokens((SECRET_KEY,))
@@ -56,7 +56,7 @@ def prepare(count: int, file: Path) -> Prepared:
         lines.append(f"{path} {tokens.callback_secret(token)} {provider_id(number)}")
         words.append({task.id: task_id, ID: provider_id(number)})
     file.write_text("\n".join(lines))
-    return Prepared(task, words, ids, file)
+    return PreparedTasks(task, words, ids, file)
 
 
 class Pattern:

@@ -15,24 +15,24 @@ import httpx
 import orjson
 
 from bench.calls import API_KEY, EVENTS, callbacks
-from bench.databases import Database, SqliteFile
+from bench.databases import BenchSqlite, Database
 from bench.environment import FSYNCS, environment
-from bench.order import Order, Result
+from bench.order import LoadOrder, Result
 from bench.processes import ALL_CPUS, SERVICE_CPU, Child, free_port, load, python, wait_until_ready
-from bench.run import Run
+from bench.run import BenchRun
 from bench.streams import Arrival
-from bench.tasks import Prepared
+from bench.tasks import PreparedTasks
 
 DATABASE = "bench.db"
 DRAIN_SECONDS = 60.0
 
 
-class World:
+class BenchService:
     """A running service. `pinned`: on one CPU by our hand; else it may use all."""
 
     def __init__(
         self,
-        run: Run,
+        run: BenchRun,
         folder: Path,
         *,
         database: Database | None = None,
@@ -43,7 +43,7 @@ class World:
     ) -> None:
         self.run = run
         self.folder = folder
-        self.database: Database = database or SqliteFile(folder / DATABASE)
+        self.database: Database = database or BenchSqlite(folder / DATABASE)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.fsyncs_file = folder / FSYNCS
@@ -62,7 +62,7 @@ class World:
         self._before: dict[str, int] = {}
         self._until: dict[str, int] = {}
         self._subscriptions: dict[str, str] = {}
-        self._filled: Prepared | None = None
+        self._filled: PreparedTasks | None = None
         # Not where attempts hang: a stop waits for them.
         self.patient = True
         # What was there before is not ours to count.
@@ -90,7 +90,7 @@ class World:
         os.sync()
         self._filled, self.used, self.filled_end = filled, first, first + count
 
-    def _present(self, prepared: Prepared) -> int:
+    def _present(self, prepared: PreparedTasks) -> int:
         """How many of them an earlier world has put into this database: they are always taken from the front."""
         [(last,)] = self.database.ask(
             "SELECT max(id) FROM tasks WHERE id BETWEEN ? AND ?", prepared.ids[0], prepared.ids[-1]
@@ -142,11 +142,11 @@ class World:
         result = load(self.order(seconds, parallel=parallel, rate=rate, moments=moments), self.load_cpus, self.child)
         return self.took(result)
 
-    def order(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> Order:
+    def order(self, seconds: float, *, parallel: int = 0, rate: float = 0.0, moments: bool = False) -> LoadOrder:
         assert self._filled is not None
         left = self.filled_end - self.used
         file = str(self._filled.file)
-        return Order(
+        return LoadOrder(
             self.port, seconds, parallel=parallel, rate=rate, file=file, first=self.used, count=left, moments=moments
         )
 
@@ -216,7 +216,7 @@ class World:
 
 
 @contextmanager
-def alone(one: World, among: Iterable[World]) -> Iterator[None]:
+def alone(one: BenchService, among: Iterable[BenchService]) -> Iterator[None]:
     """The others stand still, so that figures of several can be taken in turn within one moment."""
     with ExitStack() as stopped:
         for other in among:
@@ -227,8 +227,8 @@ def alone(one: World, among: Iterable[World]) -> Iterator[None]:
 
 @contextmanager
 def world(
-    run: Run, *, folder: Path | None = None, keep: bool = False, copy_of: Path | None = None, **settings: Any
-) -> Iterator[World]:
+    run: BenchRun, *, folder: Path | None = None, keep: bool = False, copy_of: Path | None = None, **settings: Any
+) -> Iterator[BenchService]:
     """A service on a fresh file, on a copy, or on the one that lies in `folder` (`keep`); the sink's book is empty."""
     folder = folder or run.options.folder / "service"
     if not keep:
@@ -238,7 +238,7 @@ def world(
         shutil.copy(copy_of, folder / DATABASE)
         os.sync()
     run.sink.forget()
-    one = World(run, folder, **settings)
+    one = BenchService(run, folder, **settings)
     try:
         yield one
     finally:

@@ -5,7 +5,7 @@ from service.workers.delivery_limiter import BYTES, DeliveryLimiter, Group, Stan
 PLACES = 128
 
 
-class Lane:
+class BusyLane:
     """Takes one place whenever it is pumped and may."""
 
     def __init__(self, limiter: DeliveryLimiter, group: Group, wants: int = 1, size: int = 0) -> None:
@@ -26,15 +26,17 @@ class Lane:
         self.limiter.release(self.group, self.size)
 
 
-def hog(limiter: DeliveryLimiter, owner: str, standing: Standing, host: str | None = None, size: int = 0) -> list[Lane]:
+def hog(
+    limiter: DeliveryLimiter, owner: str, standing: Standing, host: str | None = None, size: int = 0
+) -> list[BusyLane]:
     group = limiter.group(owner, standing, host)
-    lanes = [Lane(limiter, group, size=size) for _ in range(1000)]
+    lanes = [BusyLane(limiter, group, size=size) for _ in range(1000)]
     for lane in lanes:
         lane.pump()
     return lanes
 
 
-def opened(lanes: list[Lane]) -> int:
+def opened(lanes: list[BusyLane]) -> int:
     return sum(lane.open for lane in lanes)
 
 
@@ -82,7 +84,7 @@ def test_a_place_that_nobody_ahead_wants_goes_to_the_next() -> None:
 def test_other_owners_have_their_turn_although_one_waits_with_many() -> None:
     limiter = DeliveryLimiter(PLACES)
     hogs = [hog(limiter, name, Standing.NEW, None) for name in ("alice", "bob", "carol")]
-    late = Lane(limiter, limiter.group("dave", Standing.NEW), wants=30)
+    late = BusyLane(limiter, limiter.group("dave", Standing.NEW), wants=30)
     late.pump()
     assert 0 < late.open < 30
     for n in range(60):
@@ -103,6 +105,6 @@ def test_the_bytes_of_open_requests_are_bounded_and_shared() -> None:
 
 def test_one_request_larger_than_the_bound_goes_alone() -> None:
     limiter = DeliveryLimiter(PLACES)
-    [lane] = [Lane(limiter, limiter.group("alice", Standing.NEW), size=2 * BYTES)]
+    [lane] = [BusyLane(limiter, limiter.group("alice", Standing.NEW), size=2 * BYTES)]
     lane.pump()
     assert lane.open == 1

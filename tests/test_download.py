@@ -20,7 +20,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"
 
 
 @dataclass
-class Server:
+class FileServer:
     """Answers each path with the bytes that `pages` has for it, or lets a coroutine write them."""
 
     url: str = ""
@@ -44,8 +44,8 @@ class Server:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    one = Server()
+async def server() -> AsyncIterator[FileServer]:
+    one = FileServer()
     listening = await asyncio.start_server(one.answer, "127.0.0.1", 0)
     one.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with listening:
@@ -138,13 +138,13 @@ HOPELESS = {
 
 
 @pytest.mark.parametrize("response", WHOLE.values(), ids=WHOLE)
-async def test_a_whole_file_comes_decoded(server: Server, response: bytes) -> None:
+async def test_a_whole_file_comes_decoded(server: FileServer, response: bytes) -> None:
     server.pages["/0.png"] = response
     assert await fetch(f"{server.url}/0.png") == FILE
 
 
 @pytest.mark.parametrize(("response", "sentence"), FAILING.values(), ids=FAILING)
-async def test_what_is_not_whole_fails_for_now(server: Server, response: bytes, sentence: str) -> None:
+async def test_what_is_not_whole_fails_for_now(server: FileServer, response: bytes, sentence: str) -> None:
     server.pages["/0.png"] = response
     with pytest.raises(DownloadFailed) as failed:
         await fetch(f"{server.url}/0.png")
@@ -152,14 +152,14 @@ async def test_what_is_not_whole_fails_for_now(server: Server, response: bytes, 
 
 
 @pytest.mark.parametrize(("response", "sentence"), HOPELESS.values(), ids=HOPELESS)
-async def test_what_will_never_come_fails_for_good(server: Server, response: bytes, sentence: str) -> None:
+async def test_what_will_never_come_fails_for_good(server: FileServer, response: bytes, sentence: str) -> None:
     server.pages["/0.png"] = response
     with pytest.raises(DownloadFailed) as failed:
         await fetch(f"{server.url}/0.png")
     assert (str(failed.value), failed.value.final) == (sentence, True)
 
 
-async def test_a_request_carries_no_credentials(server: Server) -> None:
+async def test_a_request_carries_no_credentials(server: FileServer) -> None:
     server.pages["/a%20cat.png?sig=x%2By"] = whole(FILE)
     await fetch(f"{server.url}/a cat.png?sig=x%2By")
     assert server.requests == [
@@ -169,12 +169,12 @@ async def test_a_request_carries_no_credentials(server: Server) -> None:
     ]
 
 
-async def test_three_redirects_are_followed(server: Server) -> None:
+async def test_three_redirects_are_followed(server: FileServer) -> None:
     server.pages |= {f"/{n}": redirect(f"/{n + 1}") for n in range(3)} | {"/3": whole(FILE)}
     assert await fetch(f"{server.url}/0") == FILE
 
 
-async def test_a_fourth_redirect_is_not(server: Server) -> None:
+async def test_a_fourth_redirect_is_not(server: FileServer) -> None:
     server.pages |= {f"/{n}": redirect(f"/{n + 1}") for n in range(4)} | {"/4": whole(FILE)}
     with pytest.raises(DownloadFailed, match="redirects more than 3 times") as failed:
         await fetch(f"{server.url}/0")
@@ -199,7 +199,7 @@ async def test_an_address_that_is_not_public_is_refused(url: str) -> None:
     assert failed.value.final
 
 
-async def test_a_name_that_resolves_to_a_private_address_is_refused(server: Server) -> None:
+async def test_a_name_that_resolves_to_a_private_address_is_refused(server: FileServer) -> None:
     async def resolver(host: str, port: int, *, type: int) -> list[Any]:
         return [(2, 1, 6, "", ("10.1.2.3", port))]
 
@@ -218,7 +218,7 @@ async def test_a_name_without_an_address_fails_for_now() -> None:
 
 
 @asynccontextmanager
-async def dripping(server: Server, head: bytes) -> AsyncIterator[str]:
+async def dripping(server: FileServer, head: bytes) -> AsyncIterator[str]:
     """An address whose response comes byte by byte until the reader leaves."""
     left = asyncio.Event()
 
@@ -238,21 +238,21 @@ async def dripping(server: Server, head: bytes) -> AsyncIterator[str]:
         await left.wait()
 
 
-async def test_a_body_that_drips_is_given_up(server: Server) -> None:
+async def test_a_body_that_drips_is_given_up(server: FileServer) -> None:
     async with dripping(server, HEAD + b"Content-Length: 1000\r\n\r\n") as url:
         with pytest.raises(DownloadFailed, match="The download is too slow") as failed:
             await fetch(url)
         assert not failed.value.final
 
 
-async def test_a_head_that_drips_is_given_up(server: Server) -> None:
+async def test_a_head_that_drips_is_given_up(server: FileServer) -> None:
     impatient = downloader(Limits(max_bytes=1_000_000, connect=0.1, silence=0.2))
     async with dripping(server, b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
         with pytest.raises(DownloadFailed, match="did not respond in time"):
             await fetch(url, impatient)
 
 
-async def test_a_silent_server_is_given_up(server: Server) -> None:
+async def test_a_silent_server_is_given_up(server: FileServer) -> None:
     async def silence(writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
         await asyncio.sleep(2)
@@ -262,7 +262,7 @@ async def test_a_silent_server_is_given_up(server: Server) -> None:
         await fetch(f"{server.url}/0.png", downloader(Limits(max_bytes=1_000_000, silence=0.1)))
 
 
-async def test_a_slow_reader_is_not_taken_for_a_slow_sender(server: Server) -> None:
+async def test_a_slow_reader_is_not_taken_for_a_slow_sender(server: FileServer) -> None:
     server.pages["/0.png"] = whole(FILE)
     async with downloader(Limits(max_bytes=1_000_000, window=0.05, slowest=len(FILE) + 1)).open(
         f"{server.url}/0.png"

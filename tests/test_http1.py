@@ -35,7 +35,7 @@ def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLo
     return policy
 
 
-class Subscriber:
+class RawServer:
     """A server of raw bytes; counts connections and keeps the requests."""
 
     def __init__(self, handler: Handler) -> None:
@@ -77,15 +77,15 @@ class Subscriber:
         self.asked.set()
 
 
-Start = Callable[..., Awaitable[Subscriber]]
+Start = Callable[..., Awaitable[RawServer]]
 Clients = Callable[..., Client]
 
 
 @pytest.fixture
 async def subscriber() -> AsyncIterator[Start]:
-    started: list[Subscriber] = []
+    started: list[RawServer] = []
 
-    async def start(*answers: bytes, close: bool = False, tls: ssl.SSLContext | None = None) -> Subscriber:
+    async def start(*answers: bytes, close: bool = False, tls: ssl.SSLContext | None = None) -> RawServer:
         """Answers the n-th request with the n-th answer, the last one for ever. `close`: after each answer."""
 
         async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +96,7 @@ async def subscriber() -> AsyncIterator[Start]:
                 if close:
                     return
 
-        server = Subscriber(handler)
+        server = RawServer(handler)
         await server.start(tls)
         started.append(server)
         return server
@@ -312,7 +312,7 @@ async def test_a_reset_after_the_status_line_changes_nothing(client: Clients) ->
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    server = Subscriber(reset)
+    server = RawServer(reset)
     await server.start(None)
     for size in (10, 5_000_000):
         assert (await client().post(server.head(), b"", b"x" * size, 5)).status == 200
@@ -325,7 +325,7 @@ async def test_a_response_may_come_before_the_request(client: Clients) -> None:
         writer.write(OK)
         await server.read(reader)
 
-    server = Subscriber(canned)
+    server = RawServer(canned)
     await server.start(None)
     assert (await client().post(server.head(), b"", b"{}", 5)).status == 200
     await asyncio.wait_for(server.asked.wait(), 5)
@@ -340,7 +340,7 @@ async def test_a_body_that_trickles_does_not_extend_the_time(client: Clients) ->
             writer.write(b".")
             await asyncio.sleep(0.005)
 
-    server = Subscriber(drip)
+    server = RawServer(drip)
     await server.start(None)
     async with asyncio.timeout(5):
         assert (await client().post(server.head(), b"", b"{}", 0.1)).status == 200
@@ -412,7 +412,7 @@ async def test_a_kept_connection_that_dies_under_the_request_is_tried_once_more(
         writer.write(OK)
         await server.read(reader)
 
-    server, one = Subscriber(one_answer_each), client()
+    server, one = RawServer(one_answer_each), client()
     await server.start(None)
     for _ in range(2):
         assert (await one.post(server.head(), b"", b"{}", 5)).status == 200
@@ -438,7 +438,7 @@ async def test_the_beginning_of_an_answer_nobody_asked_for_closes_an_idle_connec
         writer.write(b"H")
         await reader.read()
 
-    server, one = Subscriber(handler), client()
+    server, one = RawServer(handler), client()
     await server.start(None)
     assert (await one.post(server.head(), b"", b"{}", 5)).status == 200
     answered.set()
@@ -452,7 +452,7 @@ async def test_an_early_answer_to_a_large_request_spoils_the_connection(client: 
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
         await server.gone.wait()
 
-    server, one = Subscriber(early), client()
+    server, one = RawServer(early), client()
     await server.start(None)
     for _ in range(2):
         assert (await one.post(server.head(), b"", b"x" * 20_000_000, 5)).status == 413
@@ -672,7 +672,7 @@ async def test_a_server_that_speaks_no_tls_is_a_tls_error(client: Clients) -> No
         await reader.read(1)
         writer.write(OK)
 
-    server = Subscriber(plain)
+    server = RawServer(plain)
     await server.start(None)
     assert (await failure(client(), server.target(scheme="https"))).reason == "tls"
     server.stop()
@@ -682,7 +682,7 @@ async def test_a_tls_handshake_that_hangs_times_out(client: Clients) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    server = Subscriber(silent)
+    server = RawServer(silent)
     await server.start(None)
     assert (await failure(client(connect_timeout=0.05), server.target(scheme="https"))).reason == "timeout"
     await asyncio.wait_for(server.gone.wait(), 5)

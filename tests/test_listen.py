@@ -22,7 +22,7 @@ from .conftest import PATIENCE, Service, Subscriber, running, txt2img
 EVENTS_OF_A_TASK = ["task.queued", "task.submitted", "task.processing", "task.completed"]
 
 
-class Listener:
+class ListenProcess:
     """A running `callbridge listen` and the lines that it printed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -40,7 +40,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(url: str, *arguments: str, key: str = "alice-key") -> AsyncIterator[Listener]:
+async def listening(url: str, *arguments: str, key: str = "alice-key") -> AsyncIterator[ListenProcess]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service", "listen", *arguments),
@@ -49,7 +49,7 @@ async def listening(url: str, *arguments: str, key: str = "alice-key") -> AsyncI
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        yield Listener(process)
+        yield ListenProcess(process)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

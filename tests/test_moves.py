@@ -42,7 +42,7 @@ SPELLINGS = {
 
 
 @dataclass
-class World:
+class TaskMoves:
     """A task as the store would hold it, and what was told about it."""
 
     task: Task
@@ -99,11 +99,11 @@ def body_of(provider_name: str, state: str, spelling: int) -> bytes:
     return orjson.dumps({"status": word, "id": PROVIDER_ID, "track_id": TASK_ID, "output": output, "message": "no"})
 
 
-Act = Callable[[World], Decide]
+Act = Callable[[TaskMoves], Decide]
 
 
 def callback(state: str, spelling: int) -> Act:
-    def act(world: World) -> Decide:
+    def act(world: TaskMoves) -> Decide:
         update = provider(world.task.provider).read_callback(TASK_ID, body_of(world.task.provider, state, spelling))
         return apply(update, world.timing, attempt=max(1, world.task.attempts))
 
@@ -111,7 +111,7 @@ def callback(state: str, spelling: int) -> Act:
 
 
 def sweep(state: str) -> Act:
-    def act(world: World) -> Decide:
+    def act(world: TaskMoves) -> Decide:
         room = provider(world.task.provider)
         update = room.read_callback(TASK_ID, body_of(world.task.provider, state, 0))
         return apply(update, world.timing, attempt=world.task.attempts)
@@ -119,13 +119,13 @@ def sweep(state: str) -> Act:
     return act
 
 
-def asked_in_vain(world: World) -> Decide:
+def asked_in_vain(world: TaskMoves) -> Decide:
     if world.task.status is S.QUEUED:
         return lambda _: NOTHING
     return rescheduled(None, world.now, world.timing)
 
 
-def too_late(world: World) -> Decide:
+def too_late(world: TaskMoves) -> Decide:
     world.now = max(world.now, world.task.deadline_at)
     return missed_deadline(world.timing)
 
@@ -134,19 +134,19 @@ def answered(state: str) -> Act:
     return lambda world: apply(modelslab_room().read_callback(TASK_ID, body_of("modelslab", state, 0)), world.timing)
 
 
-def refused(world: World) -> Decide:
+def refused(world: TaskMoves) -> Decide:
     return rejected(Failure("provider_rejected", "no"), world.timing)
 
 
-def give_back(world: World) -> Decide:
+def give_back(world: TaskMoves) -> Decide:
     return given_back(world.task)
 
 
-def unclear(world: World) -> Decide:
+def unclear(world: TaskMoves) -> Decide:
     return unconfirmed("no answer in time", world.timing)
 
 
-def cancel(world: World) -> Decide:
+def cancel(world: TaskMoves) -> Decide:
     return canceled("it may be charged", world.timing)
 
 
@@ -155,12 +155,12 @@ SUBMITS = [answered("open"), answered("processing"), answered("completed"), refu
 REST = [*(sweep(state) for state in SPELLINGS), asked_in_vain, too_late, cancel]
 
 
-def sent_task(provider_name: str) -> World:
+def sent_task(provider_name: str) -> TaskMoves:
     now = 1_770_000_000_000
-    return World(make_task(provider_name, created_at=now, sent_at=now, attempts=1, deadline_at=now + 10**7))
+    return TaskMoves(make_task(provider_name, created_at=now, sent_at=now, attempts=1, deadline_at=now + 10**7))
 
 
-def play(world: World, acts: list[Act]) -> None:
+def play(world: TaskMoves, acts: list[Act]) -> None:
     for act in acts:
         try:
             world.do(act(world))

@@ -1,15 +1,17 @@
-"""A class name means one thing in the whole service."""
+"""A class name means one thing everywhere in this repository."""
 
 import ast
 from collections import Counter
+from pathlib import Path
 
-from tests.test_layers import modules
+ROOT = Path(__file__).parents[1]
 
 
 def test_no_two_classes_share_a_name() -> None:
     counts = Counter(
         node.name
-        for path in modules().values()
+        for folder in ("service", "tests", "bench")
+        for path in (ROOT / folder).rglob("*.py")
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )

@@ -106,7 +106,7 @@ class Held:
         return self.item
 
 
-class Clock:
+class ManualClock:
     def __init__(self) -> None:
         self.seconds = 0.0
 
@@ -114,12 +114,12 @@ class Clock:
         return int(self.seconds * 1000)
 
 
-def health_of(held: Held, clock: Clock, disable_after: float = 100.0) -> tuple[SubscriptionHealth, Background]:
+def health_of(held: Held, clock: ManualClock, disable_after: float = 100.0) -> tuple[SubscriptionHealth, Background]:
     background = Background()
     return SubscriptionHealth(held, disable_after, clock, background), background  # type: ignore[arg-type]
 
 
-async def fails(health: SubscriptionHealth, clock: Clock, *moments: float) -> None:
+async def fails(health: SubscriptionHealth, clock: ManualClock, *moments: float) -> None:
     for moment in moments:
         clock.seconds = moment
         health.failed("sub_1", FAILED)
@@ -128,7 +128,7 @@ async def fails(health: SubscriptionHealth, clock: Clock, *moments: float) -> No
 
 
 async def test_failures_again_and_again_disable() -> None:
-    held, clock = Held(), Clock()
+    held, clock = Held(), ManualClock()
     health, background = health_of(held, clock)
     await fails(health, clock, 0, 20, 40, 60, 80, 99)
     assert held.item.enabled
@@ -138,7 +138,7 @@ async def test_failures_again_and_again_disable() -> None:
 
 
 async def test_one_success_starts_the_count_afresh() -> None:
-    held, clock = Held(), Clock()
+    held, clock = Held(), ManualClock()
     health, _ = health_of(held, clock)
     await fails(health, clock, 0, 20, 40, 60, 80)
     health.succeeded("sub_1")
@@ -147,7 +147,7 @@ async def test_one_success_starts_the_count_afresh() -> None:
 
 
 async def test_a_few_failures_far_apart_do_not_disable() -> None:
-    held, clock = Held(), Clock()
+    held, clock = Held(), ManualClock()
     health, _ = health_of(held, clock)
     await fails(health, clock, 0, 1, 2, 3, 4, 5, 101, 102)
     assert held.item.enabled
@@ -158,7 +158,7 @@ async def test_a_few_failures_far_apart_do_not_disable() -> None:
 
 
 async def test_failures_are_written_once_and_not_each() -> None:
-    held, clock = Held(), Clock()
+    held, clock = Held(), ManualClock()
     health, _ = health_of(held, clock)
     await fails(health, clock, *range(1, 50))
     assert held.changes == 0
@@ -172,7 +172,7 @@ async def test_failures_are_written_once_and_not_each() -> None:
 
 
 async def test_a_long_failure_is_remembered_over_a_restart() -> None:
-    held, clock = Held(), Clock()
+    held, clock = Held(), ManualClock()
     health, _ = health_of(held, clock)
     await fails(health, clock, 0, 30, 60)
     await health.write()
@@ -183,7 +183,7 @@ async def test_a_long_failure_is_remembered_over_a_restart() -> None:
 
 
 async def test_what_is_known_of_a_receiver_gives_its_standing() -> None:
-    held, clock = Held(), Clock()
+    held, clock = Held(), ManualClock()
     health, background = health_of(held, clock)
     assert health.standing("sub_1") is Standing.NEW
     await fails(health, clock, 1)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from bench import heaps
 from bench.cases.effect import Effect, Subject, compare, without
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 
 
-def measure(run: Run, case: int = 6) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 6) -> Iterator[ReportRow]:
     waiting = 100_000 if run.options.quick else 1_000_000
     file = heaps.backlog(run, waiting)
     empty, beside = Effect(), Effect()
@@ -22,10 +22,10 @@ def measure(run: Run, case: int = 6) -> Iterator[Row]:
             check(one, waiting)
     file.unlink()
     yield from beside.rows(case, f"beside {waiting:,} waiting for the dead", empty)
-    yield Row(case, f"start to ready with {waiting:,} waiting", "s", starts)
+    yield ReportRow(case, f"start to ready with {waiting:,} waiting", "s", starts)
 
 
-def check(one: World, waiting: int) -> None:
+def check(one: BenchService, waiting: int) -> None:
     """None of them was dropped, and none went where nobody answers."""
     [(found,)] = one.database.ask(
         "SELECT count(*) FROM deliveries WHERE n <= ? AND status = 'pending'", one.deliveries_before

@@ -7,9 +7,9 @@ import orjson
 from bench.calls import callback_body
 from bench.cases.latency import Round, held, percentile
 from bench.processes import WORLD_CPU, Child, python
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 
 COPIES = 50
 RATE = 200
@@ -19,7 +19,7 @@ WAYS = ("callback to answer", "callback to POST")
 GOAL = "< 1.1"
 
 
-def measure(run: Run, case: int = 10) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 10) -> Iterator[ReportRow]:
     beside: list[Round] = []
     alone: list[Round] = []
     files = Child(python("bench.files"), WORLD_CPU, log=run.options.folder / "errors.log")
@@ -35,7 +35,7 @@ def measure(run: Run, case: int = 10) -> Iterator[Row]:
     finally:
         files.stop()
     for way in WAYS:
-        yield Row(
+        yield ReportRow(
             case,
             f"{way} at {RATE}/s beside {COPIES} copies: p50",
             "ms",
@@ -46,7 +46,7 @@ def measure(run: Run, case: int = 10) -> Iterator[Row]:
         )
 
 
-def one_round(one: World, port: int | None) -> Round:
+def one_round(one: BenchService, port: int | None) -> Round:
     """`port` of the files that are copied meanwhile."""
     one.fill(int((SECONDS + 0.2) * RATE) + 1500)
     one.subscribe(PATH)
@@ -58,7 +58,7 @@ def one_round(one: World, port: int | None) -> Round:
     return held(one, RATE, SECONDS, PATH)
 
 
-def start_copies(one: World, port: int) -> None:
+def start_copies(one: BenchService, port: int) -> None:
     """Completes one of the prepared tasks with so many files."""
     path, secret, name = one.address(one.used)
     body = orjson.loads(callback_body("completed"))
@@ -70,7 +70,7 @@ def start_copies(one: World, port: int) -> None:
     one.acknowledged += 1
 
 
-def still_copying(one: World) -> bool:
+def still_copying(one: BenchService) -> bool:
     [(stored, waiting)] = one.database.ask(
         "SELECT count(*) FILTER (WHERE status = 'stored'), count(*) FILTER (WHERE status = 'pending')"
         " FROM copies WHERE url NOT LIKE 'https:%'"

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench.cases.fanout import Figures, flat_out
+from bench.cases.fanout import FanoutFigures, flat_out
 from bench.cases.latency import RATES, SHARES, WAYS, held_and_read, percentile
 from bench.checks import check_deliveries, check_events
 from bench.databases import Database
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, alone, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, alone, world
 
 TURNS = 2
 LEVELS = (1, 16, 64, 256)
@@ -44,22 +44,22 @@ class Effect:
     def add(self, name: str, unit: str, goal: str, value: float) -> None:
         self.figures.setdefault(Figure(name, unit, goal), []).append(value)
 
-    def rows(self, case: int, burden: str, without: "Effect") -> Iterator[Row]:
+    def rows(self, case: int, burden: str, without: "Effect") -> Iterator[ReportRow]:
         for figure, found in self.figures.items():
             name, unit, goal = figure
-            yield Row(case, f"{name}, {burden}", unit, found, without.figures[figure], "without", goal)
+            yield ReportRow(case, f"{name}, {burden}", unit, found, without.figures[figure], "without", goal)
         # A turn has too few calls for these; and no goal, since two equal services differ by more than it would allow.
         for name, latencies in self.latencies.items():
             for share, word in SHARES[1:]:
                 if len(latencies) * (1 - share) < BEYOND:
                     continue
                 figures = [[percentile(sorted(found), share)] for found in (latencies, without.latencies[name])]
-                yield Row(case, f"{name}: {word}, {burden}", "ms", figures[0], figures[1], "without")
+                yield ReportRow(case, f"{name}: {word}, {burden}", "ms", figures[0], figures[1], "without")
 
 
 @dataclass
 class Subject:
-    one: World
+    one: BenchService
     effect: Effect
     # Every subscriber that was ever told something, by its path.
     paths: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Subject:
 
 
 @contextmanager
-def without(run: Run, effect: Effect, database: Database | None = None) -> Iterator[Subject]:
+def without(run: BenchRun, effect: Effect, database: Database | None = None) -> Iterator[Subject]:
     """A service on an empty file, or on this empty database."""
     with world(run, folder=run.options.folder / "without", database=database) as one:
         yield Subject(one, effect)
@@ -142,7 +142,7 @@ def latency(subject: Subject, rate: int, path: str) -> None:
 
 def delivered(subject: Subject, paths: Sequence[str]) -> None:
     """Case 3."""
-    figures = Figures()
+    figures = FanoutFigures()
     flat_out(subject.one, paths, figures, subject.seconds)
     subject.effect.add(f"deliveries to {len(paths)}", "/s", AT_LEAST, figures.deliveries[0])
     subject.effect.add(f"deliveries to {len(paths)}: CPU of an event", "us", AT_MOST, figures.cpu_us[0])

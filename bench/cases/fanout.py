@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.checks import check_deliveries, check_events
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, alone, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, alone, world
 
 TURNS = 2
 PARALLEL = 64
@@ -18,7 +18,7 @@ PLACES = ("pinned", "two CPUs allowed")
 
 
 @dataclass
-class Figures:
+class FanoutFigures:
     deliveries: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
     acks: list[float] = field(default_factory=list)
@@ -26,9 +26,9 @@ class Figures:
     changes: list[float] = field(default_factory=list)
 
 
-def measure(run: Run, case: int = 3) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 3) -> Iterator[ReportRow]:
     for subscribers in (1, 10):
-        found = {place: Figures() for place in PLACES}
+        found = {place: FanoutFigures() for place in PLACES}
         for _ in range(run.options.rounds):
             one_round(run, found, subscribers)
         pinned = found["pinned"].deliveries
@@ -37,7 +37,7 @@ def measure(run: Run, case: int = 3) -> Iterator[Row]:
             yield from rows(case, f"to {subscribers}, {place}", figures, GOALS[subscribers], base)
 
 
-def one_round(run: Run, found: dict[str, Figures], subscribers: int) -> None:
+def one_round(run: BenchRun, found: dict[str, FanoutFigures], subscribers: int) -> None:
     """In turn, and who is not measured stands still; the first is not always the same one."""
     folders = [run.options.folder / name for name in ("service", "without")]
     with world(run, folder=folders[0]) as pinned, world(run, folder=folders[1], pinned=False) as free:
@@ -59,7 +59,7 @@ def paths_of(place: str, subscribers: int) -> list[str]:
     return [f"/{place.split()[0]}-{number}" for number in range(subscribers)]
 
 
-def flat_out(one: World, paths: Sequence[str], figures: Figures, seconds: float) -> None:
+def flat_out(one: BenchService, paths: Sequence[str], figures: FanoutFigures, seconds: float) -> None:
     """As many callbacks as it takes, until all of them are delivered."""
     one.callbacks(0.2, parallel=PARALLEL)
     settled(one, paths)
@@ -76,19 +76,19 @@ def flat_out(one: World, paths: Sequence[str], figures: Figures, seconds: float)
         figures.changes.append(events * (1 + len(paths)) / (after - syncs))
 
 
-def settled(one: World, paths: Sequence[str]) -> int:
+def settled(one: BenchService, paths: Sequence[str]) -> int:
     """The moment (ns) of the last delivery of all that was acknowledged so far."""
     return max(one.drained(path) for path in paths)
 
 
-def rows(case: int, name: str, figures: Figures, goal: str, pinned: list[float]) -> Iterator[Row]:
+def rows(case: int, name: str, figures: FanoutFigures, goal: str, pinned: list[float]) -> Iterator[ReportRow]:
     # What is only acknowledged faster than it is delivered does not count: the time runs until the last delivery.
     if pinned:
-        yield Row(case, f"deliveries {name}", "/s", figures.deliveries, pinned, "pinned", NOT_BELOW)
+        yield ReportRow(case, f"deliveries {name}", "/s", figures.deliveries, pinned, "pinned", NOT_BELOW)
     else:
-        yield Row(case, f"deliveries {name}", "/s", figures.deliveries, goal=goal)
-    yield Row(case, f"callbacks acknowledged {name}", "/s", figures.acks)
-    yield Row(case, f"  their p99 {name}", "ms", figures.p99)
-    yield Row(case, f"  CPU of an event {name}", "us", figures.cpu_us)
+        yield ReportRow(case, f"deliveries {name}", "/s", figures.deliveries, goal=goal)
+    yield ReportRow(case, f"callbacks acknowledged {name}", "/s", figures.acks)
+    yield ReportRow(case, f"  their p99 {name}", "ms", figures.p99)
+    yield ReportRow(case, f"  CPU of an event {name}", "us", figures.cpu_us)
     if figures.changes:
-        yield Row(case, f"  changes in a commit {name}", "", figures.changes)
+        yield ReportRow(case, f"  changes in a commit {name}", "", figures.changes)

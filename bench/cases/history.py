@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 
 from bench import heaps
 from bench.cases.effect import Effect, Subject, compare, without
-from bench.order import Order
+from bench.order import LoadOrder
 from bench.processes import load
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 from service.core.times import now_ms
 
 # A task, its last event and the delivery of it, with all indexes; the copy and the write-ahead log come on top.
@@ -19,13 +19,13 @@ KEEP_DAYS = 30
 HOUR_MS = 3600 * 1000
 
 
-def measure(run: Run, case: int = 7) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 7) -> Iterator[ReportRow]:
     count = 100_000 if run.options.quick else 1_000_000
     if shutil.disk_usage(run.options.folder).free < count * BYTES_A_TASK:
         run.notes.append(f"case 7 is left out: {count:,} finished tasks need {count * BYTES_A_TASK >> 30} GiB of disk")
         return
     folder = heaps.history(run, count)
-    yield Row(case, f"file of {count:,} finished tasks", "MB", [(folder / "bench.db").stat().st_size / 1e6])
+    yield ReportRow(case, f"file of {count:,} finished tasks", "MB", [(folder / "bench.db").stat().st_size / 1e6])
     plain, stored = Effect(), Effect()
     undisturbed, removing = Effect(), Effect()
     pages: dict[str, list[tuple[float, float]]] = {}
@@ -41,16 +41,16 @@ def measure(run: Run, case: int = 7) -> Iterator[Row]:
         with without(run, undisturbed) as empty, world(run, folder=folder, keep=True, RETENTION_DAYS=days) as one:
             removed.append(while_removing(one, lambda: compare([empty, Subject(one, removing)])))
     shutil.rmtree(folder)
-    yield Row(case, f"start to ready beside {count:,} finished tasks", "s", starts, goal="< 1")
+    yield ReportRow(case, f"start to ready beside {count:,} finished tasks", "s", starts, goal="< 1")
     yield from stored.rows(case, f"beside {count:,} finished tasks", plain)
     yield from removing.rows(case, "while old ones are removed", undisturbed)
-    yield Row(case, "old tasks removed meanwhile, of a second of CPU", "", removed)
+    yield ReportRow(case, "old tasks removed meanwhile, of a second of CPU", "", removed)
     for name, found in pages.items():
-        yield Row(case, f"{name}: p50", "ms", [p50 for p50, _ in found])
-        yield Row(case, f"{name}: p99", "ms", [p99 for _, p99 in found])
+        yield ReportRow(case, f"{name}: p50", "ms", [p50 for p50, _ in found])
+        yield ReportRow(case, f"{name}: p99", "ms", [p99 for _, p99 in found])
 
 
-def paths(one: World) -> dict[str, str]:
+def paths(one: BenchService) -> dict[str, str]:
     [(middle, seq)] = one.database.ask("SELECT max(n) / 2, (SELECT max(seq) / 2 FROM events) FROM tasks")
     [(cursor,)] = one.database.ask("SELECT id FROM tasks WHERE n >= ? LIMIT 1", middle)
     return {
@@ -67,9 +67,9 @@ def paths(one: World) -> dict[str, str]:
     }
 
 
-def read(one: World, path: str) -> tuple[float, float]:
+def read(one: BenchService, path: str) -> tuple[float, float]:
     """p50 and p99 in ms, one reader."""
-    result = load(Order(one.port, min(1.0, one.run.options.seconds), path, parallel=1), one.load_cpus)
+    result = load(LoadOrder(one.port, min(1.0, one.run.options.seconds), path, parallel=1), one.load_cpus)
     one.run.check(not result.refused, f"GET {path} was answered {result.refused}")
     if result.lost:
         one.run.notes.append(f"GET {path} took longer than {result.seconds:.0f} s")
@@ -77,7 +77,7 @@ def read(one: World, path: str) -> tuple[float, float]:
     return result.percentile(0.5), result.percentile(0.99)
 
 
-def while_removing(one: World, meanwhile: Callable[[], None]) -> float:
+def while_removing(one: BenchService, meanwhile: Callable[[], None]) -> float:
     """How many old tasks went in a second of the work. The young ones must all stay."""
     border = now_ms() - KEEP_DAYS * 24 * HOUR_MS
     last = count(one, "max(n)", "1")
@@ -90,5 +90,5 @@ def while_removing(one: World, meanwhile: Callable[[], None]) -> float:
     return gone / (one.child.cpu_seconds() - since)
 
 
-def count(one: World, what: str, where: str) -> int:
+def count(one: BenchService, what: str, where: str) -> int:
     return int(one.database.ask(f"SELECT {what} FROM tasks WHERE {where}")[0][0])

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from bench.checks import check_events
 from bench.processes import send
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, alone, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, alone, world
 
 PARALLEL = 64
 TASKS_A_SECOND = 6000
@@ -27,7 +27,7 @@ class Pairs:
 
 
 @dataclass
-class Figures:
+class StreamFigures:
     all_mb: list[float] = field(default_factory=list)
     each_kb: list[float] = field(default_factory=list)
     pushed: list[float] = field(default_factory=list)
@@ -36,25 +36,25 @@ class Figures:
     of_account: Pairs = field(default_factory=Pairs)
 
 
-def measure(run: Run, case: int = 5) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 5) -> Iterator[ReportRow]:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     for streams in (1000,) if run.options.quick else (1000, 10_000):
         if streams + SPARE_FILES > files:
             run.notes.append(f"case 5: {streams} streams need more open files than {files}: raise `ulimit -Hn`")
             continue
-        figures = Figures()
+        figures = StreamFigures()
         for _ in range(run.options.rounds):
             one_round(run, streams, figures)
         memory, push, effect = GOALS.get(streams, ("", "", ">= 0.9"))
-        yield Row(case, f"memory with {streams:,} streams, all of it", "MB", figures.all_mb, goal=memory)
-        yield Row(case, f"memory of one of {streams:,} streams", "KB", figures.each_kb)
-        yield Row(case, f"one event to all of {streams:,}", "s", figures.pushed, goal=push)
+        yield ReportRow(case, f"memory with {streams:,} streams, all of it", "MB", figures.all_mb, goal=memory)
+        yield ReportRow(case, f"memory of one of {streams:,} streams", "KB", figures.each_kb)
+        yield ReportRow(case, f"one event to all of {streams:,}", "s", figures.pushed, goal=push)
         name, base = f"callbacks, {PARALLEL} in parallel, beside {streams:,} streams", "without"
         for whose, pairs in (("single tasks", figures.of_tasks), ("the account", figures.of_account)):
-            yield Row(case, f"{name} of {whose}", "/s", pairs.beside, pairs.without, base, effect)
+            yield ReportRow(case, f"{name} of {whose}", "/s", pairs.beside, pairs.without, base, effect)
 
 
-def one_round(run: Run, streams: int, figures: Figures) -> None:
+def one_round(run: BenchRun, streams: int, figures: StreamFigures) -> None:
     with world(run, folder=run.options.folder / "without") as empty, world(run) as one:
         for each in (empty, one):
             each.fill(int(run.options.seconds * TASKS_A_SECOND * (TURNS * 2 + 1)))
@@ -81,11 +81,11 @@ def one_round(run: Run, streams: int, figures: Figures) -> None:
             run.check(arrival.count == streams, f"event {seq} came to {arrival.count} of {streams} streams")
 
 
-def rate(one: World) -> float:
+def rate(one: BenchService) -> float:
     return one.callbacks(one.run.options.seconds, parallel=PARALLEL).rate
 
 
-def compare(one: World, empty: World, paths: list[str], pairs: Pairs) -> None:
+def compare(one: BenchService, empty: BenchService, paths: list[str], pairs: Pairs) -> None:
     """In turn, and who is not measured stands still."""
     readers = one.open_streams(paths)
     for _ in range(TURNS):
@@ -95,7 +95,7 @@ def compare(one: World, empty: World, paths: list[str], pairs: Pairs) -> None:
     one.close_streams(readers)
 
 
-def push(one: World, number: int) -> int:
+def push(one: BenchService, number: int) -> int:
     """One callback, and time for it to reach everybody; the moment (ns) at which it left."""
     processing, _ = one.requests(one.used + number)
     left = send(one.port, processing)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from statistics import median
 
 from bench.checks import check_events
-from bench.order import Order, Result
+from bench.order import LoadOrder, Result
 from bench.processes import load
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 
 LEVELS = (1, 16, 64, 256)
 SLOW_LEVELS = (64, 256)
@@ -22,30 +22,30 @@ GOALS_MADE_AT = 26_100
 TASKS_A_SECOND = 9000
 
 
-def measure(run: Run, case: int = 1) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 1) -> Iterator[ReportRow]:
     yield from ceiling(run, case)
     yield from ladder(run, case, LEVELS, 0, {GOAL_LEVEL: ">= 0.6"}, {GOAL_LEVEL: "< 15"}, "")
     if run.shim is not None:
         yield from ladder(run, case, SLOW_LEVELS, SLOW_FSYNC_US, {64: ">= 0.15"}, {}, ", fsync +5 ms")
 
 
-def ceiling(run: Run, case: int) -> Iterator[Row]:
+def ceiling(run: BenchRun, case: int) -> Iterator[ReportRow]:
     """The load generator against the sink, both on one CPU: neither is what limits the other rows."""
     prepared = run.prepared(tasks_for(run, LEVELS))
-    order = Order(run.sink.port, run.options.seconds, parallel=64, file=str(prepared.file))
+    order = LoadOrder(run.sink.port, run.options.seconds, parallel=64, file=str(prepared.file))
     rates = [load(order).rate for _ in range(run.options.rounds)]
-    yield Row(case, "ceiling of the load generator and the sink together", "/s", rates)
+    yield ReportRow(case, "ceiling of the load generator and the sink together", "/s", rates)
 
 
 def ladder(
-    run: Run,
+    run: BenchRun,
     case: int,
     levels: tuple[int, ...],
     fsync_us: int,
     goals: dict[int, str],
     waits: dict[int, str],
     suffix: str,
-) -> Iterator[Row]:
+) -> Iterator[ReportRow]:
     ours: dict[int, list[Result]] = {level: [] for level in levels}
     bare: dict[int, list[Result]] = {level: [] for level in levels}
     for _ in range(run.options.rounds):
@@ -60,26 +60,26 @@ def ladder(
     for level in levels:
         rates, base = [one.rate for one in ours[level]], [one.rate for one in bare[level]]
         name = f"callbacks, {level} in parallel{suffix}"
-        yield Row(case, name, "/s", rates, base, "bare starlette", goals.get(level, ""))
+        yield ReportRow(case, name, "/s", rates, base, "bare starlette", goals.get(level, ""))
         costs, theirs = [one.server_us for one in ours[level]], [one.server_us for one in bare[level]]
-        yield Row(case, f"{name}: CPU of one", "us", costs, theirs, "bare starlette")
+        yield ReportRow(case, f"{name}: CPU of one", "us", costs, theirs, "bare starlette")
         for share, word in ((0.5, "p50"), (0.99, "p99")):
             goal = waits.get(level, "") if word == "p99" else ""
-            yield Row(case, f"{name}: {word}", "ms", [one.percentile(share) for one in ours[level]], goal=goal)
+            yield ReportRow(case, f"{name}: {word}", "ms", [one.percentile(share) for one in ours[level]], goal=goal)
 
 
-def note_speed(run: Run, made: float) -> None:
+def note_speed(run: BenchRun, made: float) -> None:
     run.notes.append(
         f"bare starlette made {made:,.0f}/s at {GOAL_LEVEL} in parallel; goals in numbers are from a machine where it"
         f" made {GOALS_MADE_AT:,}/s, {GOALS_MADE_AT / made:.1f} times as fast"
     )
 
 
-def against_bare(one: World, level: int) -> Result:
+def against_bare(one: BenchService, level: int) -> Result:
     order = one.order(one.run.options.seconds, parallel=level)
     order.port, order.first, order.count = one.run.bare_port, 0, 1_000_000
     return load(order, server=one.run.bare)
 
 
-def tasks_for(run: Run, levels: tuple[int, ...]) -> int:
+def tasks_for(run: BenchRun, levels: tuple[int, ...]) -> int:
     return int(len(levels) * run.options.seconds * TASKS_A_SECOND)

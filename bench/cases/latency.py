@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from bench.calls import EVENTS
 from bench.checks import check_deliveries, check_events
 from bench.order import Result
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 
 RATES = (50, 200, 1000)
 SHARES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
@@ -26,7 +26,7 @@ class Round:
     late_ms: float = 0.0
 
 
-def measure(run: Run, case: int = 2) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 2) -> Iterator[ReportRow]:
     seconds = max(2.0, run.options.seconds * 2)
     rounds: dict[int, list[Round]] = {rate: [] for rate in RATES}
     for _ in range(run.options.rounds):
@@ -39,10 +39,10 @@ def measure(run: Run, case: int = 2) -> Iterator[Row]:
                 goal = "" if way == WAYS[0] else GOALS.get((rate, word), "")
                 note = f"the generator itself is up to {late:.1f} ms late (p99)" if goal and late > 2 else ""
                 figures = [percentile(item.ways[way], share) for item in found]
-                yield Row(case, f"{way} at {rate}/s: {word}", "ms", figures, goal=goal, note=note)
+                yield ReportRow(case, f"{way} at {rate}/s: {word}", "ms", figures, goal=goal, note=note)
 
 
-def one_round(run: Run, rate: int, seconds: float) -> Round:
+def one_round(run: BenchRun, rate: int, seconds: float) -> Round:
     with world(run) as one:
         one.subscribe(PATH)
         one.fill(int((seconds + 0.2) * rate) + 1500)
@@ -54,7 +54,7 @@ def one_round(run: Run, rate: int, seconds: float) -> Round:
     return found
 
 
-def held_and_read(one: World, rate: int, seconds: float, path: str) -> Round:
+def held_and_read(one: BenchService, rate: int, seconds: float, path: str) -> Round:
     """Callbacks at this rate to the one subscriber at this path and to one reader of the stream."""
     streams = one.open_streams(["/v1/events"])
     found = held(one, rate, seconds, path)
@@ -65,7 +65,7 @@ def held_and_read(one: World, rate: int, seconds: float, path: str) -> Round:
     return found
 
 
-def held(one: World, rate: int, seconds: float, path: str) -> Round:
+def held(one: BenchService, rate: int, seconds: float, path: str) -> Round:
     """Callbacks at this rate to the one subscriber at this path."""
     first, seq = one.used, one.last_seq()
     result = one.callbacks(seconds, rate=rate, moments=True)
@@ -80,7 +80,7 @@ def held(one: World, rate: int, seconds: float, path: str) -> Round:
     return found
 
 
-def departures(one: World, result: Result, first: int) -> dict[tuple[str, str], int]:
+def departures(one: BenchService, result: Result, first: int) -> dict[tuple[str, str], int]:
     """By task and event type the moment (ns) at which its callback left."""
     return {
         (one.task_id(first + index), event_type): moment

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from bench.calls import ID, callback_body, post
 from bench.checks import check_deliveries, check_events
 from bench.processes import send
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 
 # Of single tasks; and a few that are told of every event, which may be disconnected when they fall behind.
 STREAMS, ACCOUNT_STREAMS = 1000, 10
@@ -24,7 +24,7 @@ PICTURE_BYTES = 25_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def measure(run: Run, case: int = 12) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 12) -> Iterator[ReportRow]:
     most: list[float] = []
     pictures: list[float] = []
     for _ in range(run.options.rounds):
@@ -32,11 +32,11 @@ def measure(run: Run, case: int = 12) -> Iterator[Row]:
             pictures.append(one_round(one))
             most.append(one.child.memory_mb("VmHWM"))
     burden = f"{PARALLEL} callbacks in parallel, {STREAMS:,} streams, {SUBSCRIBERS} subscribers, pictures of 25 MB"
-    yield Row(case, f"most memory under {burden}", "MB", most, goal="< 256")
-    yield Row(case, "  pictures stored meanwhile", "", pictures)
+    yield ReportRow(case, f"most memory under {burden}", "MB", most, goal="< 256")
+    yield ReportRow(case, "  pictures stored meanwhile", "", pictures)
 
 
-def one_round(one: World) -> int:
+def one_round(one: BenchService) -> int:
     """How many pictures came meanwhile, one after the other."""
     paths = [f"/subscriber-{number}" for number in range(SUBSCRIBERS)]
     for path in paths:
@@ -60,7 +60,7 @@ def one_round(one: World) -> int:
 
 
 @contextmanager
-def pictures_one_by_one(one: World, tasks: Sequence[int]) -> Iterator[list[int]]:
+def pictures_one_by_one(one: BenchService, tasks: Sequence[int]) -> Iterator[list[int]]:
     """The tasks that have ended with one, each sent after the answer to the one before."""
     sent: list[int] = []
     over = threading.Event()
@@ -81,7 +81,7 @@ def pictures_one_by_one(one: World, tasks: Sequence[int]) -> Iterator[list[int]]
         thread.join()
 
 
-def picture(one: World, task: int) -> bytes:
+def picture(one: BenchService, task: int) -> bytes:
     """The callback that completes the task, with a picture that no other has."""
     path, secret, name = one.address(task)
     encoded = base64.b64encode(PNG + os.urandom(16) + bytes(PICTURE_BYTES))

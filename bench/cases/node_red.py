@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.calls import callbacks
-from bench.cases.fanout import PARALLEL, TASKS_A_SECOND, Figures, flat_out
+from bench.cases.fanout import PARALLEL, TASKS_A_SECOND, FanoutFigures, flat_out
 from bench.cases.latency import PATH, WAYS, held, percentile
 from bench.checks import check_deliveries, check_events
-from bench.order import Order, Result
+from bench.order import LoadOrder, Result
 from bench.processes import SERVICE_CPU, Child, free_port, load, send
-from bench.report import Row
-from bench.run import Run
+from bench.report import ReportRow
+from bench.run import BenchRun
 from bench.world import world
 
 VERSION = "4.1.x"
@@ -29,11 +29,11 @@ SETTINGS = """module.exports = {
 """
 
 
-def measure(run: Run, case: int = 9) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 9) -> Iterator[ReportRow]:
     program = installed(run)
     if program is None:
         return
-    ours, its_rates, its_p99 = Figures(), list[float](), list[float]()
+    ours, its_rates, its_p99 = FanoutFigures(), list[float](), list[float]()
     our_held, its_held = list[float](), list[float]()
     for _ in range(run.options.rounds):
         with node_red(run, program) as port:
@@ -49,17 +49,17 @@ def measure(run: Run, case: int = 9) -> Iterator[Row]:
             check_events(one)
             check_deliveries(one, [PATH])
     name = f"{PARALLEL} in parallel"
-    yield Row(case, f"Node-RED, callbacks passed on, {name}", "/s", its_rates)
-    yield Row(
+    yield ReportRow(case, f"Node-RED, callbacks passed on, {name}", "/s", its_rates)
+    yield ReportRow(
         case, f"ours, callbacks stored, signed and delivered, {name}", "/s", ours.deliveries, its_rates, "Node-RED"
     )
-    yield Row(case, f"Node-RED, answer, {name}: p99", "ms", its_p99)
-    yield Row(case, f"ours, answer, {name}: p99", "ms", ours.p99, its_p99, "Node-RED")
-    yield Row(case, f"Node-RED, callback to POST and answer at {RATE}/s: p50", "ms", its_held)
-    yield Row(case, f"ours, callback to POST at {RATE}/s: p50", "ms", our_held, its_held, "Node-RED")
+    yield ReportRow(case, f"Node-RED, answer, {name}: p99", "ms", its_p99)
+    yield ReportRow(case, f"ours, answer, {name}: p99", "ms", ours.p99, its_p99, "Node-RED")
+    yield ReportRow(case, f"Node-RED, callback to POST and answer at {RATE}/s: p50", "ms", its_held)
+    yield ReportRow(case, f"ours, callback to POST at {RATE}/s: p50", "ms", our_held, its_held, "Node-RED")
 
 
-def installed(run: Run) -> Path | None:
+def installed(run: BenchRun) -> Path | None:
     """From npm, once: it stays beside the results. None where that is not possible."""
     folder = run.options.folder.parent / "node-red"
     program = folder / "node_modules" / "node-red" / "red.js"
@@ -78,7 +78,7 @@ def installed(run: Run) -> Path | None:
 
 
 @contextmanager
-def node_red(run: Run, program: Path) -> Iterator[int]:
+def node_red(run: BenchRun, program: Path) -> Iterator[int]:
     """Its port, once it passes callbacks on."""
     folder, port = run.options.folder / "node-red", free_port()
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +115,7 @@ def flow(target: str) -> list[dict[str, object]]:
     ]
 
 
-def wait_until_it_answers(run: Run, port: int) -> None:
+def wait_until_it_answers(run: BenchRun, port: int) -> None:
     request = next(callbacks(run.prepared(1).file, 0, 1))[0]
     end = time.monotonic() + START_SECONDS
     while True:
@@ -128,7 +128,7 @@ def wait_until_it_answers(run: Run, port: int) -> None:
         time.sleep(0.1)
 
 
-def flood(run: Run, port: int) -> Result:
+def flood(run: BenchRun, port: int) -> Result:
     order(run, port, seconds=0.5, parallel=PARALLEL)
     run.sink.forget()
     found = order(run, port, parallel=PARALLEL)
@@ -137,6 +137,6 @@ def flood(run: Run, port: int) -> Result:
     return found
 
 
-def order(run: Run, port: int, *, seconds: float | None = None, parallel: int = 0, rate: float = 0.0) -> Result:
+def order(run: BenchRun, port: int, *, seconds: float | None = None, parallel: int = 0, rate: float = 0.0) -> Result:
     file = run.prepared(int(run.options.seconds * TASKS_A_SECOND)).file
-    return load(Order(port, seconds or run.options.seconds, "callbacks", parallel, rate, str(file)))
+    return load(LoadOrder(port, seconds or run.options.seconds, "callbacks", parallel, rate, str(file)))

@@ -10,11 +10,11 @@ from bench.cases.effect import Effect, Subject, acknowledged, in_turn, latency, 
 from bench.cases.history import KEEP_ALL
 from bench.cases.latency import SHARES, WAYS, Round, held, percentile
 from bench.checks import check_deliveries, check_events
-from bench.databases import PostgresDatabase
+from bench.databases import BenchPostgres
 from bench.order import Result
-from bench.report import Row
-from bench.run import Run
-from bench.world import World, world
+from bench.report import ReportRow
+from bench.run import BenchRun
+from bench.world import BenchService, world
 from service.core.lanes import GROUPS, group_of
 from service.tools.postgres import PostgresServer
 
@@ -32,13 +32,13 @@ SHARED_SECONDS, TRIES = 30.0, 64
 BYTES_A_TASK = 12_000
 
 
-def measure(run: Run, case: int = 11) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 11) -> Iterator[ReportRow]:
     # The log tells what was asked; only the database of the idle service says it.
     server = PostgresServer(run.options.folder / "postgres", settings=("log_line_prefix='%d '",))
     server.create()
     server.start()
     try:
-        databases = PostgresDatabase(server, "postgres")
+        databases = BenchPostgres(server, "postgres")
         yield idle(run, case, databases.fresh("idle"))
         yield from door(run, case, databases)
         yield from delivery(run, case, databases)
@@ -47,23 +47,23 @@ def measure(run: Run, case: int = 11) -> Iterator[Row]:
         server.stop()
 
 
-def idle(run: Run, case: int, database: PostgresDatabase) -> Row:
+def idle(run: BenchRun, case: int, database: BenchPostgres) -> ReportRow:
     database.server.sql("ALTER DATABASE idle SET log_statement = 'all'")
     with world(run, database=database):
         time.sleep(SETTLE_SECONDS)
         before, since = statements(database), time.monotonic()
         time.sleep(WINDOW_SECONDS)
         rate = (statements(database) - before) / (time.monotonic() - since)
-    return Row(case, "queries of an idle service on PostgreSQL", "/s", [rate], goal="< 5")
+    return ReportRow(case, "queries of an idle service on PostgreSQL", "/s", [rate], goal="< 5")
 
 
-def statements(database: PostgresDatabase) -> int:
+def statements(database: BenchPostgres) -> int:
     """That this database has logged; a BEGIN and a COMMIT are two of them."""
     head = f"{database.name} LOG:"
     return sum(line.startswith(head) for line in database.server.log.read_text(errors="replace").splitlines())
 
 
-def door(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Row]:
+def door(run: BenchRun, case: int, databases: BenchPostgres) -> Iterator[ReportRow]:
     """Case 1 on SQLite, on PostgreSQL, and on PostgreSQL with two processes, in turn."""
     found: dict[str, list[Result]] = {"sqlite": [], "one": [], "two": []}
     for _ in range(run.options.rounds):
@@ -91,14 +91,14 @@ def door(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Row]:
                 check_events(one)
     rates = {name: [result.rate for result in results] for name, results in found.items()}
     name = f"callbacks, {PARALLEL} in parallel, PostgreSQL"
-    yield Row(case, name, "/s", rates["one"], rates["sqlite"], "SQLite", ">= 0.6")
-    yield Row(case, f"{name}, two processes", "/s", rates["two"], rates["one"], "one process", ">= 1")
+    yield ReportRow(case, name, "/s", rates["one"], rates["sqlite"], "SQLite", ">= 0.6")
+    yield ReportRow(case, f"{name}, two processes", "/s", rates["two"], rates["one"], "one process", ">= 1")
     for share, word in SHARES[:2]:
         figures = [[result.percentile(share) for result in found[which]] for which in ("one", "sqlite")]
-        yield Row(case, f"{name}: {word}", "ms", figures[0], figures[1], "SQLite")
+        yield ReportRow(case, f"{name}: {word}", "ms", figures[0], figures[1], "SQLite")
 
 
-def delivery(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Row]:
+def delivery(run: BenchRun, case: int, databases: BenchPostgres) -> Iterator[ReportRow]:
     """Case 2 on PostgreSQL."""
     seconds = max(2.0, run.options.seconds * 2)
     found: dict[str, list[Round]] = {"one process": [], "received at one process, sent by another": []}
@@ -114,12 +114,12 @@ def delivery(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Row]:
         note = f"the generator itself is up to {late:.1f} ms late (p99)" if late > 2 else ""
         for share, word in SHARES:
             figures = [percentile(item.ways[WAYS[1]], share) for item in rounds]
-            yield Row(
+            yield ReportRow(
                 case, f"{WAYS[1]} at {RATE}/s, {name}: {word}", "ms", figures, goal=GOALS.get(word, ""), note=note
             )
 
 
-def held_rate(one: World, seconds: float) -> Round:
+def held_rate(one: BenchService, seconds: float) -> Round:
     one.fill(int((seconds + 0.2) * RATE) + 1500)
     one.callbacks(0.2, parallel=16)
     one.drained(PATH)
@@ -130,7 +130,7 @@ def held_rate(one: World, seconds: float) -> Round:
 
 
 @contextmanager
-def two_processes(run: Run, database: PostgresDatabase) -> Iterator[World]:
+def two_processes(run: BenchRun, database: BenchPostgres) -> Iterator[BenchService]:
     """The one that is called; the other one sends what comes to PATH."""
     with world(run, database=database) as one, world(run, folder=run.options.folder / "second", database=database):
         end = time.monotonic() + SHARED_SECONDS
@@ -145,12 +145,12 @@ def two_processes(run: Run, database: PostgresDatabase) -> Iterator[World]:
         yield one
 
 
-def groups_of_the_second(database: PostgresDatabase) -> set[int]:
+def groups_of_the_second(database: BenchPostgres) -> set[int]:
     rows = database.ask("SELECT id FROM lane_groups WHERE worker = (SELECT max(id) FROM workers)")
     return {group for (group,) in rows}
 
 
-def beside_much(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Row]:
+def beside_much(run: BenchRun, case: int, databases: BenchPostgres) -> Iterator[ReportRow]:
     """Cases 6 and 7 at once."""
     count = 100_000 if run.options.quick else 1_000_000
     if shutil.disk_usage(run.options.folder).free < count * BYTES_A_TASK:
@@ -159,7 +159,7 @@ def beside_much(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Ro
     much = databases.fresh("much")
     fill_with_much(run, much, count)
     [(size,)] = much.ask("SELECT pg_database_size(current_database())")
-    yield Row(case, f"database of {count:,} finished tasks and as many deliveries to the dead", "MB", [size / 1e6])
+    yield ReportRow(case, f"database of {count:,} finished tasks and as many pending deliveries", "MB", [size / 1e6])
     plain, beside = Effect(), Effect()
     starts: list[float] = []
     for _ in range(run.options.rounds):
@@ -170,11 +170,11 @@ def beside_much(run: Run, case: int, databases: PostgresDatabase) -> Iterator[Ro
             one.patient = False
             starts.append(one.start_seconds)
             compare([empty, Subject(one, beside)])
-    yield Row(case, "  start to ready beside them", "s", starts, goal="< 1")
+    yield ReportRow(case, "  start to ready beside them", "s", starts, goal="< 1")
     yield from beside.rows(case, f"PostgreSQL, beside {count:,} finished and {count:,} for the dead", plain)
 
 
-def fill_with_much(run: Run, database: PostgresDatabase, count: int) -> None:
+def fill_with_much(run: BenchRun, database: BenchPostgres, count: int) -> None:
     with world(run, database=database) as one:
         one.patient = False
         one.subscribe(PATH)

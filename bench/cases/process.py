@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 
 from bench.checks import check_deliveries, check_events
-from bench.report import Row
-from bench.run import Run
+from bench.report import ReportRow
+from bench.run import BenchRun
 from bench.world import world
 
 STARTS = 5
@@ -15,7 +15,7 @@ PARALLEL = 64
 TASKS_A_SECOND = 9000
 
 
-def measure(run: Run, case: int = 8) -> Iterator[Row]:
+def measure(run: BenchRun, case: int = 8) -> Iterator[ReportRow]:
     starts, rest, idle, loaded = [], [], [], []
     for count in range(STARTS):
         # The first start makes the file; the others find it, as a restart does.
@@ -36,7 +36,7 @@ def measure(run: Run, case: int = 8) -> Iterator[Row]:
             loaded.append(one.child.memory_mb("VmHWM"))
             check_events(one)
             check_deliveries(one, ["/subscriber"])
-    yield Row(case, "start to ready", "s", starts, goal="< 0.7")
-    yield Row(case, "memory at rest", "MB", rest, goal="< 60")
-    yield Row(case, "CPU at rest", "%", idle, goal="< 1")
-    yield Row(case, f"most memory, {PARALLEL} in parallel, one subscriber", "MB", loaded, goal="< 150")
+    yield ReportRow(case, "start to ready", "s", starts, goal="< 0.7")
+    yield ReportRow(case, "memory at rest", "MB", rest, goal="< 60")
+    yield ReportRow(case, "CPU at rest", "%", idle, goal="< 1")
+    yield ReportRow(case, f"most memory, {PARALLEL} in parallel, one subscriber", "MB", loaded, goal="< 150")
