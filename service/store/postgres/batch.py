@@ -1,6 +1,6 @@
-"""The rows of one transaction: locked and read at once, decided upon in memory, written at once.
+"""The rows of one transaction: locked and read together, decided in memory, written together.
 
-Locks are taken in one order by everybody: tasks by id, idempotency keys by name, deliveries, and last the counters.
+Locks are always taken in one order: tasks by id, idempotency keys by name, deliveries, and last the counters.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ ADD_CALLBACKS = (
     "INSERT INTO callbacks (at, provider, task_id, result, status_code, detail, body) SELECT * FROM"
     " unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[])"
 )
-# By the worker that has it in hand: one that lost its claim changes nothing.
+# Only under the worker's claim: after losing it, a worker changes nothing.
 RECORD = (
     "UPDATE deliveries d SET status = o.status, tries = o.tries, attempts = o.attempts,"
     " next_attempt_at = o.next_attempt_at, worker = 0"
@@ -84,7 +84,7 @@ class PostgresBatch:
         self._added: dict[str, Task] = {}
         self._callbacks: list[tuple[Any, ...]] = []
         self._outcomes: list[tuple[Any, ...]] = []
-        self._in_hand: set[tuple[str, int]] = set()
+        self._claimed_copies: set[tuple[str, int]] = set()
         self._copies: list[tuple[Any, ...]] = []
         self._ended_copies: list[tuple[Any, ...]] = []
         self.announcements: list[Announcement] = []
@@ -106,10 +106,10 @@ class PostgresBatch:
             await self._take_keys(keys)
         if copies:
             wanted = [(copy.task_id, copy.position, copy.worker) for copy in copies]
-            self._in_hand = {tuple(row) for row in await self._connection.fetch(LOCK_COPIES, *columns(wanted))}
+            self._claimed_copies = {tuple(row) for row in await self._connection.fetch(LOCK_COPIES, *columns(wanted))}
 
     async def _take_keys(self, keys: Sequence[tuple[str, Idempotency, str, int]]) -> None:
-        """Whoever comes first with a key takes it; who comes at the same moment waits here for that one's commit."""
+        """The first request with a key takes it; another one at the same time waits here for its commit."""
         rows = sorted((owner, one.key, one.fingerprint, task_id, at) for owner, one, task_id, at in keys)
         await self._connection.execute(TAKE_KEYS, *columns(rows))
         found = await self._connection.fetch(READ_KEYS, *columns([row[:2] for row in rows]))
@@ -119,7 +119,7 @@ class PostgresBatch:
             if row["state"] is not None:
                 self._tasks[task_id] = decode_task(row["state"])
             elif task_id not in ours:
-                # The task is older than RETENTION_DAYS: its key goes with it.
+                # The task was removed after RETENTION_DAYS, and its key with it.
                 first = next(mine for mine in rows if mine[:2] == key)
                 await self._connection.execute(RETAKE_KEY, *first)
                 self._keys[key] = first[2], first[3]
@@ -127,19 +127,19 @@ class PostgresBatch:
             self._keys[key] = row["fingerprint"], task_id
 
     def task(self, task_id: str) -> Task | None:
-        """As this transaction leaves it so far."""
+        """The task as changed in this transaction so far."""
         return self._tasks.get(task_id)
 
-    def has_in_hand(self, copy: FileCopy) -> bool:
-        """Once: another worker may have taken it over, or it ended in this very batch."""
+    def take_claim(self, copy: FileCopy) -> bool:
+        """Whether the claim still stands; true only once, since the copy ends with it."""
         key = copy.task_id, copy.position
-        if key not in self._in_hand:
+        if key not in self._claimed_copies:
             return False
-        self._in_hand.discard(key)
+        self._claimed_copies.discard(key)
         return True
 
     def first_with(self, task: Task, idempotency: Idempotency) -> Task | None:
-        """The task that has the key already. Raises IdempotencyMismatch."""
+        """The task that already has the key. Raises IdempotencyMismatch."""
         fingerprint, task_id = self._keys[task.owner, idempotency.key]
         if fingerprint != idempotency.fingerprint:
             raise key_reused()

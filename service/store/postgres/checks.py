@@ -1,4 +1,4 @@
-"""Which tasks the provider must be asked about, and which have waited too long, on PostgreSQL."""
+"""Tasks to check with their provider, and tasks past their deadline, on PostgreSQL."""
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ class PostgresChecks:
         self.database = database
 
     async def claim(self, provider: str, now: int, until: int, limit: int) -> list[Task]:
-        # If a crash of the server undoes it, a provider is asked twice.
+        # If a crash of the server undoes this, a task is checked twice.
         async with self.database.transaction(Point.CLAIM_CHECKS, durable=False) as unit:
             rows = await unit.connection.fetch(
                 f"SELECT state FROM tasks WHERE {AT_PROVIDER} AND provider = $1 AND check_at <= $2"

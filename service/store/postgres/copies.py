@@ -1,4 +1,4 @@
-"""Copies of result files on PostgreSQL: the row is the queue, and `worker` says who has it in hand."""
+"""Copies of result files on PostgreSQL: the rows are the queue, and `worker` is the claim."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ class PostgresCopies:
         return [row["owner"] for row in await self.database.rows(OWNERS_DUE, now)]
 
     async def claim(self, worker: int, owner: str, now: int, limit: int) -> list[FileCopy]:
-        # If a crash of the server undoes it, a file may be copied twice, under one name.
+        # If a crash of the server undoes this, a file may be copied twice, under one name.
         async with self.database.transaction(Point.CLAIM_COPIES, durable=False) as unit:
             if not await hold_lease(unit, worker):
                 return []
@@ -60,7 +60,7 @@ class PostgresCopies:
     async def finish(self, copy: FileCopy, how: Copy, file: StoredFile | None, now: int) -> bool:
         def work(batch: PostgresBatch) -> Change[bool]:
             task = batch.task(copy.task_id)
-            if task is None or not batch.has_in_hand(copy):
+            if task is None or not batch.take_claim(copy):
                 return Change(False)
             [(after, told)] = ended(copy.position, how, now)(task)
             row = ended_row(copy, how, file)
@@ -108,7 +108,7 @@ class PostgresCopies:
 
 
 async def remove_copies(connection: Connection, task_ids: Sequence[str]) -> None:
-    """With their tasks; the files are deleted later, however long the place where they are is away."""
+    """With their tasks; the files are deleted later, whenever the storage is available."""
     await connection.execute(
         "WITH gone AS (DELETE FROM copies WHERE task_id = ANY($1) RETURNING task_id)"
         " INSERT INTO copy_removals (task_id) SELECT DISTINCT task_id FROM gone",

@@ -1,4 +1,4 @@
-"""Deliveries on PostgreSQL, as their owners see them."""
+"""Deliveries on PostgreSQL, for their owners."""
 
 from service.core.delivery import Delivery
 from service.core.outbox import ping_of
@@ -8,7 +8,7 @@ from service.ports.queries import DeliveryQuery
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.delivery_search import SELECT, delivery_search
 from service.store.postgres.feed import LANE
-from service.store.postgres.publish import Letter, Publisher
+from service.store.postgres.publish import DirectDelivery, Publisher
 from service.store.postgres.rows import delivery_of_row
 
 
@@ -28,7 +28,7 @@ class PostgresDeliveries:
 
     async def retry(self, n: int, now: int) -> Delivery | None:
         async with self.publisher.transaction(Point.RETRY_DELIVERY) as (unit, outbox):
-            # What is in hand stays there.
+            # Claimed ones are left alone.
             await unit.connection.execute(
                 "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = $2 WHERE n = $1 AND worker = 0",
                 n,
@@ -43,6 +43,6 @@ class PostgresDeliveries:
     async def ping(self, worker: int, subscription: Subscription, now: int) -> Delivery:
         recipient = Recipient(subscription.id, subscription.id, subscription.url)
         async with self.publisher.transaction(Point.PING_SUBSCRIPTION) as (_, outbox):
-            outbox.letters.append(Letter(ping_of(subscription, now), recipient, now, worker))
+            outbox.direct.append(DirectDelivery(ping_of(subscription, now), recipient, now, worker))
         [delivery] = outbox.written
         return delivery

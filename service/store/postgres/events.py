@@ -1,4 +1,4 @@
-"""Events on PostgreSQL, read only: they are written with the move they tell about."""
+"""Reading events on PostgreSQL; they are written together with the move that they are about."""
 
 from contextlib import aclosing
 from dataclasses import replace

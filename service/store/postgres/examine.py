@@ -1,4 +1,4 @@
-"""What `doctor` asks of the database beside the running service. It leaves nothing there."""
+"""What `doctor` checks in the database while the service runs; it leaves nothing behind."""
 
 import time
 from contextlib import suppress
@@ -21,7 +21,7 @@ SECONDS = 10.0
 
 
 async def examine(url: str) -> Examination | None:
-    """None: it is empty, no service has started on it. Raises CannotOpen, SchemaFromTheFuture."""
+    """None for an empty database. Raises CannotOpen, SchemaFromTheFuture."""
     try:
         connection = await asyncpg.connect(
             **connect_arguments(url), timeout=SECONDS, command_timeout=SECONDS, statement_cache_size=0

@@ -1,7 +1,7 @@
-"""What all processes stored, in the order of its numbers: events to tell, lanes and subscriptions to look at.
+"""The changes of all processes, in order: new events, lanes with new deliveries, changed subscriptions.
 
-Counters come from one row that is locked until the commit of what they number (see `publish`). So whoever reads up to
-the highest number it sees has read everything up to there; nothing with a lower number can be committed later.
+Their numbers come from one row, which stays locked until they are committed (see `publish`). So a reader that has read
+up to the highest number it sees has read everything; nothing with a lower number can be committed later.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from service.store.subscription_cache import SubscriptionCache
 log = logging.getLogger("callbridge.store")
 
 CHANNEL = "callbridge"
-# Seconds. A notification may be lost with its line; this is how late one is then.
+# Seconds. A notification may be lost with its connection; this is the delay then.
 POLL = 1.0
 # After each look a rest of so many times what it took, so that many small commits elsewhere cost little here.
 REST, LONGEST_REST = 2.0, 0.02
@@ -52,7 +52,7 @@ class ChangeFeed:
         self.observers = Observers()
         self.taker: DeliveryTaker | None = None
         self.presence = Presence()
-        # Our own notifications wake the others, not us.
+        # So that our own notifications do not wake us.
         self.name = uuid4().hex
         self.seen = Counters(0, 0, 0)
         self._wake = asyncio.Event()
@@ -78,16 +78,16 @@ class ChangeFeed:
     # --- after a commit of our own ---
 
     def stored(self, before: Counters, after: Counters, events: Sequence[Event]) -> None:
-        """Nearly always nobody else stored anything in between, and then there is nothing to read."""
+        """Nearly always no other process stored anything in between, and then there is nothing to read."""
         self.seen = Counters(
             self.seen.events, max(self.seen.deliveries, after.deliveries), max(self.seen.signals, after.signals)
         )
         if before.events == self.seen.events:
-            self._tell(events)
+            self._publish(events)
         elif after.events > self.seen.events:
             self._wake.set()
 
-    def _tell(self, events: Sequence[Event]) -> None:
+    def _publish(self, events: Sequence[Event]) -> None:
         for event in events:
             self.seen = self.seen._replace(events=event.seq)
             for on_event in self.observers.event:
@@ -96,15 +96,15 @@ class ChangeFeed:
     # --- what others stored ---
 
     async def catch_up(self, connection: Connection, until: Counters) -> None:
-        """Lanes and subscriptions, up to these numbers; events are read apart, since nobody waits for them."""
+        """Lanes and subscriptions up to these numbers; events are read separately, since nothing waits for them."""
         if until.signals > self.seen.signals:
             signals = await connection.fetch(
                 "SELECT kind, name FROM signals WHERE n > $1 AND n <= $2 ORDER BY n", self.seen.signals, until.signals
             )
             if len(signals) < until.signals - self.seen.signals:
-                # We were away for so long that some were removed.
+                # We were disconnected for so long that some signals were removed.
                 await self._fill_subscriptions(connection)
-            await self._heed(connection, [(row["kind"], row["name"]) for row in signals])
+            await self._follow_signals(connection, [(row["kind"], row["name"]) for row in signals])
             self.seen = self.seen._replace(signals=max(self.seen.signals, until.signals))
         if until.deliveries > self.seen.deliveries:
             lanes = await connection.fetch(
@@ -114,9 +114,9 @@ class ChangeFeed:
             )
             self.seen = self.seen._replace(deliveries=max(self.seen.deliveries, until.deliveries))
             for row in lanes:
-                self._look_at(row["lane"])
+                self._wake_lane(row["lane"])
 
-    async def _heed(self, connection: Connection, signals: Sequence[tuple[str, str]]) -> None:
+    async def _follow_signals(self, connection: Connection, signals: Sequence[tuple[str, str]]) -> None:
         changed = {name for kind, name in signals if kind == SUBSCRIPTION}
         if changed:
             rows = await connection.fetch("SELECT id, state FROM subscriptions WHERE id = ANY($1)", list(changed))
@@ -125,11 +125,11 @@ class ChangeFeed:
             for gone in changed - {row["id"] for row in rows}:
                 self.subscriptions.remove(gone)
             self.subscriptions.committed()
-        # A subscription that changed may have been enabled, or removed with much still waiting.
+        # A changed subscription may have been enabled, or removed with deliveries still waiting.
         for lane in dict.fromkeys(name for _, name in signals):
-            self._look_at(lane)
+            self._wake_lane(lane)
 
-    def _look_at(self, lane: str) -> None:
+    def _wake_lane(self, lane: str) -> None:
         if self.taker is not None:
             self.taker.on_waiting(lane)
 
@@ -148,15 +148,15 @@ class ChangeFeed:
                     if not rows:  # removed already
                         self.seen = self.seen._replace(events=until.events)
                         break
-                    self._tell_of_others([event_of(row) for row in rows])
+                    self._publish_elsewhere([event_of(row) for row in rows])
             return self.seen.events
 
-    def _tell_of_others(self, events: Sequence[Event]) -> None:
+    def _publish_elsewhere(self, events: Sequence[Event]) -> None:
         fresh = [event for event in events if event.seq > self.seen.events]
         for event in fresh:
             for elsewhere in self.observers.elsewhere:
                 elsewhere(event)
-        self._tell(fresh)
+        self._publish(fresh)
 
     async def _follow(self) -> None:
         while True:
@@ -168,7 +168,7 @@ class ChangeFeed:
             try:
                 await self.read()
             except CallbridgeError as error:
-                log.debug("the feed waits: %s", error.detail)
+                log.debug("the feed is delayed: %s", error.detail)
             except Exception:
                 log.exception("unexpected error in the feed")
             # Notifications that arrive meanwhile are read together.
@@ -195,11 +195,11 @@ class ChangeFeed:
                 connection.terminate()
 
     async def _hear(self, connection: OwnConnection) -> None:
-        """Until the line is gone."""
+        """Until the connection is lost."""
         gone = asyncio.Event()
         connection.add_termination_listener(lambda _: gone.set())
         await connection.add_listener(CHANNEL, self._on_notification)
-        # What was said before we listened.
+        # Read what was notified before we listened.
         self._wake.set()
         await self.presence.connected(connection)
         await gone.wait()

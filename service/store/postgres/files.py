@@ -1,4 +1,4 @@
-"""Files that came inline, in pieces in the database: every process serves them."""
+"""Files that came inline, in pieces in the database, so that every process can serve them."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ class PostgresFiles:
     async def save(self, data: bytes, extension: str) -> str:
         name = f"{hashlib.sha256(data).hexdigest()}.{extension}"
         async with self._database.transaction() as unit:
-            # It may be there already, and belong to a younger task from now on.
+            # If it exists already, it belongs to this task too, and is kept for as long.
             fresh = await unit.connection.fetchval(
                 f"INSERT INTO inline_files (name, size, saved_at) VALUES ($1, $2, {NOW})"
                 " ON CONFLICT (name) DO UPDATE SET saved_at = excluded.saved_at RETURNING xmax = 0",
@@ -37,12 +37,18 @@ class PostgresFiles:
         return name
 
     async def find(self, name: str) -> Pieces | None:
-        rows = await self._database.rows("SELECT size FROM inline_files WHERE name = $1", name)
-        return Pieces(rows[0]["size"], lambda: self._read(name)) if rows else None
+        # With its first piece, which for most is all: the file may be removed before it is read.
+        rows = await self._database.rows(
+            "SELECT f.size, p.data FROM inline_files f LEFT JOIN inline_pieces p ON p.name = f.name AND p.piece = 0"
+            " WHERE f.name = $1",
+            name,
+        )
+        return Pieces(rows[0]["size"], lambda: self._read(name, rows[0]["data"] or b"")) if rows else None
 
-    async def _read(self, name: str) -> AsyncIterator[bytes]:
-        """One question for each piece: a slow reader holds no connection."""
-        piece = 0
+    async def _read(self, name: str, first: bytes) -> AsyncIterator[bytes]:
+        """One query per piece, so that a slow reader holds no connection."""
+        yield first
+        piece = 1
         while rows := await self._database.rows(
             "SELECT data FROM inline_pieces WHERE name = $1 AND piece = $2", name, piece
         ):

@@ -1,4 +1,4 @@
-"""Metadata as text to search by, the same text as on SQLite."""
+"""Metadata as text for searches, the same text as on SQLite."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import orjson
 from service.core.task import Task
 from service.store.postgres.rows import text
 
-# Characters. A megabyte is no good key of an index: of longer text the beginning is in it.
+# Characters. An index key must be short, so of longer text only the beginning is indexed.
 INDEXED = 200
 
 
@@ -18,12 +18,12 @@ def metadata_rows(task: Task) -> Iterator[tuple[str, str, str, str]]:
 
 
 def text_of(value: Any) -> str:
-    """A query has only text: anything else is compared as JSON writes it."""
+    """Queries have only text, so other values are compared as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def is_long(key: str, value: str) -> bool:
-    """Is more to be compared than the index has?"""
+    """Whether there is more to compare than the index has."""
     return len(key) >= INDEXED or len(value) >= INDEXED
 
 

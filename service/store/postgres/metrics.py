@@ -1,4 +1,4 @@
-"""What /metrics asks of PostgreSQL, and where the processes put their counts together."""
+"""Figures for /metrics from PostgreSQL, and the shared counts of all processes."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied once and in order, under a lock: many processes may start at once."""
+"""Numbered SQL files, applied once and in order, under a lock, since several processes may start at once."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import asyncpg
 from service.store.schema import numbered_files, refuse_newer
 
 SQL = Path(__file__).parent / "sql"
-# Any number that nobody else takes in this database.
+# An arbitrary number for the advisory lock.
 LOCK = 0x63616C6C
 
 
@@ -18,7 +18,7 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     refuse_newer(version, len(files))
     if version == len(files):
         return
-    # Before the transaction begins: one that waits in it would not see the tables that another process made meanwhile.
+    # Before the transaction: waiting inside it would hide the tables that another process creates meanwhile.
     await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=None)
     async with connection.transaction():
         version = await _version(connection)

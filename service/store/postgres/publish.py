@@ -1,9 +1,9 @@
-"""Events, deliveries and signals of a transaction: numbered, written, and told once they are committed.
+"""Events, deliveries and signals of a transaction: numbered, written, and published once they are committed.
 
-The order of commits. The numbers stand in the one row of `counters`, which is locked here and until the transaction
-ends. So transactions that store events commit one after the other in the order of their numbers, and no reader can
-pass over one that commits later. Group commit makes this cheap: the lock is held for one statement and one commit of up
-to a hundred changes. Nothing else is locked after the row, so that no two transactions wait for each other.
+The numbers are in the one row of `counters`, which is locked from here to the end of the transaction. So transactions
+that store events commit one after the other in the order of their numbers, and no reader can miss one that commits
+later. Group commit makes this cheap: the lock is held for one statement and one commit of up to a hundred changes.
+Nothing else is locked after this row, so that there are no deadlocks.
 """
 
 import asyncio
@@ -37,30 +37,30 @@ WRITE = (
 
 
 @dataclass(slots=True)
-class Letter:
-    """One delivery to one recipient, of an event that is there already or of an announcement of this transaction."""
+class DirectDelivery:
+    """A delivery to one recipient only, of a stored event or of an announcement of this transaction."""
 
     about: Event | Announcement
     recipient: Recipient
     at: int
-    # Who has it in hand; None: offered to the taker as usual.
+    # The worker that claims it; None: offered to the taker as usual.
     worker: int | None = None
 
 
 @dataclass(slots=True)
 class Outbox:
     announcements: list[Announcement] = field(default_factory=list)
-    # Told to nobody but these.
-    letters: list[Letter] = field(default_factory=list)
+    # Deliveries besides those to the recipients of the announcements.
+    direct: list[DirectDelivery] = field(default_factory=list)
     # Kind and name, for the other processes.
     signals: list[tuple[str, str]] = field(default_factory=list)
-    # What became of it.
+    # The deliveries, once written.
     written: list[Delivery] = field(default_factory=list)
-    # Done after the commit, before anything else is published here.
+    # Called after the commit, before anything else is published here.
     then: Callable[[], None] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.announcements or self.letters or self.signals)
+        return bool(self.announcements or self.direct or self.signals)
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Publisher:
     def __init__(self, database: PostgresDatabase, feed: ChangeFeed) -> None:
         self.database = database
         self.feed = feed
-        # One of our own transactions at a time, from the lock to the telling: so we tell in order too.
+        # One of our own transactions at a time, from the lock to the publishing, so that we publish in order.
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -99,27 +99,27 @@ class Publisher:
 
     @asynccontextmanager
     async def publishing(self, unit: Unit, outbox: Outbox) -> AsyncIterator[Published]:
-        """The last statements of a transaction; its commit belongs inside, the telling comes after."""
+        """The last statements of a transaction. Commit inside; it is published afterwards."""
         async with self._turn:
             published = await self._write(unit, outbox)
             outbox.written = published.deliveries
             yield published
             if outbox.then is not None:
                 outbox.then()
-            self._tell(published)
+            self._publish(published)
 
     async def _write(self, unit: Unit, outbox: Outbox) -> Published:
         row = await unit.connection.fetchrow(LOCK)
         assert row is not None
         unit.xid = row["xid"]
         before = Counters(row["events"], row["deliveries"], row["signals"])
-        # Changed subscriptions count from their commit on, and what others stored in a lane comes before ours.
+        # Subscriptions apply from their commit on, and deliveries that others stored in a lane come before ours.
         await self.feed.catch_up(unit.connection, before)
         draft = _Draft(self.feed, before)
         for announcement in outbox.announcements:
             draft.announce(announcement)
-        for letter in outbox.letters:
-            draft.post(letter)
+        for direct in outbox.direct:
+            draft.deliver_directly(direct)
         after = Counters(
             before.events + len(draft.events),
             before.deliveries + len(draft.deliveries),
@@ -137,7 +137,7 @@ class Publisher:
         )
         return Published(before, after, draft.events, draft.deliveries, draft.handed)
 
-    def _tell(self, published: Published) -> None:
+    def _publish(self, published: Published) -> None:
         self.feed.stored(published.before, published.after, published.events)
         taker = self.feed.taker
         if taker is None:
@@ -163,12 +163,12 @@ class _Draft:
         for recipient in recipients(announcement, self._feed.subscriptions):
             self._offer(event, recipient, announcement.at)
 
-    def post(self, letter: Letter) -> None:
-        event = letter.about if isinstance(letter.about, Event) else self._event(letter.about)
-        if letter.worker is None:
-            self._offer(event, letter.recipient, letter.at)
+    def deliver_directly(self, direct: DirectDelivery) -> None:
+        event = direct.about if isinstance(direct.about, Event) else self._event(direct.about)
+        if direct.worker is None:
+            self._offer(event, direct.recipient, direct.at)
         else:
-            self._deliver(event, letter.recipient, letter.at, letter.worker)
+            self._deliver(event, direct.recipient, direct.at, direct.worker)
 
     def _event(self, announcement: Announcement) -> Event:
         self._seq += 1
@@ -177,7 +177,7 @@ class _Draft:
         return event
 
     def _offer(self, event: Event, recipient: Recipient, now: int) -> None:
-        """When its lane has room in memory it is handed over after the commit."""
+        """If its lane has room in memory, it is handed over after the commit."""
         taker = self._feed.taker
         worker = taker.accepts(recipient.lane) if taker is not None else 0
         delivery = self._deliver(event, recipient, now, worker)

@@ -1,4 +1,4 @@
-"""Deliveries as work on PostgreSQL: the row is the queue, and `worker` says who has it in hand."""
+"""Deliveries as claimed work on PostgreSQL: the rows are the queue, and `worker` is the claim."""
 
 from asyncio import Future
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ class PostgresQueue:
     def __init__(self, database: PostgresDatabase, writer: PostgresWriter) -> None:
         self.database = database
         self.writer = writer
-        # Outcomes that will be written together, until their transaction begins.
+        # Outcomes for the next transaction, until it begins.
         self._gathering: tuple[list[tuple[Any, ...]], Future[None]] | None = None
 
     async def claim(self, worker: int, lane: str, now: int, limit: int) -> list[Delivery]:
-        # If a crash of the server undoes it, an attempt may be made twice: that is the promise anyway.
+        # If a crash of the server undoes this, an attempt may be made twice, which is allowed anyway.
         async with self.database.transaction(Point.CLAIM_DELIVERIES, durable=False) as unit:
             if not await hold_lease(unit, worker):
                 return []
@@ -48,7 +48,7 @@ class PostgresQueue:
         return self._gather(deliveries)
 
     def _gather(self, deliveries: Sequence[Delivery]) -> "Future[None]":
-        """Outcomes that come while a transaction runs are one change of the next."""
+        """Outcomes that arrive while a transaction runs are one change of the next."""
         if self._gathering is None or self._gathering[1].done():
             fresh: list[tuple[Any, ...]] = []
             self._gathering = fresh, self.writer.do(Job(Point.RECORD_ATTEMPT, lambda _: self._written(fresh)))

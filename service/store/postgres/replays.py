@@ -1,4 +1,4 @@
-"""Replays on PostgreSQL: a row is the cursor."""
+"""Replays on PostgreSQL: each row is a cursor."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from service.core.points import Point
 from service.core.subscription import Recipient, Subscription
 from service.ports.replays import Replay
 from service.store.postgres.database import PostgresDatabase
-from service.store.postgres.publish import Letter, Publisher
+from service.store.postgres.publish import DirectDelivery, Publisher
 from service.store.refusals import replay_is_running
 
 
@@ -48,11 +48,11 @@ class PostgresReplays:
                 )
             if moved.endswith(" 0"):
                 return
-            # Retention may have removed some since they were read: a delivery without its event waits for ever.
+            # Retention may have removed some since they were read, and a delivery without its event could not be sent.
             seqs = [event.seq for event in events]
             rows = await unit.connection.fetch("SELECT seq FROM events WHERE seq = ANY($1)", seqs)
             left = {row["seq"] for row in rows}
-            outbox.letters += [Letter(event, recipient, now) for event in events if event.seq in left]
+            outbox.direct += [DirectDelivery(event, recipient, now) for event in events if event.seq in left]
 
     async def end(self, subscription_id: str) -> None:
         await self.database.write(Point.REPLAY, "DELETE FROM replays WHERE subscription_id = $1", subscription_id)

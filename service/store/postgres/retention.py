@@ -1,4 +1,4 @@
-"""Removing what is old from PostgreSQL, a few rows at a time; one process does it at a time."""
+"""Removing old rows from PostgreSQL, a few at a time and in one process at a time."""
 
 from service.core.points import Point
 from service.core.times import now_ms
@@ -7,11 +7,11 @@ from service.store.postgres.connection import Unit
 from service.store.postgres.copies import remove_copies
 from service.store.postgres.database import PostgresDatabase
 
-# What is still tried keeps its task; what a disabled subscription left lying does not.
+# A pending delivery keeps its task, unless its subscription is disabled.
 NOTHING_WAITS = (
     "NOT EXISTS (SELECT 1 FROM deliveries d LEFT JOIN subscriptions s ON s.id = d.subscription_id"
     " WHERE d.task_id = tasks.id AND d.status = 'pending' AND (d.subscription_id IS NULL OR s.enabled))"
-    # A copy that is still tried; where RESULTS_URL is not set any more, none is.
+    # So does a pending copy, unless RESULTS_URL is no longer set and nothing retries it.
     " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.task_id = tasks.id AND c.status = 'pending'"
     " AND (c.worker > 0 OR c.next_attempt_at >= $1))"
 )
@@ -78,7 +78,7 @@ class PostgresRetention:
 
 
 async def _our_turn(unit: Unit, part: str) -> bool:
-    """False: another process is at it."""
+    """False while another process does it."""
     return bool(
         await unit.connection.fetchval(
             "SELECT pg_try_advisory_xact_lock(hashtext('callbridge retention'), hashtext($1))", part

@@ -1,4 +1,4 @@
-"""Values to rows and back; rows of one statement are turned into columns for `unnest`."""
+"""Convert values to rows and back, and rows to columns for `unnest`."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def text(value: str) -> str:
-    """PostgreSQL keeps no NUL in text; what is searched or shown does without."""
+    """PostgreSQL allows no NUL in text, so it is replaced in what is searched or shown."""
     return value.replace("\0", "\ufffd") if "\0" in value else value
 
 

@@ -1,4 +1,4 @@
-"""The Store on PostgreSQL: its parts around one database, which any number of processes share."""
+"""The Store on PostgreSQL: parts around one database, which any number of processes share."""
 
 from collections.abc import Callable
 
@@ -68,7 +68,7 @@ class PostgresStore:
         return None if self.database.healthy else "the database does not answer"
 
     async def ping(self) -> None:
-        """A real write: a server that only reads answers SELECT happily."""
+        """A real write, since a read-only server responds to SELECT too."""
         await self.database.write(
             Point.PING, "INSERT INTO meta (name, value) VALUES ('ping', '') ON CONFLICT (name) DO UPDATE SET value = ''"
         )

@@ -1,4 +1,4 @@
-"""What waits for a provider on PostgreSQL: counted and claimed in one transaction, for each provider in turn."""
+"""Queued tasks on PostgreSQL: counted and claimed in one transaction, one at a time for each provider."""
 
 from service.core.points import Point
 from service.core.task import Task
@@ -18,7 +18,7 @@ OWNERS = (
     f" SELECT (SELECT owner FROM tasks WHERE {WAITING} AND provider = $1 AND owner > owners.owner"
     " ORDER BY owner LIMIT 1) FROM owners WHERE owners.owner IS NOT NULL)"
 )
-# Of each owner as many as there is room for, and of those the first of everybody, then the second, and so on.
+# As many of each owner as there is room for, and of those the first of every owner, then the second, and so on.
 CLAIM = (
     f"{OWNERS}, there AS (SELECT (SELECT count(*) FROM tasks WHERE {OPEN} AND provider = $1"
     " AND status <> 'unconfirmed') + (SELECT count(*) FROM tasks WHERE provider = $1 AND place_until > $3) AS many)"
@@ -28,7 +28,7 @@ CLAIM = (
     " LIMIT (SELECT greatest(0, least($2 - many, $5)) FROM there)) t"
     " ORDER BY t.turn, owners.owner <= $4, owners.owner LIMIT (SELECT greatest(0, least($2 - many, $5)) FROM there)"
 )
-# While some task types rest: the type is read in each row, so only so many of an owner's waiting tasks are looked at.
+# While some task types are paused: the type is read from each row, so only so many tasks of an owner are considered.
 LOOKED_AT = 5_000
 TYPED = (
     f" FROM (SELECT id, owner, state FROM tasks WHERE {WAITING} AND provider = $1 AND owner = owners.owner"
@@ -47,7 +47,7 @@ def claim_of(types: TaskTypes) -> str:
 class PostgresSubmits:
     def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
-        # Whose turn was the last, for each provider.
+        # The owner whose turn was last, for each provider.
         self._last_owner: dict[str, str] = {}
 
     async def claim(
@@ -55,14 +55,14 @@ class PostgresSubmits:
     ) -> list[Task]:
         async with self.database.transaction(Point.CLAIM_TASK) as unit:
             connection = unit.connection
-            # What another process claims at this moment is counted by the next statement, which sees it committed.
+            # The next statement then sees, and counts, what another process has just claimed.
             await connection.execute(LOCK, provider)
             if not await hold_lease(unit, worker):
                 return []
             last = self._last_owner.get(provider, "")
             names = [] if types == EVERY_TYPE else [sorted(types.names)]
             found = await connection.fetch(claim_of(types), provider, capacity, now, last, limit, *names)
-            # A task may have been canceled since: its row is locked, and looked at again.
+            # A task may have been canceled since, so lock its row and check again.
             rows = await connection.fetch(
                 f"SELECT id, state FROM tasks WHERE id = ANY($1) AND {WAITING} ORDER BY id FOR UPDATE",
                 [row["id"] for row in found],
@@ -81,6 +81,6 @@ class PostgresSubmits:
         )
 
     async def held_by(self, worker: int) -> list[Task]:
-        # Few are at a provider at any time: no index knows their workers.
+        # Few tasks are at a provider at any time, so there is no index by worker.
         rows = await self.database.rows(f"SELECT state FROM tasks WHERE {OPEN} ORDER BY id")
         return [task for task in (decode_task(row["state"]) for row in rows) if task.worker == worker]

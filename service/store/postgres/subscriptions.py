@@ -1,4 +1,4 @@
-"""Subscriptions on PostgreSQL. Every process has all of them in memory, and is told which one changed."""
+"""Subscriptions on PostgreSQL. Every process has all of them in memory, and is notified of changes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ class PostgresSubscriptions:
         owner = subscription.owner
         async with self.publisher.transaction(Point.ADD_SUBSCRIPTION) as (unit, outbox):
             if limit is not None:
-                # One at a time for each owner: two at once would both find room for the last one.
+                # One at a time for each owner, or two at once would both get the last free one.
                 await unit.connection.execute(
                     "SELECT pg_advisory_xact_lock(hashtext('subscriptions of ' || $1))", owner
                 )

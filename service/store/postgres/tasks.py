@@ -1,4 +1,4 @@
-"""Tasks on PostgreSQL: a move, its event and what must be delivered are one transaction."""
+"""Tasks on PostgreSQL: a move, its events and their deliveries are one transaction."""
 
 from asyncio import Future
 from collections.abc import Iterable
@@ -83,7 +83,7 @@ class PostgresTasks:
         return decode_task(rows[0]["state"]) if rows else None
 
     async def find(self, query: TaskQuery) -> Rows[Task]:
-        # Of long text only the beginning is in the index: the rest is compared here.
+        # Only the beginning of long text is indexed, so the rest is compared here.
         exact = any(is_long(*term) for term in query.metadata.items())
         sql, values = search(query, None if exact else query.limit + 1)
         found, size = Rows[Task](), 0

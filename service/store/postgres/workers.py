@@ -1,4 +1,4 @@
-"""Workers, their leases and lanes on PostgreSQL. Leases are judged by the clock of the server."""
+"""Workers, their leases and lanes on PostgreSQL. The clock of the server decides about leases."""
 
 from collections.abc import Collection
 

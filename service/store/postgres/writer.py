@@ -1,4 +1,4 @@
-"""The changes of this process, many in one transaction: what waits while one commits is gathered for the next."""
+"""Writes the changes of this process, many in one transaction: those that arrive during a commit go into the next."""
 
 import asyncio
 import logging
@@ -22,11 +22,10 @@ log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
 
 BATCH = 128
-# The writers of all processes take turns, and what comes while one waits is written with the rest. When they waited
-# for each other later, at the numbers of the events, two processes wrote batches a fifth as large, which took twice
-# the CPU for each callback.
+# The writers of all processes take turns, and changes that arrive while one waits join its transaction. Waiting only
+# later, at the lock on the counters, made the batches of two processes a fifth as large, at twice the CPU per callback.
 TURN = "SELECT pg_advisory_xact_lock(hashtext('callbridge writer'))"
-# Longest wait of a change before its caller hears 503.
+# Longest wait of a change before its caller gets a 503.
 PATIENCE = 8.0
 CONFLICTS = 5
 # Seconds for which a failure counts: without work nothing shows that it is over.
@@ -59,7 +58,7 @@ class PostgresWriter:
         return time.monotonic() - self._failed_at < FAILURE
 
     async def close(self) -> None:
-        """Write what waits, if that is possible at all, then stop."""
+        """Write what waits, if that is possible, then stop."""
         self._closing = True
         self._wake.set()
         await asyncio.wait([self._task], timeout=PATIENCE)
@@ -75,7 +74,7 @@ class PostgresWriter:
                 await self._wake.wait()
                 continue
             batch = self._waiting(BATCH)
-            # It hangs: the callers hear it. The transaction may still succeed, which nobody was told.
+            # When it hangs the callers get an error; the transaction may still succeed, but nobody relies on that.
             watch = asyncio.get_running_loop().call_later(PATIENCE, self._give_up, batch)
             try:
                 await self._write(batch, gather=True)
@@ -98,7 +97,7 @@ class PostgresWriter:
                 self._failed_at = time.monotonic()
                 self._fail(jobs, self.database.unavailable(error))
             elif len(jobs) > 1:
-                # One of them cannot be written: each on its own.
+                # One of them cannot be written, so write each on its own.
                 for job in jobs:
                     await self._write([job])
             else:
@@ -115,7 +114,7 @@ class PostgresWriter:
             except asyncpg.PostgresError as error:
                 if not is_conflict(error) or attempt == CONFLICTS - 1:
                     raise
-                log.debug("again, after a conflict: %s", describe(error))
+                log.debug("repeating a transaction after a conflict: %s", describe(error))
 
     async def _transaction(self, jobs: list[Job[Any]], gather: bool) -> None:
         unit = Unit(await self._connected())
@@ -181,7 +180,7 @@ class PostgresWriter:
         self._fail(batch, late)
         self._fail(list(self._jobs), late)
         self._jobs.clear()
-        # Until it goes on, nobody waits longer than a second for the same sentence.
+        # Until it continues, later changes fail within a second.
         self._watch = asyncio.get_running_loop().call_later(1.0, self._give_up_again, batch)
 
     def _give_up_again(self, batch: list[Job[Any]]) -> None:
