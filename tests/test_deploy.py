@@ -7,9 +7,13 @@ import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import yaml  # type: ignore[import-untyped]
 
 from service.__main__ import VERBS
 from service.main import STOP_SECONDS
+from service.settings import load_settings
 from tests.test_settings import names
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +75,24 @@ def test_the_unit_starts_what_the_readme_installs() -> None:
     assert f"{Path(UNIT['ExecStart']).parent}/pip install -c requirements.txt ." in README
     assert f"--home-dir {UNIT['WorkingDirectory']} {UNIT['User']}" in README
     assert UNIT["ReadWritePaths"] == UNIT["WorkingDirectory"]
+
+
+def test_compose_starts_two_processes_on_its_own_postgres() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    service, database = compose["services"]["callbridge"], compose["services"]["postgres"]
+    env = image_env() | {name: str(value) for name, value in service["environment"].items()}
+    key = {"API_KEYS": "ops:an-admin-key-of-ours:admin", "SECRET_KEY": "s" * 32}  # of .env
+    settings = load_settings(env | key)
+    assert (settings.web_concurrency, settings.sqlite_path) == (2, None)
+    address = urlsplit(settings.database_url)
+    login = database["environment"]
+    assert (address.username, address.password) == (login["POSTGRES_USER"], login["POSTGRES_PASSWORD"])
+    # Without POSTGRES_DB the image makes a database with the name of its user.
+    assert (address.hostname, address.path) == ("postgres", f"/{login['POSTGRES_USER']}")
+    assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert database["healthcheck"]["test"][1] == f"pg_isready -U {login['POSTGRES_USER']}"
+    assert service["ports"] == [f"{settings.port}:{settings.port}"]
+    assert [volume.split(":")[0] for volume in database["volumes"]] == list(compose["volumes"])
 
 
 def test_the_image_and_fly_say_the_same() -> None:
