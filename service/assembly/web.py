@@ -64,7 +64,7 @@ class Web:
         self._keys = Keys(settings.api_keys, settings.rate_limit)
         gate = gate_of(base.secret_keys, settings.api_keys, self._bodies)
         self.site = Site(gate, self._flows, store.insight, base.hub, settings.public_url)
-        self.site.live.follow(delivering.attempts.observers)
+        self.site.live.follow(delivering.attempts.observers, lambda: base.lease.living > 1)
         handler = CallbackHandler(store, submitting.readers, base.tokens, base.timing, base.keeper)
         bodies = Bodies(settings.max_webhook_bytes, Budget(settings.max_webhook_bytes, CALLBACK_SHARE))
         door = Door(handler, bodies, audit, observing.counters.on_callback)

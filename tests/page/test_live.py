@@ -1,6 +1,7 @@
 """What moves without a reload, also over a restart of the service, and that nothing is asked again and again."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -9,8 +10,10 @@ from playwright.async_api import Browser, expect
 from starlette.responses import Response
 
 from service.tools.harness.ports import free_port
-from tests.conftest import Service, Subscriber, environment, running, txt2img
+from service.web.page import live
+from tests.conftest import PATIENCE, Service, Subscriber, environment, running, txt2img
 from tests.page.conftest import Tab, new_tab
+from tests.servers import fresh_database
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,6 +53,30 @@ async def test_a_failing_delivery_moves_while_it_is_looked_at(
     held.set()
     await expect(row).to_contain_text("3 attempts")
     await expect(row.get_by_role("button", name="Retry")).to_be_visible()
+
+
+async def test_an_open_page_fetches_itself_while_other_processes_run(
+    sandbox: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_AGAIN", 0.1)
+    env = environment(sandbox, tmp_path, free_port()) | {"DATABASE_URL": fresh_database()}
+    async with running(env) as one, running(env | {"PORT": str(free_port())}):
+        login = await one.anybody.post("/login", data={"key": "bob-key"})
+        cookies = {"callbridge_session": login.cookies["callbridge_session"]}
+        async with httpx.AsyncClient(base_url=one.url, cookies=cookies) as bob, bob.stream("GET", "/live") as stream:
+            lines = stream.aiter_lines()
+            # The first is the beginning of the stream; no event and no attempt of this process brings the others.
+            assert [line async for line in changes(lines, 3)] == ["event: change"] * 3
+
+
+async def changes(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
+    async with asyncio.timeout(PATIENCE):
+        async for line in lines:
+            if line.startswith("event:"):
+                yield line
+                count -= 1
+                if not count:
+                    return
 
 
 async def test_an_idle_page_asks_for_nothing(tab: Tab) -> None:

@@ -5,6 +5,7 @@ The stream carries no data: what a browser may see is decided in one place, wher
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -25,6 +26,8 @@ from service.wire.sse import FAREWELL, HEARTBEAT
 CHANGE = b"event: change\ndata:\n\n"
 # Changes within this time are reported as one.
 GAP = 0.15
+# Seconds. While several processes run, an open page fetches itself this often.
+LOOK_AGAIN = 3.0
 # Open pages per caller.
 MOST_STREAMS = 100
 HEADERS = [
@@ -66,18 +69,30 @@ class LiveDoor:
         self.hub = hub
         self.watches: set[Watch] = set()
         self._attempts: list[AttemptObserver] = []
+        self._others: Callable[[], bool] = lambda: False
         self._open: Counter[Caller] = Counter()
 
     def routes(self) -> list[Route]:
         return [self.gate.get("/live", self.open)]
 
-    def follow(self, attempts: list[AttemptObserver]) -> None:
-        """Observe delivery attempts while a page is open: they have no event of their own."""
+    def follow(self, attempts: list[AttemptObserver], others: Callable[[], bool]) -> None:
+        """Observe delivery attempts while a page is open: they have no event of their own. `others`: whether other
+        processes run, whose attempts are not observed here."""
         self._attempts = attempts
+        self._others = others
 
     def attempted(self, delivery: Delivery, outcome: Outcome) -> None:
         for watch in self.watches:
             if watch.concerns(delivery):
+                watch.touch()
+
+    async def changed(self, watch: Watch) -> None:
+        """Returns when something has changed, or may have."""
+        try:
+            async with asyncio.timeout(LOOK_AGAIN):
+                await watch.changed.wait()
+        except TimeoutError:
+            if self._others():
                 watch.touch()
 
     async def open(self, visit: Visit) -> Response:
@@ -135,7 +150,7 @@ class ChangeStream(Response):
             elif self.watch.beat:
                 await send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
             self.watch.beat = False
-            await self.watch.changed.wait()
+            await self.door.changed(self.watch)
             await asyncio.sleep(GAP)
             self.watch.changed.clear()
         await send({"type": "http.response.body", "body": FAREWELL})
