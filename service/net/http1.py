@@ -1,25 +1,24 @@
-"""POST to subscribers over HTTP/1.1: one write, one parser and one future for each request.
+"""POST to receivers over HTTP/1.1: one write, one parser and one future for each request.
 
 Our own because fan-out is what the service is for (general clients cost five to two hundred times as much per request),
-and because the address that was judged must be the address that is dialled.
+and because the checked address must be the address that is dialled.
 """
 
 import asyncio
-import os
-import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from service.core.targets import PrivateTargets
-from service.net.connection import Connection, Origin, Reason, Response, Silent, Unreachable
-from service.net.guard import Address, CheckedUrl, Resolver, TargetRefused, resolve
+from service.net.connection import Connection, Origin, Response, Silent, Unreachable
+from service.net.connector import Connector
+from service.net.guard import CheckedUrl, Resolver
 from service.net.tls import trusted
 
 IDLE_SECONDS = 30.0
 SWEEP_SECONDS = 5.0
-# A connection that is never idle would hold on to an old address for ever.
+# A connection that is never idle would keep an old address forever.
 LIFE_SECONDS = 300.0
 
 OURS = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))
@@ -57,16 +56,12 @@ class Client:
         resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._private = private
-        self._connect_timeout = connect_timeout
-        # Over all: every kept connection is an open file.
+        self._connector = Connector(private, connect_timeout, resolver, ssl_context or trusted())
+        # Of all origins together: every kept connection is an open file.
         self._max_idle = max_idle
         self._idle_count = 0
-        self._resolver = resolver
-        self._ssl = ssl_context or trusted()
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: set[Connection] = set()
-        self._lookups: dict[Origin, asyncio.Task[list[Address]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -76,7 +71,6 @@ class Client:
         Content-Length is added; `timeout` is in seconds and covers everything.
         """
         request = b"".join((head.lines, lines, b"Content-Length: %d\r\n\r\n" % len(body), body))
-        target = head.target
         now = asyncio.get_running_loop().time()
         deadline = now + timeout
         connection = self._take(head.origin, now)
@@ -84,10 +78,9 @@ class Client:
             try:
                 return await self._exchange(connection, request, deadline)
             except Silent:
-                # It was closed while it lay idle. The subscriber may have seen the request all the same: deliveries
-                # are at least once.
+                # Closed while idle. The receiver may have seen the request all the same: deliveries are at least once.
                 pass
-        return await self._exchange(await self._connect(target, deadline), request, deadline)
+        return await self._exchange(await self._connect(head.target, deadline), request, deadline)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -98,25 +91,31 @@ class Client:
             connection.fail("closed", "The service is shutting down.")
         await asyncio.gather(*(connection.lost for connection in connections))
 
-    async def _exchange(self, connection: "Connection", request: bytes, deadline: float) -> Response:
+    async def _exchange(self, connection: Connection, request: bytes, deadline: float) -> Response:
         if self._closed:
             connection.abort()
             raise Unreachable("closed", "The service is shutting down.")
         waiter = connection.send(request)
         timer = asyncio.get_running_loop().call_at(deadline, connection.fail, "timeout", "No response in time.")
         try:
-            answer = await waiter
+            response = await waiter
         except BaseException:
             connection.abort()
             raise
         finally:
             timer.cancel()
         self._release(connection)
-        return answer
+        return response
+
+    async def _connect(self, target: CheckedUrl, deadline: float) -> Connection:
+        connection = await self._connector.open(target, deadline)
+        self._open.add(connection)
+        connection.lost.add_done_callback(partial(self._forget, connection))
+        return connection
 
     # --- connections kept for the next request ---
 
-    def _take(self, origin: Origin, now: float) -> "Connection | None":
+    def _take(self, origin: Origin, now: float) -> Connection | None:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
@@ -126,7 +125,7 @@ class Client:
             connection.abort()
         return None
 
-    def _release(self, connection: "Connection") -> None:
+    def _release(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         now = connection.idle_since = loop.time()
         old = now - connection.opened_at >= LIFE_SECONDS
@@ -149,86 +148,9 @@ class Client:
                 del self._idle[origin]
         self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if self._idle else None
 
-    def _forget(self, connection: "Connection", _: "asyncio.Future[None]") -> None:
+    def _forget(self, connection: Connection, _: "asyncio.Future[None]") -> None:
         self._open.discard(connection)
         idle = self._idle.get(connection.origin, [])
         if connection in idle:
             idle.remove(connection)
             self._idle_count -= 1
-
-    # --- new connections ---
-
-    async def _connect(self, target: CheckedUrl, deadline: float) -> "Connection":
-        until = min(deadline, asyncio.get_running_loop().time() + self._connect_timeout)
-        try:
-            async with asyncio.timeout_at(until):
-                addresses = await self._addresses(target)
-                sock = await _dial(addresses, until)
-                return await self._start(sock, target)
-        except TimeoutError:
-            raise Unreachable("timeout", "No connection in time.") from None
-
-    async def _addresses(self, target: CheckedUrl) -> list[Address]:
-        """Callers of one origin share a lookup: a dead name server must not take all the resolver's threads."""
-        origin = (target.scheme, target.host, target.port)
-        lookup = self._lookups.get(origin)
-        if lookup is None:
-            lookup = asyncio.create_task(resolve(target, self._private, self._resolver))
-            self._lookups[origin] = lookup
-            lookup.add_done_callback(lambda _: self._lookups.pop(origin))
-        try:
-            return await asyncio.shield(lookup)
-        except TargetRefused as error:
-            raise Unreachable("refused_target", str(error)) from None
-        except (OSError, UnicodeError):
-            raise Unreachable("dns", "The host name has no address.") from None
-
-    async def _start(self, sock: socket.socket, target: CheckedUrl) -> "Connection":
-        loop = asyncio.get_running_loop()
-        connection = Connection(loop, (target.scheme, target.host, target.port))
-        secure = target.scheme == "https"
-        try:
-            await loop.create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=self._ssl if secure else None,
-                server_hostname=target.host if secure else None,
-            )
-        except ssl.SSLCertVerificationError as error:
-            cause = error.verify_message.rstrip(".")
-            raise Unreachable("tls", f"The certificate is not accepted: {cause}.") from None
-        except OSError:
-            reason: Reason = "tls" if secure else "connect"
-            raise Unreachable(reason, "The connection broke off while it was set up.") from None
-        except BaseException:
-            connection.abort()
-            raise
-        self._open.add(connection)
-        connection.lost.add_done_callback(partial(self._forget, connection))
-        return connection
-
-
-async def _dial(addresses: list[Address], until: float) -> socket.socket:
-    """Tries one after the other; each has its share of the time, so a dead one leaves some for the next."""
-    loop = asyncio.get_running_loop()
-    failure = OSError()
-    for index, (family, sockaddr) in enumerate(addresses):
-        try:
-            async with asyncio.timeout((until - loop.time()) / (len(addresses) - index)):
-                return await _connected(family, sockaddr)
-        except OSError as error:
-            failure = error
-    if isinstance(failure, TimeoutError):
-        raise failure
-    raise Unreachable("connect", f"{os.strerror(failure.errno)}." if failure.errno else "No connection.")
-
-
-async def _connected(family: socket.AddressFamily, sockaddr: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
