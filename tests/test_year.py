@@ -14,12 +14,15 @@ import asyncpg
 import pytest
 
 from service.core import times
+from service.store.open import open_store
 from service.store.postgres import callbacks as postgres_callbacks
 from service.store.sqlite import callbacks as sqlite_callbacks
 from service.store.sqlite.checkpoint import LAST_RESORT
 from service.tools.harness.ports import free_port
 from service.workers import retention
 from tests.conftest import PATIENCE, Service, Subscriber, img2img, running, txt2img
+from tests.servers import fresh_database
+from tests.store.parts import a_task
 
 DAY = 86_400
 # A restart after every three months.
@@ -28,6 +31,7 @@ RETENTION_DAYS = 45
 # From the third month on something goes as it comes: nothing may grow any more.
 FULL, HALF = 3, 7
 Counts = dict[str, int]
+CHANGES = 50
 
 
 class Calendar:
@@ -166,3 +170,34 @@ async def test_a_year_of_tasks_leaves_no_more_than_a_month(
     growing = {what: found for what, found in kept.items() if max(found[HALF:]) > 1.1 * max(found[FULL:HALF]) + 2}
     assert growing == {}
     assert kept["rows of tasks"][-1] > 10
+
+
+async def test_rows_that_change_all_the_time_need_no_vacuum() -> None:
+    """PostgreSQL makes room in the page itself, as long as no index has to be told of a change."""
+    url = fresh_database()
+    store = await open_store(url)
+    now = await store.workers.now()
+    worker = (await store.workers.join(now, now + 60_000)).worker
+    for number in range(CHANGES):
+        await store.tasks.add(a_task(), None)
+        await store.workers.renew(worker, now + 60_000 + number)
+        await store.metrics.publish(worker, b"%d" % number, 0)
+        await store.ping()
+    await store.close()
+    for table in ("counters", "workers", "worker_counts", "meta"):
+        changed, in_the_page = await changes(url, table, CHANGES - 1)
+        assert (table, in_the_page) == (table, changed)
+
+
+async def changes(url: str, table: str, at_least: int) -> tuple[int, int]:
+    """How many there were of its rows, and how many of those without a new entry in an index."""
+    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1"
+    db = await asyncpg.connect(url)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            # A session tells of them when it ends.
+            while (row := await db.fetchrow(query, table)) is None or row[0] < at_least:
+                await asyncio.sleep(0.05)
+        return row[0], row[1]
+    finally:
+        await db.close()
