@@ -92,7 +92,7 @@ async def test_a_folder_that_is_missing_or_not_ours_is_named(env: dict[str, str]
         assert (code, str(path.parent) in text, "Traceback" in text) == (1, True, False)
 
 
-def test_the_progress_of_a_large_file_is_told(
+def test_progress_is_shown_for_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("service.ops.backup.EVERY", 0.0)

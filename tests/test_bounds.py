@@ -38,7 +38,7 @@ async def test_what_is_larger_than_the_budget_passes_alone() -> None:
     assert one.fits("b", 0, 1000)
 
 
-async def test_who_waits_too_long_for_memory_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_waits_too_long_for_memory_gets_a_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "PATIENCE", 0.01)
     one = Budget(total=10, share=10)
     with one.reserve("a") as held, one.reserve("b") as late:
@@ -89,7 +89,7 @@ async def test_a_request_that_holds_a_part_goes_before_those_that_hold_nothing(
             await new
 
 
-async def test_a_request_that_leaves_while_it_waits_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_abandoned_while_waiting_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "READ_AHEAD", 1)
     one = Budget(total=100, share=40)
     with one.reserve("a") as held, one.reserve("a") as leaves, one.reserve("a") as stays:
@@ -191,7 +191,7 @@ async def test_commas_in_a_text_are_no_values(service: Service) -> None:
     await service.submit(TXT2IMG | {"metadata": {"text": "," * 10 * MAX_VALUES}})
 
 
-async def test_all_faults_of_a_body_are_told_at_once(service: Service) -> None:
+async def test_all_errors_of_a_body_are_reported_at_once(service: Service) -> None:
     body = {
         **TXT2IMG,
         "input": {"prompt": "a cat", "width": "wide"},

@@ -11,7 +11,7 @@ NEW_KEY = "another-key-of-this-test-with-32-characters"
 
 
 @pytest.mark.parametrize("provider", ["piapi", "modelslab"])
-async def test_without_its_key_a_providers_results_are_still_taken(
+async def test_without_its_key_a_providers_results_are_still_accepted(
     env: dict[str, str], sandbox: str, provider: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(env) as service:
@@ -23,7 +23,7 @@ async def test_without_its_key_a_providers_results_are_still_taken(
         assert (await read(service, callback))["status"] == "completed"
 
 
-async def test_without_its_key_a_repetition_still_answers_with_the_first_task(env: dict[str, str]) -> None:
+async def test_without_its_key_a_repeated_request_still_returns_the_first_task(env: dict[str, str]) -> None:
     async with running(env) as service:
         first = await service.submit(TXT2IMG, **{"Idempotency-Key": "order-17"})
     async with running(env | {"PIAPI_API_KEY": ""}) as service:

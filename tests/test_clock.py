@@ -71,7 +71,7 @@ def shift() -> Iterator[list[int]]:
     times.clock.follow()
 
 
-def test_a_token_from_the_future_is_taken_and_one_that_is_too_old_is_not(shift: list[int]) -> None:
+def test_a_token_from_the_future_is_accepted_and_an_expired_one_is_not(shift: list[int]) -> None:
     tokens = TimedTokens(("k" * 32,), "test")
     token = tokens.make("a value")
     shift[0] = -600
@@ -140,7 +140,7 @@ async def test_a_start_after_the_clock_was_set_back_moves_what_is_due(
         assert [task["id"] for task in listed] == [after["id"], before["id"]]
 
 
-async def test_a_start_40_days_ahead_removes_nothing_and_says_so(
+async def test_a_start_40_days_ahead_removes_nothing_and_logs_it(
     store: SqliteStore, shift: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     await finished(store, now_ms(), created_at=now_ms())
@@ -187,7 +187,7 @@ async def test_a_time_leads_to_the_first_event_after_it_on_either_side_of_a_step
     assert await store.events.seq_at(now + 2) == await store.events.last_seq()
 
 
-async def test_the_watch_tells_the_store_once(store: SqliteStore) -> None:
+async def test_the_watch_notifies_the_store_once(store: SqliteStore) -> None:
     machine = Machine()
     told: list[tuple[int, int]] = []
 

@@ -71,7 +71,7 @@ def test_those_who_wait_have_their_turn_first_come_first_served() -> None:
         assert opened(lanes) == min(at_once, len(lanes) - n - 1)
 
 
-def test_a_place_that_nobody_ahead_wants_goes_to_the_next() -> None:
+def test_a_slot_that_nobody_ahead_wants_goes_to_the_next() -> None:
     limiter = DeliveryLimiter(PLACES)
     lanes = hog(limiter, "alice", Standing.NEW)
     at_once = opened(lanes)

@@ -49,7 +49,7 @@ async def test_the_demo_shows_every_step_of_both_providers_and_ends_with_0() -> 
     assert "2 tasks, 8 events stored, 2 webhooks delivered" in told
 
 
-async def test_the_demo_that_is_kept_ends_with_0_when_it_is_told_to_stop() -> None:
+async def test_a_kept_demo_exits_with_0_on_ctrl_c() -> None:
     process = await start("--keep")
     assert process.stdout is not None
     while b"until Ctrl-C" not in (line := await process.stdout.readline()):
@@ -66,7 +66,7 @@ def test_the_demo_ends_with_1_and_a_sentence_when_a_step_goes_wrong(capsys: pyte
     assert "The webhook reported task.failed of tsk_" in capsys.readouterr().out
 
 
-async def test_a_service_that_does_not_start_is_told_of_at_once(tmp_path: Path) -> None:
+async def test_a_service_that_does_not_start_is_reported_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         parts.processes[1].kill()
         await parts.processes[1].wait()
@@ -74,13 +74,13 @@ async def test_a_service_that_does_not_start_is_told_of_at_once(tmp_path: Path) 
             await parts.ready()
 
 
-async def test_the_service_that_was_started_ends_with_0_when_it_is_told_to_stop(tmp_path: Path) -> None:
+async def test_the_demos_service_exits_with_0_when_asked_to_stop(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await parts.ready()
     assert parts.processes[1].returncode == 0
 
 
-def test_the_subscriber_believes_our_signature_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_receiver_accepts_only_our_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     secret, now = new_secret(), 1_800_000_000
     monkeypatch.setattr("time.time", lambda: now)
     good = {

@@ -80,7 +80,7 @@ async def test_on_postgresql_all_is_well_too(env: dict[str, str]) -> None:
     assert {name for name, (status, _) in found.items() if status == "ok"} >= wanted
 
 
-async def test_a_postgresql_that_is_away_is_said_without_its_password(env: dict[str, str]) -> None:
+async def test_an_unreachable_postgresql_is_reported_without_its_password(env: dict[str, str]) -> None:
     code, text = await doctor(env | {"DATABASE_URL": f"postgres://u:hidden-word@127.0.0.1:{free_port()}/x"}, "--json")
     assert (code, "DATABASE_URL" in text, "hidden-word" in text) == (1, True, False)
 
@@ -97,7 +97,7 @@ async def test_wrong_settings_are_all_named(env: dict[str, str]) -> None:
     assert (code, "PORT" in text, "RETRY_SCHEDULE" in text) == (1, True, True)
 
 
-async def test_a_twin_with_the_same_keys_is_told_apart(env: dict[str, str], tmp_path: Path) -> None:
+async def test_another_service_with_the_same_keys_is_recognised(env: dict[str, str], tmp_path: Path) -> None:
     own = env | {"DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "PORT": str(free_port())}
     async with running(own), running(env):
         found = await checks(own | {"PUBLIC_URL": f"http://127.0.0.1:{env['PORT']}"})
@@ -138,7 +138,7 @@ async def test_a_proxy_that_changes_bodies_or_holds_up_streams_is_found(env: dic
             assert [found[name][0] for name in ("public_url", "raw_body", "streams")] == ["ok", "ok", "fail"]
 
 
-async def test_what_is_missing_is_said_with_what_to_do(env: dict[str, str], tmp_path: Path) -> None:
+async def test_what_is_missing_is_reported_with_what_to_do(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     found = await checks(
         env
@@ -240,13 +240,13 @@ def read_to_the_end(terminal: int) -> str:
 
 
 @pytest.mark.parametrize(("free", "status"), [(2 << 30, "ok"), (500 << 20, "warn"), (50 << 20, "fail")])
-def test_a_full_disk_is_said(free: int, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(free: int, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
     assert machine.disk("disk", tmp_path / "folder" / "not-there-yet.db").status == status
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(0.001, "ok"), (machine.SLOW, "warn"), (machine.TOO_SLOW, "fail")])
-def test_a_slow_disk_is_said(seconds: float, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_slow_disk_is_reported(seconds: float, status: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "one.db"
     path.touch()
     monkeypatch.setattr(machine, "examine", lambda _: Examination("secret", seconds, ["task tsk_1"], []))

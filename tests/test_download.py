@@ -138,7 +138,7 @@ HOPELESS = {
 
 
 @pytest.mark.parametrize("response", WHOLE.values(), ids=WHOLE)
-async def test_a_whole_file_comes_decoded(server: FileServer, response: bytes) -> None:
+async def test_a_whole_file_is_decoded(server: FileServer, response: bytes) -> None:
     server.pages["/0.png"] = response
     assert await fetch(f"{server.url}/0.png") == FILE
 
@@ -262,7 +262,7 @@ async def test_a_silent_server_is_given_up(server: FileServer) -> None:
         await fetch(f"{server.url}/0.png", downloader(Limits(max_bytes=1_000_000, silence=0.1)))
 
 
-async def test_a_slow_reader_is_not_taken_for_a_slow_sender(server: FileServer) -> None:
+async def test_a_slow_reader_is_not_mistaken_for_a_slow_sender(server: FileServer) -> None:
     server.pages["/0.png"] = whole(FILE)
     async with downloader(Limits(max_bytes=1_000_000, window=0.05, slowest=len(FILE) + 1)).open(
         f"{server.url}/0.png"

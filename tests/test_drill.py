@@ -61,7 +61,7 @@ class InHand:
         return await self.service.client.request(method, path, **more)
 
 
-async def test_the_scenes_of_the_drill_pass_every_commit_point(
+async def test_the_drills_scenarios_pass_every_commit_point(
     env: dict[str, str], sandbox: str, subscriber: Subscriber, tmp_path: Path
 ) -> None:
     store = await open_store(str(tmp_path / "test.db"))
@@ -98,7 +98,7 @@ async def test_the_scenes_of_the_drill_pass_every_commit_point(
             await traffic.all_sent()
 
 
-def test_every_commit_point_has_its_scene() -> None:
+def test_every_commit_point_has_its_scenario() -> None:
     assert set(SCENARIOS) == set(Point)
 
 
@@ -140,7 +140,7 @@ def account_of(one: OrderRecord, *acknowledged: str) -> Any:
     return audit_orders([one], subscriber, Path("nowhere"))
 
 
-def test_a_good_order_makes_a_clean_account() -> None:
+def test_a_good_order_makes_a_clean_audit() -> None:
     assert account_of(records(), "evt_1").clean
 
 
@@ -160,15 +160,15 @@ def test_a_loss_is_named(changes: dict[str, Any], words: str) -> None:
     assert words in str(account_of(records(**changes), "evt_1").lost)
 
 
-def test_an_event_that_nobody_acknowledged_is_a_loss() -> None:
+def test_an_unacknowledged_event_is_a_loss() -> None:
     assert "never reached" in str(account_of(records()).lost)
 
 
-def test_two_accepted_creates_of_one_order_are_paid_twice() -> None:
+def test_two_accepted_submits_of_one_order_are_paid_twice() -> None:
     assert account_of(records(paid=records().paid * 2, calls_stored=2), "evt_1").paid_twice
 
 
-def test_an_unconfirmed_order_that_the_provider_never_took_is_no_loss() -> None:
+def test_an_unconfirmed_order_unknown_to_the_provider_is_no_loss() -> None:
     audit = account_of(records(task=UNCONFIRMED, paid=[], events=[], calls_stored=0))
     assert audit.clean
     assert audit.unconfirmed_unpaid == 1

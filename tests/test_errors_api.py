@@ -43,7 +43,7 @@ async def post(service: Service, body: bytes, **headers: str) -> httpx.Response:
         {"Authorization": "Basic YTpi", "X-API-Key": "alice-key"},
     ],
 )
-async def test_a_key_is_taken_from_either_header(service: Service, headers: dict[str, str]) -> None:
+async def test_a_key_is_accepted_in_either_header(service: Service, headers: dict[str, str]) -> None:
     assert (await service.anybody.get("/v1/tasks", headers=headers)).status_code == 200
 
 
@@ -173,7 +173,7 @@ async def test_an_unknown_method_is_405_and_names_the_others(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/tasks", "/v1/events", "/openapi.json"])
-async def test_head_answers_like_get_without_a_body(service: Service, path: str) -> None:
+async def test_head_responds_like_get_without_a_body(service: Service, path: str) -> None:
     answer = await service.client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
 
@@ -224,7 +224,7 @@ async def test_a_fault_of_the_input_is_422_with_a_pointer_to_it(
     assert (await service.client.get("/v1/tasks")).json()["data"] == []
 
 
-async def test_several_faults_are_told_at_once(service: Service) -> None:
+async def test_several_errors_are_reported_at_once(service: Service) -> None:
     body = TXT2IMG | {"input": {"prompt": 7, "width": -1}}
     document = refused(await post(service, orjson.dumps(body)), 422, "validation_failed")
     assert {fault["pointer"] for fault in document["errors"]} >= {"/input/prompt", "/input/width"}
@@ -254,7 +254,7 @@ async def test_another_content_type_is_415(service: Service, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json"])
-async def test_json_by_any_of_its_names_is_taken(service: Service, kind: str) -> None:
+async def test_json_is_accepted_under_any_of_its_media_types(service: Service, kind: str) -> None:
     assert (await post(service, orjson.dumps(TXT2IMG), **{"content-type": kind})).status_code == 202
 
 
@@ -279,7 +279,7 @@ async def test_a_declared_length_that_is_too_large_is_413_before_the_body_is_sen
     writer.close()
 
 
-async def test_a_body_that_comes_too_slowly_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_arrives_too_slowly_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "BODY_SECONDS", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(service.url).port)
     writer.write(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nX-API-Key: alice-key\r\nContent-Length: 10\r\n\r\n{")
@@ -288,7 +288,7 @@ async def test_a_body_that_comes_too_slowly_is_408(service: Service, monkeypatch
     writer.close()
 
 
-async def test_an_unknown_fault_is_500_and_tells_the_client_nothing(
+async def test_an_unexpected_error_is_500_without_details(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(query: object) -> None:

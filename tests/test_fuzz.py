@@ -67,7 +67,7 @@ async def being_sent(service: Service, provider: str) -> Task:
 @pytest.mark.parametrize("provider", sorted(BODIES))
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-async def test_no_body_at_a_callback_door_is_answered_5xx_or_spoils_the_task(
+async def test_no_callback_body_causes_a_5xx_or_damages_the_task(
     service: Service, provider: str, data: st.DataObject
 ) -> None:
     task = await being_sent(service, provider)
@@ -84,8 +84,6 @@ async def test_no_body_at_a_callback_door_is_answered_5xx_or_spoils_the_task(
 @pytest.mark.parametrize("provider", sorted(BODIES))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(token=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=200), body=st.binary(max_size=50))
-async def test_no_token_at_a_callback_door_is_answered_5xx(
-    service: Service, provider: str, token: str, body: bytes
-) -> None:
+async def test_no_callback_token_causes_a_5xx(service: Service, provider: str, token: str, body: bytes) -> None:
     address = f"/webhooks/{provider}/{quote(token, safe='')}"
     assert (await service.anybody.post(address, content=body)).status_code == 404

@@ -138,7 +138,7 @@ def test_a_malformed_url_is_refused(url: str, private: PrivateTargets) -> None:
         ("https://[2606:4700::1]:99/", CheckedUrl("https", "2606:4700::1", 99, "/"), "[2606:4700::1]:99"),
     ],
 )
-def test_a_good_url_is_taken_apart(url: str, target: CheckedUrl, authority: str) -> None:
+def test_a_good_url_is_parsed(url: str, target: CheckedUrl, authority: str) -> None:
     assert check_url(url, NO_PRIVATE_TARGETS) == target
     assert target.origin == f"https://{authority}"
 

@@ -128,7 +128,7 @@ async def failure(client: Client, target: CheckedUrl, timeout: float = 5.0) -> U
 # --- requests and answers ---
 
 
-async def test_the_request_is_what_was_asked_for(subscriber: Start, client: Clients) -> None:
+async def test_the_request_on_the_wire_is_the_one_requested(subscriber: Start, client: Clients) -> None:
     server = await subscriber(OK)
     answer = await client().post(server.head("/hook?token=1"), b"one: more\r\n", b'{"a":1}', 5)
     assert answer == Response(200, None, None, "ok")
@@ -160,7 +160,7 @@ async def test_a_large_body_arrives_whole(subscriber: Start, client: Clients) ->
         (b"HTTP/1.1 500 \r\nContent-Length: 4\r\n\r\n\xff\x00\xc3\xa9", 500, "\ufffd\ufffdé"),
     ],
 )
-async def test_an_answer_is_read_and_the_connection_kept(
+async def test_a_response_is_read_and_the_connection_kept(
     subscriber: Start, client: Clients, raw: bytes, status: int, text: str
 ) -> None:
     server, one = await subscriber(raw), client()
@@ -296,7 +296,7 @@ async def test_the_status_line_decides(subscriber: Start, client: Clients, raw: 
     assert (await one.post(server.head(), b"", b"{}", 5)).text == "ok"
 
 
-async def test_an_untidy_head_keeps_its_retry_after(subscriber: Start, client: Clients) -> None:
+async def test_an_irregular_response_head_keeps_its_retry_after(subscriber: Start, client: Clients) -> None:
     server = await subscriber(b"HTTP/1.1 429 Slow\nRetry-After : 7\n\n")
     found = await client().post(server.head(), b"", b"{}", 0.3)
     assert (found.status, found.retry_after) == (429, "7")
@@ -420,7 +420,7 @@ async def test_a_kept_connection_that_dies_under_the_request_is_tried_once_more(
     server.stop()
 
 
-async def test_bytes_nobody_asked_for_are_no_answer_to_the_next_request(subscriber: Start, client: Clients) -> None:
+async def test_unsolicited_bytes_are_not_a_response_to_the_next_request(subscriber: Start, client: Clients) -> None:
     forged = b"HTTP/1.1 500 Forged\r\nContent-Length: 0\r\n\r\n"
     server, one = await subscriber(OK + forged, OK), client()
     for _ in range(2):
@@ -428,7 +428,7 @@ async def test_bytes_nobody_asked_for_are_no_answer_to_the_next_request(subscrib
     assert server.connections == 2
 
 
-async def test_the_beginning_of_an_answer_nobody_asked_for_closes_an_idle_connection(client: Clients) -> None:
+async def test_the_start_of_an_unsolicited_response_closes_an_idle_connection(client: Clients) -> None:
     answered = asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -446,7 +446,7 @@ async def test_the_beginning_of_an_answer_nobody_asked_for_closes_an_idle_connec
     server.stop()
 
 
-async def test_an_early_answer_to_a_large_request_spoils_the_connection(client: Clients) -> None:
+async def test_an_early_response_to_a_large_request_ends_the_connection(client: Clients) -> None:
     async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
@@ -482,7 +482,7 @@ async def test_idle_connections_are_closed_in_time(
     await asyncio.wait_for(server.gone.wait(), 5)
 
 
-async def test_closing_ends_what_is_idle_and_what_is_in_hand(subscriber: Start, client: Clients) -> None:
+async def test_closing_ends_idle_and_busy_connections(subscriber: Start, client: Clients) -> None:
     server, one = await subscriber(OK, b""), client()
     await one.post(server.head(), b"", b"{}", 5)
     server.asked.clear()

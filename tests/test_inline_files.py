@@ -60,7 +60,7 @@ def logged(words: str) -> Iterator[asyncio.Event]:
 
 @pytest.mark.sqlite
 @pytest.mark.parametrize("body", [STREAMED, PLAIN], ids=["streamed", "plain"])
-async def test_a_picture_that_meets_a_full_disk_is_stored_when_there_is_room_again(
+async def test_a_picture_is_stored_once_a_full_disk_has_space_again(
     service: Service, env: dict[str, str], body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "PAUSES", (0.05,) * 1000)
@@ -77,7 +77,7 @@ async def test_a_picture_that_meets_a_full_disk_is_stored_when_there_is_room_aga
 
 
 @pytest.mark.sqlite
-async def test_a_callback_with_a_picture_is_refused_while_the_disk_is_full_and_taken_when_it_comes_again(
+async def test_a_callback_with_a_picture_is_refused_while_the_disk_is_full_and_accepted_on_retry(
     service: Service, env: dict[str, str]
 ) -> None:
     disk = FullDisk(env)

@@ -23,7 +23,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-async def test_many_wrong_items_are_told_in_part_and_hold_up_nobody(service: Service, case: str) -> None:
+async def test_many_wrong_items_are_reported_in_part_and_delay_nobody(service: Service, case: str) -> None:
     worst = 0.0
     done = asyncio.Event()
 

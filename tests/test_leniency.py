@@ -87,7 +87,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("provider", GOOD)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_json_is_read_with_a_warning_as_an_answer_a_callback_and_a_look_up(provider: str, damage: str) -> None:
+def test_damaged_json_is_read_with_a_warning_in_responses_callbacks_and_lookups(provider: str, damage: str) -> None:
     body = DAMAGES[damage](GOOD[provider])
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6", provider_task_id="t")
@@ -191,7 +191,7 @@ ENDS = {
 @pytest.mark.parametrize(
     ("status", "word"), [(status, word) for status, words in ENDS.items() for word in words.split()]
 )
-def test_a_synonym_ends_the_task_and_the_word_is_kept(status: Status, word: str) -> None:
+def test_a_synonym_finishes_the_task_and_is_kept_as_provider_status(status: Status, word: str) -> None:
     for update in (
         piapi().read_callback(TASK_ID, of_piapi(status=word, output={"image_url": URL}, error={"message": "no"})),
         modelslab().read_callback(TASK_ID, of_modelslab(status=word, output=[URL], message="no")),
@@ -199,7 +199,7 @@ def test_a_synonym_ends_the_task_and_the_word_is_kept(status: Status, word: str)
         assert (update.status, update.provider_status) == (status, word)
 
 
-def test_a_word_that_nobody_knows_keeps_the_output_and_is_asked_about_again() -> None:
+def test_an_unknown_status_keeps_the_output_and_is_checked_again() -> None:
     for update in (
         piapi().read_callback(TASK_ID, of_piapi(status="finalizing", output={"image_url": URL})),
         modelslab().read_callback(TASK_ID, of_modelslab(status="finalizing", output=[URL])),
@@ -286,7 +286,7 @@ def test_results_of_modelslab_lie_in_links_and_proxy_links_too() -> None:
         ({"url": [X + "c.jpeg", X + "s.mp3"]}, X + "s.mp3", "audio"),
     ],
 )
-def test_kind_and_rank_are_told_by_address_type_and_own_name(output: Any, first: str, kind: str) -> None:
+def test_kind_and_rank_follow_address_type_and_field_name(output: Any, first: str, kind: str) -> None:
     found = outputs.addresses(output)
     assert (found[0].url, found[0].kind) == (first, kind)
 
@@ -349,7 +349,7 @@ REASONS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("data", "text"), REASONS)
-def test_the_most_specific_reason_is_told(data: dict[str, Any], text: str) -> None:
+def test_the_most_specific_reason_is_reported(data: dict[str, Any], text: str) -> None:
     update = piapi().read_callback(TASK_ID, of_piapi(status="failed", **data))
     error = error_of(update)
     assert text in error["provider_message"]
@@ -357,7 +357,7 @@ def test_the_most_specific_reason_is_told(data: dict[str, Any], text: str) -> No
 
 
 @pytest.mark.parametrize("word", ["success", "task failed", "failed", "Error", "", None])
-def test_a_word_that_names_no_cause_is_no_reason(word: Any) -> None:
+def test_a_text_without_a_cause_is_not_a_reason(word: Any) -> None:
     update = piapi().read_callback(TASK_ID, of_piapi(status="failed", error={"message": word}))
     assert error_of(update)["message"] == "PiAPI could not do the task and gave no reason"
 
@@ -386,7 +386,7 @@ REFUSALS: list[tuple[str, int, Any, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("provider", "status", "body", "told"), REFUSALS)
-def test_a_refused_submit_fails_with_the_providers_words(
+def test_a_refused_submit_fails_with_the_providers_message(
     provider: str, status: int, body: Any, told: tuple[str, ...]
 ) -> None:
     room = piapi() if provider == "piapi" else modelslab()
@@ -411,7 +411,7 @@ def test_a_refused_submit_fails_with_the_providers_words(
         (504, ""),
     ],
 )
-def test_an_answer_that_says_nothing_of_the_task_is_unclear(provider: str, status: int, body: Any) -> None:
+def test_a_response_without_a_task_is_unclear(provider: str, status: int, body: Any) -> None:
     room = piapi() if provider == "piapi" else modelslab()
     answer = room.submit(make_task(provider, model="kling"), CALLBACK).read(provider_response(body, status))
     assert isinstance(answer, Unclear)
@@ -435,7 +435,7 @@ def test_too_many_requests_are_no_failure(provider: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["type", "code"])
-def test_an_empty_account_is_told_by_the_kind_of_the_error_alone(kind: str) -> None:
+def test_an_empty_account_is_recognised_by_the_error_type_alone(kind: str) -> None:
     body = {"error": {"message": "see your dashboard", kind: "insufficient_quota"}}
     answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, 429))
     assert isinstance(answer, Rejected)
@@ -534,13 +534,13 @@ def test_an_address_in_markdown_is_whole(text: str, url: str) -> None:
 )
 @pytest.mark.parametrize("task", [CHAT, DRAWING, IMAGES])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_200_with_an_error_is_a_failure_with_its_words(body: Any, task: dict[str, Any], streamed: bool) -> None:
+def test_a_200_with_an_error_is_a_failure_with_its_message(body: Any, task: dict[str, Any], streamed: bool) -> None:
     update = chat(task, body) if streamed else chat(task, end=orjson.dumps(body))
     assert (update.status, error_of(update)["provider_message"]) == (Status.FAILED, "model is overloaded")
 
 
 @pytest.mark.parametrize("task", [CHAT, DRAWING])
-def test_refusals_and_content_filters_are_told_as_such(task: dict[str, Any]) -> None:
+def test_refusals_and_content_filters_are_reported_as_such(task: dict[str, Any]) -> None:
     refused = {
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": None, "refusal": "I cannot help"}}]
     }

@@ -96,7 +96,7 @@ def test_a_plain_image_call_is_left_plain_when_asked() -> None:
     assert "stream" not in sent({**IMAGES, "model": "gpt-image-1.5"})[1]
 
 
-def test_nothing_of_a_callback_is_sent_and_nothing_can_be_asked_later() -> None:
+def test_llm_routes_send_no_callback_address_and_cannot_be_fetched() -> None:
     task = make_task("piapi", **CHAT, provider_task_id="x")
     room = piapi()
     assert CALLBACK.secret.encode() not in (room.submit(task, CALLBACK).request.body or b"")
@@ -107,7 +107,7 @@ def test_nothing_of_a_callback_is_sent_and_nothing_can_be_asked_later() -> None:
 # --- text ---
 
 
-def test_progress_is_told_when_it_changed() -> None:
+def test_progress_is_reported_when_it_changes() -> None:
     reader = reader_of(make_task("piapi", **DRAWING))
     assert reader.feed(b": keep-alive\n\n") is None
     first, second = reader.feed(chunk("Generating 25%")), reader.feed(chunk(" ... 100 %"))
@@ -125,7 +125,7 @@ def test_a_chat_gives_its_text_and_usage() -> None:
     assert (output_of(update)["text"], output_of(update)["url"], update.usage) == ("Hello you, 50%", None, usage)
 
 
-def test_calls_of_functions_are_an_answer_too() -> None:
+def test_function_calls_are_a_result_too() -> None:
     def delta(**call: str) -> bytes:
         return b"data: " + orjson.dumps({"choices": [{"delta": {"function_call": call}}]}) + b"\n\n"
 
@@ -142,7 +142,7 @@ def test_a_long_text_is_whole() -> None:
 
 
 @pytest.mark.parametrize("task", [CHAT, DRAWING, IMAGES])
-def test_a_broken_line_is_interrupted_and_no_result(task: dict[str, Any]) -> None:
+def test_a_broken_connection_is_interrupted_without_a_result(task: dict[str, Any]) -> None:
     assert error_of(read(task, chunk("Hello"), complete=False))["code"] == "stream_interrupted"
 
 
@@ -158,7 +158,7 @@ def test_an_error_in_the_stream_is_a_failure_with_its_text() -> None:
     assert (error["code"], error["provider_message"]) == ("provider_failed", "overloaded")
 
 
-def test_an_empty_answer_is_no_output() -> None:
+def test_an_empty_response_is_no_output() -> None:
     assert error_of(read(CHAT, b"data: [DONE]\n\n"))["code"] == "no_output"
 
 
@@ -286,7 +286,7 @@ def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
         (200, {"choices": [{"message": {"content": "Hi"}}]}, Accepted),
     ],
 )
-def test_an_answer_that_is_no_stream_is_read(status: int, body: Any, kind: type) -> None:
+def test_a_response_that_is_not_a_stream_is_read(status: int, body: Any, kind: type) -> None:
     answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, status))
     assert isinstance(answer, kind)
 

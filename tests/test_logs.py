@@ -79,7 +79,7 @@ def test_what_a_client_sends_cannot_forge_a_line(stream: io.StringIO, form: str,
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_secrets_are_taken_out_wherever_they_come_from(stream: io.StringIO, form: str) -> None:
+def test_secrets_are_redacted_wherever_they_come_from(stream: io.StringIO, form: str) -> None:
     logs.set_up(form, "debug", ["piapi-key-1", "piapi-key-1-longer"], stream=stream)
     try:
         raise ValueError("https://x/webhooks/piapi/TOKEN refused piapi-key-1-longer")
@@ -138,7 +138,7 @@ async def test_a_stream_carries_the_request_id(service: Service) -> None:
         assert response.headers["x-request-id"] == "stream-1"
 
 
-async def test_a_fault_nobody_expected_is_logged_with_its_request(
+async def test_an_unexpected_error_is_logged_with_its_request(
     service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.bridge.submitting.submitter, "checker", None)
@@ -156,7 +156,7 @@ def lines_of(text: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
-async def test_a_run_with_failures_tells_each_thing_once_and_no_secret(
+async def test_a_run_with_failures_logs_each_thing_once_and_no_secret(
     env: dict[str, str], subscriber: Subscriber, engine: str
 ) -> None:
     """On PostgreSQL by two processes."""

@@ -123,7 +123,7 @@ async def test_what_a_client_chose_is_no_label(service: Service) -> None:
     assert "chosen-by-a-client" not in (await service.admin.get("/metrics")).text
 
 
-async def test_any_process_tells_the_counts_of_all(env: dict[str, str]) -> None:
+async def test_any_process_reports_the_counts_of_all(env: dict[str, str]) -> None:
     env |= {"DATABASE_URL": fresh_database()}
     async with running(env) as one, running(env | {"PORT": str(free_port())}) as other:
         for service in (one, other, other):
@@ -197,7 +197,7 @@ def test_the_counts_of_processes_add_up() -> None:
 # --- /readyz ---
 
 
-def test_a_step_stands_still_from_its_first_failed_try_until_it_succeeds() -> None:
+def test_a_step_counts_as_stalled_from_its_first_failure_until_it_succeeds() -> None:
     now = 0.0
     watchdog = Watchdog(lambda: now)
     for moment in (10.0, 20.0):

@@ -18,7 +18,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("make", [txt2img, img2img])
 @pytest.mark.parametrize("asked", [*UNTIDY, "status=succeeded", "status=Done", "late_output=1"])
-async def test_a_result_told_in_an_odd_way_is_a_result(service: Service, make: Any, asked: str) -> None:
+async def test_a_result_in_an_odd_format_is_a_result(service: Service, make: Any, asked: str) -> None:
     task = await service.finished(make(asked))
     if task["status"] != "completed":  # the first telling was empty
         await service.event(task["id"], "task.completed")
@@ -42,7 +42,7 @@ async def test_an_inline_film_is_kept_and_served(service: Service) -> None:
         ("submit=redirect", "PIAPI_BASE_URL"),
     ],
 )
-async def test_a_refusal_told_in_an_odd_way_is_a_failure_with_advice(service: Service, asked: str, said: str) -> None:
+async def test_a_refusal_in_an_odd_format_is_a_failure_with_advice(service: Service, asked: str, said: str) -> None:
     task = await service.finished(txt2img(asked))
     assert task["status"] == "failed"
     assert said in f"{task['error']}"

@@ -37,7 +37,7 @@ def test_output_is_a_list_or_a_string(output: Any) -> None:
 
 
 @pytest.mark.parametrize("links", [["https://x.example/p.png"], {"0": "https://x.example/p.png"}])
-def test_proxy_links_stand_in_where_the_output_is_empty(links: Any) -> None:
+def test_proxy_links_replace_an_empty_output(links: Any) -> None:
     update = call(status="success", output="", proxy_links=links)
     assert output_of(update)["url"] == "https://x.example/p.png"
 
@@ -54,7 +54,7 @@ def test_future_links_and_the_echoed_input_are_no_results() -> None:
     assert error_of(update)["code"] == "no_output"
 
 
-def test_an_answer_with_an_unknown_status_and_an_id_is_taken_as_accepted() -> None:
+def test_a_response_with_an_unknown_status_and_an_id_is_accepted() -> None:
     answer = submit({"status": "queued-somewhere", "id": 5})
     assert isinstance(answer, Accepted)
     assert answer.update.status is Status.SUBMITTED
@@ -71,7 +71,7 @@ def test_a_call_with_another_track_id_is_refused(track_id: Any) -> None:
     assert (refused.value.status, refused.value.result) == (401, "bad_track_id")
 
 
-def test_a_track_id_that_comes_back_as_a_number_is_compared_as_text() -> None:
+def test_a_numeric_track_id_is_compared_as_text() -> None:
     assert modelslab().read_callback("20", b'{"track_id":20,"status":"processing"}').status is Status.PROCESSING
 
 
@@ -90,12 +90,12 @@ def test_a_call_without_a_task_is_malformed(body: bytes) -> None:
         ("realistic-vision-51", "https://modelslab.com/api/v6/images/fetch/7"),
     ],
 )
-def test_a_task_is_asked_for_at_the_address_of_its_own_family(model: str, url: str) -> None:
+def test_a_task_is_fetched_at_the_address_of_its_own_family(model: str, url: str) -> None:
     request = asked(modelslab().fetch(make_task("modelslab", model=model, provider_task_id="7"))).request
     assert (request.method, request.url, request.body) == ("POST", url, orjson.dumps({"key": KEY}))
 
 
-def test_the_key_goes_to_no_address_that_an_answer_names() -> None:
+def test_the_key_is_never_sent_to_an_address_from_a_response() -> None:
     evil = {"status": "processing", "id": 7, "fetch_result": "https://evil.example/fetch/7", "eta": 1}
     answer = submit(evil)
     assert isinstance(answer, Accepted)
@@ -131,7 +131,7 @@ def test_an_inline_picture_is_saved_and_replaced_by_its_address() -> None:
     assert PNG not in str(output_of(update)["raw"])
 
 
-def test_config_is_not_sent_and_that_is_said() -> None:
+def test_config_is_not_sent_with_a_warning() -> None:
     given = {"prompt": "p", "init_image": "https://x.example/i.png"}
     [warning] = modelslab().prepare("img2img", "flux", given, {"service_mode": "public"}).warnings
     assert "config" in warning

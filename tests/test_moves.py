@@ -170,7 +170,7 @@ def play(world: TaskMoves, acts: list[Act]) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(["piapi", "modelslab"]), st.lists(st.sampled_from(CALLBACKS + SUBMITS + REST), max_size=14))
-def test_whatever_comes_in_whatever_order_a_task_finishes_once_and_tells_each_move_once(
+def test_in_any_order_of_updates_a_task_finishes_once_with_one_event_per_move(
     provider_name: str, acts: list[Act]
 ) -> None:
     world = sent_task(provider_name)
@@ -191,7 +191,7 @@ def test_whatever_comes_in_whatever_order_a_task_finishes_once_and_tells_each_mo
     st.lists(st.sampled_from(CALLBACKS + SUBMITS + REST), max_size=8),
     st.sampled_from(CALLBACKS),
 )
-def test_the_same_callback_again_changes_nothing_and_tells_nobody(
+def test_a_repeated_callback_changes_nothing_and_makes_no_event(
     provider_name: str, acts: list[Act], repeated: Act
 ) -> None:
     world = sent_task(provider_name)
@@ -219,7 +219,7 @@ def test_a_result_is_kept_whatever_we_or_the_order_of_things_did_before(
     assert world.task.output.url == URL
 
 
-def test_what_was_said_of_the_earlier_attempt_does_not_touch_a_task_that_waits_to_be_sent_again() -> None:
+def test_updates_about_an_earlier_attempt_do_not_affect_a_requeued_task() -> None:
     world = sent_task("piapi")
     earlier = world.task.attempts
     play(world, [refused])
@@ -229,7 +229,7 @@ def test_what_was_said_of_the_earlier_attempt_does_not_touch_a_task_that_waits_t
     assert world.do(apply(Update(S.COMPLETED, output=RESULT), world.timing, attempt=earlier))
 
 
-async def test_a_result_that_comes_after_a_refused_submit_still_counts(service: Service) -> None:
+async def test_a_result_after_a_refused_submit_still_counts(service: Service) -> None:
     task = await service.submit(img2img("submit=accepted_500 delay=0.05"))
     event = await service.event(task["id"], "task.completed")
     assert event["data"]["output"]["url"]

@@ -68,7 +68,9 @@ async def test_it_describes_every_route_of_the_running_service_and_no_other(serv
 NOT_HERE = {("get", "/results/{token}/{name}", 307)}
 
 
-async def test_real_answers_are_as_described(env: dict[str, str], subscriber: Subscriber, tmp_path: Path) -> None:
+async def test_real_responses_match_the_description(
+    env: dict[str, str], subscriber: Subscriber, tmp_path: Path
+) -> None:
     async with running(env | {"RESULTS_URL": f"file://{tmp_path / 'results'}"}) as service:
         await _call_everything(service, subscriber)
 

@@ -65,7 +65,7 @@ def test_every_bug_of_the_list_is_in_this_file() -> None:
 
 
 @pytest.mark.sqlite
-async def test_bug_1_a_key_whose_request_was_answered_503_is_not_used_up(service: Service) -> None:
+async def test_bug_1_a_503_does_not_use_up_the_idempotency_key(service: Service) -> None:
     with read_only(service):
         refused = await service.client.post("/v1/tasks", json=txt2img(), headers={"Idempotency-Key": "k"})
         assert refused.status_code == 503
@@ -99,7 +99,7 @@ async def test_bug_12_the_history_of_attempts_is_bounded(service: Service) -> No
     assert (len(delivery.attempts), delivery.tries) == (KEPT_ATTEMPTS, 100)
 
 
-async def test_bug_15_a_reader_that_leaves_in_the_middle_of_a_busy_stream_is_let_go(service: Service) -> None:
+async def test_bug_15_a_reader_that_disconnects_from_a_busy_stream_is_released(service: Service) -> None:
     telling = asyncio.create_task(asyncio.wait_for(_tell_without_end(service), PATIENCE))
     async with service.client.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as answer:
         await anext(aiter(answer.aiter_lines()))

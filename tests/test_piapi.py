@@ -30,7 +30,7 @@ KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Un
 
 
 @pytest.mark.parametrize(("name", "sample"), each("*/answers"))
-def test_an_answer_of_the_documents_is_read_as_it_is_meant(name: str, sample: dict[str, Any]) -> None:
+def test_a_documented_response_is_read_as_documented(name: str, sample: dict[str, Any]) -> None:
     task, expect = make_task(name, **sample["task"]), sample["expect"]
     answer = (
         provider(name).submit(task, CALLBACK).read(provider_response(sample["body"], sample["http"], sample["headers"]))

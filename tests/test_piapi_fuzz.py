@@ -46,7 +46,7 @@ def test_no_bytes_make_a_callback_raise_anything_but_a_refusal(body: bytes) -> N
 
 @settings(max_examples=200, deadline=None)
 @given(JSON, st.sampled_from([200, 201, 302, 400, 401, 404, 429, 500, 502]))
-def test_no_answer_makes_reading_raise(body: Any, status: int) -> None:
+def test_no_response_makes_reading_raise(body: Any, status: int) -> None:
     got = ProviderResponse(status, {"retry-after": str(body)[:20]}, orjson.dumps(body))
     for room in (piapi(), modelslab()):
         for model, task_type in (("flux", "img2img"), ("gpt-4o-image", "chat-completions")):
@@ -63,7 +63,7 @@ def nested(field: str, levels: int = 1000) -> bytes:
 
 
 @pytest.mark.parametrize("field", ["message", "data", "x", "choices"])
-def test_an_answer_nested_beyond_reason_is_read(field: str) -> None:
+def test_a_deeply_nested_response_is_read(field: str) -> None:
     task = make_task("piapi", provider_task_id="t")
     got = ProviderResponse(200, {}, nested(field))
     for room in (piapi(), modelslab()):

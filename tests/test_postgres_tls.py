@@ -135,7 +135,7 @@ async def test_the_certificate_is_verified_as_far_as_the_mode_says(
             await open_store(url)
 
 
-async def test_a_server_that_demands_tls_needs_no_word_in_the_address(server: PostgresServer) -> None:
+async def test_a_server_that_requires_tls_needs_no_sslmode_in_the_url(server: PostgresServer) -> None:
     """Heroku's address has none, and its server signed its certificate itself."""
     allow(server, TLS_ONLY)
     await (await open_store(server.url())).close()
@@ -161,7 +161,7 @@ async def test_an_authority_that_cannot_be_used_ends_the_start_at_once(
 
 
 @pytest.mark.parametrize("query", ["sslmode=required", "sslmode=require&channel_binding=require"])
-def test_a_wrong_word_in_the_address_is_a_wrong_setting(query: str) -> None:
+def test_an_invalid_parameter_in_the_url_is_an_invalid_setting(query: str) -> None:
     with pytest.raises(SettingsError, match=r"DATABASE_URL: (sslmode|channel_binding)"):
         load_settings({"DATABASE_URL": f"postgres://me:secret@host/db?{query}"})
 

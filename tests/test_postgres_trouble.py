@@ -124,7 +124,7 @@ async def test_an_event_reaches_the_other_process_without_waiting_for_the_poll(s
             await arrived.wait()
 
 
-async def test_a_subscription_made_by_one_process_is_told_of_the_very_next_event_of_another(
+async def test_a_new_subscription_receives_the_very_next_event_of_another_process(
     stores: list[PostgresStore],
 ) -> None:
     one, other = stores
@@ -224,7 +224,7 @@ async def test_a_server_that_only_reads_is_unavailable(own_server: PostgresServe
     await store.close()
 
 
-async def test_a_commit_whose_answer_was_lost_is_found_out(own_server: PostgresServer) -> None:
+async def test_a_commit_with_a_lost_response_is_detected(own_server: PostgresServer) -> None:
     """The line breaks between the commit and its answer: the change counts, and its caller hears of it."""
     store = await open_store(own_server.url())
     task = await added(store)

@@ -71,9 +71,7 @@ async def answers(client: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_tasks_are_finished_and_told_once_by_two_processes(
-    client: httpx.AsyncClient, subscriber: Subscriber
-) -> None:
+async def test_two_processes_finish_each_task_with_one_event(client: httpx.AsyncClient, subscriber: Subscriber) -> None:
     await client.post("/v1/subscriptions", json={"url": subscriber.url})
 
     async def finished(n: int) -> str:
@@ -88,7 +86,7 @@ async def test_tasks_are_finished_and_told_once_by_two_processes(
     assert sorted(event["data"]["id"] for event in subscriber.events) == sorted(ids)
 
 
-async def test_a_dead_process_is_replaced_and_the_port_answers_meanwhile(
+async def test_a_dead_process_is_replaced_while_the_port_keeps_responding(
     client: httpx.AsyncClient, supervisor: asyncio.subprocess.Process
 ) -> None:
     first = children(supervisor.pid)

@@ -14,7 +14,7 @@ async def pointers(service: Service, address: str) -> list[str]:
     return [fault["pointer"] for fault in response.json()["errors"]]
 
 
-async def test_a_filter_by_a_word_that_does_not_exist_is_named(service: Service) -> None:
+async def test_a_filter_with_an_unknown_value_is_named(service: Service) -> None:
     stream = (await service.submit(TXT2IMG))["links"]["events"]
     for path, name in (
         ("/v1/tasks", "status"),
@@ -30,17 +30,17 @@ async def test_a_filter_by_a_word_that_does_not_exist_is_named(service: Service)
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_a_parameter_that_comes_twice_is_named(service: Service, path: str) -> None:
+async def test_a_repeated_parameter_is_named(service: Service, path: str) -> None:
     assert await pointers(service, f"{path}?limit=1&limit=2") == ["?limit"]
     assert await pointers(service, f"{path}?limit=1&limit=1") == ["?limit"]
     assert await pointers(service, f"{path}?colour=1&colour=2") == ["?colour"]
 
 
-async def test_metadata_that_comes_twice_is_named(service: Service) -> None:
+async def test_repeated_metadata_is_named(service: Service) -> None:
     assert await pointers(service, "/v1/tasks?metadata.a=1&metadata.a=2") == ["?metadata.a"]
 
 
-async def test_event_types_that_come_twice_are_told_to_use_commas(service: Service) -> None:
+async def test_repeated_event_types_get_a_hint_to_use_commas(service: Service) -> None:
     response = await service.client.get("/v1/events?types=ping&types=task.failed")
     assert response.status_code == 422
     assert "separate the types by commas" in response.json()["detail"]
@@ -55,6 +55,6 @@ async def test_a_client_that_adds_its_position_at_each_reconnect_goes_on_from_th
 
 
 @pytest.mark.parametrize("result", CALLBACK_RESULTS)
-async def test_every_result_of_a_callback_can_be_asked_for(service: Service, result: str) -> None:
+async def test_every_callback_result_can_be_filtered_by(service: Service, result: str) -> None:
     response = await service.admin.get("/v1/callbacks", params={"result": result})
     assert response.json() == {"data": [], "next_cursor": None}

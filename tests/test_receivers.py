@@ -44,7 +44,9 @@ async def test_retry_after_rests_everything_for_that_receiver(service: Service, 
     assert subscriber.types[1] == "ping"
 
 
-async def test_what_waited_in_memory_keeps_its_order_over_a_rest(service: Service, subscriber: Subscriber) -> None:
+async def test_deliveries_waiting_in_memory_keep_their_order_after_a_pause(
+    service: Service, subscriber: Subscriber
+) -> None:
     moves = ["task.queued", "task.submitted", "task.completed"]
     resting = True
 

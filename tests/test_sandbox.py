@@ -134,7 +134,7 @@ async def processed(receiver: Receiver) -> Any:
 # --- PiAPI's unified API
 
 
-async def test_a_flux_task_is_pending_then_told_of_and_its_picture_is_there(
+async def test_a_flux_task_is_pending_then_calls_back_and_has_a_picture(
     sandbox: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     answer = await create(sandbox, flux(FAST, receiver.url))
@@ -152,7 +152,7 @@ async def test_a_flux_task_is_pending_then_told_of_and_its_picture_is_there(
     assert read["data"] == told["data"]
 
 
-async def test_the_secret_comes_back_in_the_header(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
+async def test_the_secret_is_sent_in_the_header(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
     await create(sandbox, flux("instant=1", receiver.url))
     headers, _ = await asyncio.wait_for(receiver.calls.get(), 5)
     assert headers["x-webhook-secret"] == "s3cret"
@@ -212,16 +212,16 @@ async def test_every_model_has_its_own_output(
     ("words", "status"),
     [("spelling=capital", "Completed"), ("spelling=legacy", "success"), ('status=""', ""), ("status=retry", "retry")],
 )
-async def test_the_finish_is_spelled_as_asked(sandbox: httpx.AsyncClient, words: str, status: str) -> None:
+async def test_the_finish_is_spelled_as_requested(sandbox: httpx.AsyncClient, words: str, status: str) -> None:
     assert (await create(sandbox, flux(f"instant=1 {words}")))["status"] == status
 
 
-async def test_the_legacy_word_for_processing_ends_in_a_tab(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
+async def test_the_legacy_spelling_of_processing_ends_in_a_tab(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
     await create(sandbox, flux(f"{FAST} spelling=legacy", receiver.url))
     assert (await receiver.next())["data"]["status"] == "processing\t"
 
 
-async def test_a_failed_task_tells_the_reason_in_raw_message(sandbox: httpx.AsyncClient) -> None:
+async def test_a_failed_task_has_its_reason_in_raw_message(sandbox: httpx.AsyncClient) -> None:
     data = await create(sandbox, flux('instant=1 fail="no GPU today"'))
     assert data["status"] == "failed"
     assert data["error"] == {"code": 10000, "raw_message": "no GPU today", "message": "task failed", "detail": None}
@@ -240,7 +240,9 @@ async def test_a_picture_may_come_as_base64_of_any_size(sandbox: httpx.AsyncClie
     assert len(picture) > 100 * 1024
 
 
-async def test_an_early_call_is_answered_before_the_submit(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
+async def test_an_early_callback_is_sent_before_the_submits_response(
+    sandbox: httpx.AsyncClient, receiver: Receiver
+) -> None:
     answer = await create(sandbox, flux("callback=early", receiver.url))
     assert answer["status"] == "pending"
     assert receiver.calls.get_nowait()[1]["data"]["status"] == "completed"
@@ -275,7 +277,7 @@ async def test_the_body_may_name_another_task_or_be_no_json(sandbox: httpx.Async
 
 
 @pytest.mark.parametrize("words", ["callback=none", "drop_webhook=1"])
-async def test_no_call_comes_when_asked_for_none(sandbox: httpx.AsyncClient, receiver: Receiver, words: str) -> None:
+async def test_callback_none_sends_no_callback(sandbox: httpx.AsyncClient, receiver: Receiver, words: str) -> None:
     silent = await create(sandbox, flux(f"instant=1 {words}", receiver.url))
     await create(sandbox, flux("instant=1", receiver.url))
     assert (await receiver.next())["data"]["task_id"] != silent["task_id"]
@@ -292,7 +294,7 @@ async def test_a_submit_can_be_refused_and_is_not_paid_for(sandbox: httpx.AsyncC
 
 
 @pytest.mark.parametrize(("fault", "paid"), [("reset", 0), ("accepted_reset", 1)])
-async def test_the_line_can_be_cut_instead_of_an_answer(
+async def test_the_connection_can_be_reset_instead_of_a_response(
     sandbox: httpx.AsyncClient, receiver: Receiver, fault: str, paid: int
 ) -> None:
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
@@ -303,7 +305,7 @@ async def test_the_line_can_be_cut_instead_of_an_answer(
 
 
 @pytest.mark.parametrize(("fault", "paid"), [("timeout", 0), ("accepted_timeout", 1)])
-async def test_the_answer_can_stay_away(sandbox: httpx.AsyncClient, fault: str, paid: int) -> None:
+async def test_the_response_can_be_withheld(sandbox: httpx.AsyncClient, fault: str, paid: int) -> None:
     with pytest.raises(httpx.ReadTimeout):
         await sandbox.post("/api/v1/task", json=flux(f"submit={fault}"), headers=KEY, timeout=0.05)
     assert (await books(sandbox))["submits"] == paid
@@ -327,7 +329,7 @@ async def test_faults_end_after_so_many_times(sandbox: httpx.AsyncClient) -> Non
     assert codes == [500, 500, 200]
 
 
-async def test_an_answer_may_be_no_json_at_all(sandbox: httpx.AsyncClient) -> None:
+async def test_a_response_may_be_something_other_than_json(sandbox: httpx.AsyncClient) -> None:
     answer = await sandbox.post("/api/v1/task", json=flux("submit=garbage"), headers=KEY)
     assert answer.status_code == 200
     assert answer.text.startswith("<html>")
@@ -380,7 +382,7 @@ async def test_a_wrong_input_is_refused(sandbox: httpx.AsyncClient, change: dict
     assert message in answer.json()["message"]
 
 
-async def test_the_account_can_be_asked(sandbox: httpx.AsyncClient) -> None:
+async def test_the_account_can_be_read(sandbox: httpx.AsyncClient) -> None:
     data = (await sandbox.get("/account/info", headers=KEY)).json()["data"]
     assert data["credit_pack_info"]["available_credits"] > 0
 
@@ -388,7 +390,9 @@ async def test_the_account_can_be_asked(sandbox: httpx.AsyncClient) -> None:
 # --- ModelsLab
 
 
-async def test_a_modelslab_job_is_processing_then_told_of_flat(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
+async def test_a_modelslab_job_is_processing_then_calls_back_flat(
+    sandbox: httpx.AsyncClient, receiver: Receiver
+) -> None:
     answer = await draw(sandbox, image("delay=0 hold=gate", receiver.url))
     assert (answer["status"], answer["output"]) == ("processing", "")
     assert isinstance(answer["id"], int)
@@ -436,7 +440,7 @@ async def test_fetch_knows_only_its_own_family(sandbox: httpx.AsyncClient) -> No
     assert right.json()["status"] == "processing"
 
 
-async def test_a_failed_job_is_told_with_its_message(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
+async def test_a_failed_job_calls_back_with_its_message(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
     await draw(sandbox, image('delay=0 fail="out of memory" callback=twice', receiver.url))
     told, again = await receiver.next(), await receiver.next()
     assert told == again
@@ -457,7 +461,7 @@ async def test_modelslab_wants_the_key_in_the_body(sandbox: httpx.AsyncClient) -
     assert answer == {"status": "error", "message": "Invalid API key"}
 
 
-async def test_base64_answers_serve_text(sandbox: httpx.AsyncClient) -> None:
+async def test_base64_results_are_served_as_text(sandbox: httpx.AsyncClient) -> None:
     answer = await draw(sandbox, image("instant=1", base64=True))
     assert base64.b64decode((await sandbox.get(answer["output"][0])).text).startswith(PNG)
 
@@ -502,21 +506,21 @@ async def test_a_stream_can_fall_silent(sandbox: httpx.AsyncClient) -> None:
         ('text="here you are"', "here you are\n\n![image]("),
     ],
 )
-async def test_a_stream_says_what_was_asked_for(sandbox: httpx.AsyncClient, words: str, said: str) -> None:
+async def test_a_stream_contains_the_requested_text(sandbox: httpx.AsyncClient, words: str, said: str) -> None:
     assert said in await say(sandbox, chat(f"delay=0 {words}"))
 
 
 @pytest.mark.parametrize(
     ("words", "ending"), [("stream=crlf", "data: [DONE]\r\n\r\n"), ("stream=none_done", "data:[none]\n\n")]
 )
-async def test_a_stream_ends_as_asked(sandbox: httpx.AsyncClient, words: str, ending: str) -> None:
+async def test_a_stream_ends_as_requested(sandbox: httpx.AsyncClient, words: str, ending: str) -> None:
     body = chat(f"delay=0 {words}")
     assert (await sandbox.post("/v1/chat/completions", json=body, headers=BEARER)).text.endswith(ending)
     without = await sandbox.post("/v1/chat/completions", json=chat("delay=0 stream=no_done"), headers=BEARER)
     assert '"usage"' in without.text.strip().splitlines()[-1]
 
 
-async def test_other_models_answer_whole_or_in_a_stream(sandbox: httpx.AsyncClient) -> None:
+async def test_other_models_respond_at_once_or_as_a_stream(sandbox: httpx.AsyncClient) -> None:
     body = chat("delay=0 text=hello", model="gpt-4o-mini", stream=False)
     answer = (await sandbox.post("/v1/chat/completions", json=body, headers=BEARER)).json()
     assert answer["choices"][0]["message"] == {"role": "assistant", "content": "hello"}
@@ -572,12 +576,12 @@ async def test_the_header_asks_as_well_as_the_prompt(sandbox: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("words", ["sbmit=500", "submit=600", "delay=soon", "callback=twice,never", "500"])
-async def test_an_unknown_word_is_refused_by_name(words: str) -> None:
+async def test_an_unknown_key_is_refused_by_name(words: str) -> None:
     with pytest.raises(UnknownBehaviour, match="sandbox: "):
         parse(words)
 
 
-async def test_pictures_have_the_address_that_is_told_outside() -> None:
+async def test_picture_addresses_use_the_public_url() -> None:
     async with (
         serving(create_sandbox("https://pretend.example")) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,

@@ -76,7 +76,7 @@ schema = schemathesis.openapi.from_dict(openapi(__version__))
 @settings(
     max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
 )
-def test_every_operation_answers_as_it_is_described(case: Any, address: str, ids: dict[str, str]) -> None:
+def test_every_operation_responds_as_described(case: Any, address: str, ids: dict[str, str]) -> None:
     (case.headers or {}).pop("Prefer", None)  # it would wait for what is asked
     call = {"base_url": address, "headers": {"X-API-Key": "ops-key"}, "checks": CHECKS, "timeout": 20}
     case.call_and_validate(**call)

@@ -66,7 +66,7 @@ async def test_a_line_that_breaks_after_sending_is_unclear_and_its_text_holds_no
     assert "secret-path" not in str(error.value)
 
 
-async def test_an_answer_that_drips_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trickling_response_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "WHOLE", 0.2)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
     async with answering(head, *[b"."] * 500, pause=0.02) as url:
@@ -74,7 +74,7 @@ async def test_an_answer_that_drips_has_an_end(monkeypatch: pytest.MonkeyPatch) 
             await send(url)
 
 
-async def test_an_answer_without_measure_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_oversized_response_is_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MOST_BYTES", 1000)
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000) as url:
         with pytest.raises(SubmitUnclear, match="larger"):

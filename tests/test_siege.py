@@ -21,10 +21,10 @@ PATIENCE = 10.0
 @pytest.mark.parametrize(
     "attack", [attack for attack in ATTACKS if attack.name in QUICK], ids=lambda attack: attack.name
 )
-async def test_an_attack_is_felt_by_nobody_else_and_the_memory_stays_flat(attack: Attack, tmp_path: Path) -> None:
+async def test_an_attack_affects_nobody_else_and_memory_stays_flat(attack: Attack, tmp_path: Path) -> None:
     result = await play(attack, tmp_path)
     assert result.passed(PATIENCE), result
 
 
-def test_every_quick_scene_is_one_of_the_siege() -> None:
+def test_every_quick_attack_is_part_of_the_siege() -> None:
     assert set(QUICK) < {attack.name for attack in ATTACKS}

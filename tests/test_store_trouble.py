@@ -106,7 +106,7 @@ async def a_callback(service: Service, sandbox: str) -> tuple[str, str, dict[str
 
 
 @TROUBLES
-async def test_a_callback_is_told_503_in_time_and_taken_when_the_store_is_well_again(
+async def test_a_callback_gets_a_timely_503_and_is_accepted_when_the_store_recovers(
     service: Service, sandbox: str, trouble: Trouble
 ) -> None:
     task_id, address, headers, body = await a_callback(service, sandbox)
@@ -142,7 +142,7 @@ async def test_a_task_that_cannot_be_stored_is_refused_and_not_sent(
 
 
 @pytest.mark.parametrize("trouble", [no_room_for_files, read_only, locked])
-async def test_readiness_says_so_and_says_when_it_is_over(service: Service, trouble: Trouble) -> None:
+async def test_readiness_reports_the_trouble_and_its_end(service: Service, trouble: Trouble) -> None:
     with trouble(service):
         answer = await service.anybody.get("/readyz")
         assert answer.status_code == 503
@@ -179,7 +179,7 @@ async def test_a_reader_that_holds_a_snapshot_never_makes_a_writer_fail(service:
     reader.close()
 
 
-async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -> None:
+async def test_a_providers_response_survives_the_trouble(service: Service) -> None:
     """It was paid for: it is kept in memory and written as soon as that works again."""
     task = await service.submit(txt2img("delay=0.05 answer_delay=0.2 callback=none"))
     await service.event(task["id"], "task.queued")
@@ -190,7 +190,7 @@ async def test_what_a_provider_answered_outlives_the_trouble(service: Service) -
     assert event["data"]["provider_task_id"]
 
 
-async def test_what_is_taken_while_the_disk_hangs_comes_to_hand_when_it_answers(tmp_path: Path) -> None:
+async def test_claims_survive_a_hung_commit(tmp_path: Path) -> None:
     store = await open_store(str(tmp_path / "test.db"))
     await store.tasks.add(a_task(), None)
     worker, _ = await store.workers.join(0, 1)
@@ -203,7 +203,7 @@ async def test_what_is_taken_while_the_disk_hangs_comes_to_hand_when_it_answers(
     await store.close()
 
 
-async def test_outcomes_that_could_not_be_written_are_written_when_it_works_again(tmp_path: Path) -> None:
+async def test_unrecorded_outcomes_are_recorded_when_the_store_recovers(tmp_path: Path) -> None:
     store = await open_store(str(tmp_path / "test.db"))
     _, made = await deliveries(store, 3)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
@@ -216,7 +216,7 @@ async def test_outcomes_that_could_not_be_written_are_written_when_it_works_agai
     await store.close()
 
 
-async def test_what_a_subscriber_answered_outlives_the_trouble(
+async def test_a_receivers_response_survives_the_trouble(
     service: Service, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not sent again: the outcome waits in memory until it can be written."""

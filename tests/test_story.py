@@ -25,7 +25,7 @@ async def test_a_task_comes_back_as_a_signed_webhook_that_two_foreign_libraries_
     assert headers["webhook-id"] == event["id"]
 
 
-async def test_the_moves_of_a_task_are_told_once_each_and_in_order(service: Service) -> None:
+async def test_each_move_of_a_task_is_one_event_in_order(service: Service) -> None:
     task = await service.finished(TXT2IMG)
     listed = (await service.client.get("/v1/events", params={"task_id": task["id"]})).json()
     types = [event["type"] for event in listed["data"]]

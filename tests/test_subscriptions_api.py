@@ -126,7 +126,7 @@ async def test_a_target_must_be_https_public_and_without_credentials(env: dict[s
 # --- what is told to whom ---
 
 
-async def test_only_the_events_asked_for_are_sent(service: Service, subscriber: Subscriber) -> None:
+async def test_only_the_requested_events_are_sent(service: Service, subscriber: Subscriber) -> None:
     await subscribe(service, subscriber.url, events=["task.submitted", "task.completed"])
     await service.submit(TXT2IMG)
     await subscriber.count(2)
@@ -172,7 +172,7 @@ async def test_own_headers_are_sent_with_every_delivery_and_never_shown(
     assert "hidden-word" not in f"{made}{await shown(service, made)}{deliveries}{caplog.text}"
 
 
-async def test_owners_hear_only_of_their_own_tasks(service: Service, subscriber: Subscriber) -> None:
+async def test_owners_receive_only_events_of_their_own_tasks(service: Service, subscriber: Subscriber) -> None:
     await subscribe(service, subscriber.url)
     await service.bob.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": "wait=15"})
     task = await service.submit(TXT2IMG)
@@ -215,7 +215,7 @@ async def test_a_patch_changes_what_it_names_and_nothing_else(service: Service) 
     assert changed == await shown(service, made)
 
 
-async def test_a_ping_is_sent_now_and_tells_how_it_went(service: Service, subscriber: Subscriber) -> None:
+async def test_a_ping_is_sent_at_once_and_returns_its_outcome(service: Service, subscriber: Subscriber) -> None:
     made = await subscribe(service, subscriber.url)
     answer = await service.client.post(f"/v1/subscriptions/{made['id']}/ping")
     assert answer.status_code == 200
@@ -225,7 +225,7 @@ async def test_a_ping_is_sent_now_and_tells_how_it_went(service: Service, subscr
     assert subscriber.types == ["ping"]
 
 
-async def test_a_ping_that_fails_says_so_and_is_not_tried_again(service: Service, subscriber: Subscriber) -> None:
+async def test_a_failed_ping_returns_the_error_and_is_not_retried(service: Service, subscriber: Subscriber) -> None:
     made = await subscribe(service, subscriber.url)
     subscriber.answer = lambda request, body: Response(status_code=500)
     pinged = (await service.client.post(f"/v1/subscriptions/{made['id']}/ping")).json()
@@ -282,7 +282,9 @@ async def test_a_replay_after_nonsense_is_422(service: Service, after: object) -
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/after")
 
 
-async def test_a_deleted_subscription_is_gone_and_hears_nothing_more(service: Service, subscriber: Subscriber) -> None:
+async def test_a_deleted_subscription_is_gone_and_receives_nothing_more(
+    service: Service, subscriber: Subscriber
+) -> None:
     gone = await subscribe(service, subscriber.url + "/gone")
     await subscribe(service, subscriber.url)
     answer = await service.client.delete(f"/v1/subscriptions/{gone['id']}")
@@ -297,7 +299,7 @@ async def test_a_deleted_subscription_is_gone_and_hears_nothing_more(service: Se
 # --- disabled ---
 
 
-async def test_410_disables_at_once_and_the_other_subscriptions_are_told(
+async def test_410_disables_at_once_and_other_subscriptions_receive_the_event(
     service: Service, subscriber: Subscriber
 ) -> None:
     subscriber.answer = lambda request, body: Response(status_code=410 if request.url.path.endswith("/old") else 204)
@@ -327,7 +329,7 @@ async def test_a_subscription_whose_deliveries_all_fail_for_long_is_disabled(
         assert (await shown(service, made))["enabled"] is False
 
 
-async def test_a_disabled_subscription_hears_nothing_and_a_patch_enables_it_again(
+async def test_a_disabled_subscription_receives_nothing_and_a_patch_enables_it_again(
     service: Service, subscriber: Subscriber
 ) -> None:
     made = await subscribe(service, subscriber.url)

@@ -35,7 +35,7 @@ async def listed(service: Service, **query: str | int) -> list[str]:
 # --- submit ---
 
 
-async def test_a_submit_is_answered_202_with_its_location_and_the_whole_task(service: Service) -> None:
+async def test_a_submit_returns_202_with_its_location_and_the_whole_task(service: Service) -> None:
     answer = await service.client.post("/v1/tasks", json=TXT2IMG)
     task = answer.json()
     assert answer.status_code == 202
@@ -80,7 +80,7 @@ async def test_a_finished_task_shows_its_files_urls_and_the_raw_output(service: 
     assert task["submitted_at"] <= task["started_at"] <= task["finished_at"]
 
 
-async def test_a_failed_task_shows_its_error_with_the_words_of_the_provider(service: Service) -> None:
+async def test_a_failed_task_shows_its_error_with_the_providers_message(service: Service) -> None:
     task = await service.finished(txt2img('fail="no cats today"'))
     assert task["status"] == "failed"
     assert set(task["error"]) == {"code", "message", "provider_code", "provider_message"}
@@ -88,7 +88,7 @@ async def test_a_failed_task_shows_its_error_with_the_words_of_the_provider(serv
     assert "no cats today" in task["error"]["provider_message"]
 
 
-async def test_done_without_an_output_is_failed_with_no_output_after_the_provider_was_asked_again(
+async def test_a_finish_without_output_is_checked_again_and_then_fails_with_no_output(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transitions, "CHECKS_IN_DOUBT", (0.05, 0.05, 0.05))
@@ -137,7 +137,7 @@ async def test_what_does_not_fit_at_the_provider_waits_here_as_queued(env: dict[
 # --- Idempotency-Key ---
 
 
-async def test_the_same_idempotency_key_and_body_answers_with_the_first_task(service: Service) -> None:
+async def test_the_same_idempotency_key_and_body_returns_the_first_task(service: Service) -> None:
     key = {"Idempotency-Key": "order 17"}
     first = await service.client.post("/v1/tasks", json=TXT2IMG, headers=key)
     again = await service.client.post("/v1/tasks", json=dict(reversed(TXT2IMG.items())), headers=key)
@@ -197,14 +197,14 @@ async def test_an_idempotency_key_is_known_after_a_restart(env: dict[str, str]) 
 
 
 @pytest.mark.parametrize("prefer", ["wait=15", "respond-async, wait=15", 'WAIT = "15"', "wait=15; a=b"])
-async def test_prefer_wait_answers_200_when_the_task_is_finished(service: Service, prefer: str) -> None:
+async def test_prefer_wait_returns_200_when_the_task_finishes(service: Service, prefer: str) -> None:
     answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": prefer})
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
     assert answer.headers["preference-applied"] == "wait=15"
     assert answer.headers["location"] == f"/v1/tasks/{answer.json()['id']}"
 
 
-async def test_prefer_wait_answers_202_after_its_seconds(service: Service) -> None:
+async def test_prefer_wait_returns_202_after_its_seconds(service: Service) -> None:
     answer = await service.client.post("/v1/tasks", json=txt2img("hold=gate"), headers={"Prefer": "wait=1"})
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=1")
     assert answer.json()["status"] in ("submitted", "processing")
@@ -355,7 +355,7 @@ async def test_a_finished_task_cannot_be_canceled(service: Service) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
-async def test_a_result_that_comes_after_our_cancel_still_counts(service: Service, sandbox: str) -> None:
+async def test_a_result_after_our_cancel_still_counts(service: Service, sandbox: str) -> None:
     task = await service.submit(txt2img("hold=gate"))
     processing = await service.event(task["id"], "task.processing")
     canceled = (await service.client.post(f"/v1/tasks/{task['id']}/cancel")).json()
@@ -370,7 +370,7 @@ async def test_a_result_that_comes_after_our_cancel_still_counts(service: Servic
 
 
 @pytest.mark.parametrize("fault", ["accepted_500", "accepted_502", "accepted_reset"])
-async def test_a_submit_whose_answer_was_lost_is_unconfirmed_and_completed_by_its_callback(
+async def test_a_submit_with_a_lost_response_is_unconfirmed_and_completed_by_its_callback(
     service: Service, sandbox: str, fault: str
 ) -> None:
     task = await service.submit(txt2img(f"submit={fault} hold=gate history=none"))
@@ -390,7 +390,7 @@ async def test_a_submit_that_ended_in_a_5xx_is_never_sent_again_by_itself(env: d
         assert [r["path"] for r in requests if r["method"] == "POST"] == ["/api/v1/task"]
 
 
-async def test_a_result_that_comes_after_the_deadline_still_counts(env: dict[str, str], sandbox: str) -> None:
+async def test_a_result_after_the_deadline_still_counts(env: dict[str, str], sandbox: str) -> None:
     async with running(env | {"TASK_DEADLINE": "0.3"}) as service:
         task = await service.submit(txt2img("hold=gate fetch=500"))
         failed = await service.event(task["id"], "task.failed")
@@ -431,7 +431,7 @@ async def test_a_task_of_a_provider_without_a_key_is_refused(env: dict[str, str]
         assert (answer.status_code, answer.json()["code"]) == (422, "provider_not_configured")
 
 
-async def test_callback_url_is_told_of_callback_events_signed_with_the_owners_secret(
+async def test_callback_url_receives_callback_events_signed_with_the_owners_secret(
     service: Service, subscriber: Subscriber
 ) -> None:
     await service.submit(txt2img(callback_url=subscriber.url, callback_events=["task.submitted", "task.completed"]))

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOTHING = "Nothing. Dead deliveries,"
 
 
-async def test_what_died_with_a_removed_subscription_needs_nobody(service: Service, subscriber: Subscriber) -> None:
+async def test_dead_deliveries_of_a_removed_subscription_need_no_attention(
+    service: Service, subscriber: Subscriber
+) -> None:
     subscriber.answer = lambda request, body: Response(status_code=500)
     made = (await service.client.post("/v1/subscriptions", json={"url": subscriber.url})).json()
     await service.finished(txt2img())

@@ -65,7 +65,7 @@ async def test_every_press_of_the_button_leads_to_the_one_task(service: Service)
 
 
 @browsing
-async def test_faults_stand_beside_their_fields_and_what_was_typed_stays(tab: Tab, service: Service) -> None:
+async def test_errors_appear_beside_their_fields_and_typed_values_stay(tab: Tab, service: Service) -> None:
     page = await tab.open(LORA)
     tab.wrong.append("")  # the browser logs the 422 of the form as an error
     await page.get_by_label("guidance_scale", exact=True).fill("9")
@@ -184,7 +184,7 @@ def test_a_form_sent_back_untouched_holds_the_defaults_only(name: str) -> None:
         ),
     ],
 )
-def test_a_value_comes_back_as_it_was(name: str, value: dict[str, object]) -> None:
+def test_a_value_survives_the_round_trip_through_the_form(name: str, value: dict[str, object]) -> None:
     shape = shape_of(name)
     typed = pruned(value_of(shape, Form(pairs_of(fields_of(shape, value)))))
     assert {field: typed[field] for field in value} == value

@@ -108,7 +108,7 @@ async def focus(page: Page, place: object) -> None:
         ("/try", {}, "Try it"),
     ],
 )
-async def test_bad_input_comes_back_with_an_alert(
+async def test_bad_input_shows_the_form_again_with_an_alert(
     service: Service, subscriber: Subscriber, path: str, form: dict[str, str], kept: str
 ) -> None:
     made = (await service.client.post("/v1/subscriptions", json={"url": subscriber.url})).json()
@@ -121,7 +121,7 @@ async def test_bad_input_comes_back_with_an_alert(
 
 
 @pytest.mark.parametrize("query", ["status=nonsense", "metadata=nokey", "metadata==x", "cursor=x"])
-async def test_a_bad_filter_comes_back_with_an_alert(service: Service, query: str) -> None:
+async def test_a_bad_filter_shows_an_alert(service: Service, query: str) -> None:
     async with signed_in(service) as client:
         for path in ("/tasks", "/deliveries"):
             if "metadata" in query and path == "/deliveries":

@@ -72,7 +72,7 @@ async def test_no_two_workers_get_the_same_copy(store: Store, worker: int, secon
     assert claims[0][0].position != claims[1][0].position
 
 
-async def test_task_stored_comes_once_with_the_last_file(store: Store, worker: int) -> None:
+async def test_task_stored_is_sent_once_with_the_last_file(store: Store, worker: int) -> None:
     task = await copied(store)
     first, second = await store.copies.claim(worker, "alice", NOW, 9)
     assert await finish(store, first)
@@ -94,7 +94,7 @@ async def test_a_copy_ends_once(store: Store, worker: int) -> None:
     assert len(await stored_events(store)) == 1
 
 
-async def test_a_copy_that_is_put_back_waits_and_keeps_count(store: Store, worker: int) -> None:
+async def test_a_copy_put_back_waits_and_keeps_its_attempt_count(store: Store, worker: int) -> None:
     await copied(store, Output(OUTPUT.files[:1]))
     [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     again = FileCopy(**{name: getattr(copy, name) for name in copy.__struct_fields__} | {"attempts": 3})
@@ -104,9 +104,7 @@ async def test_a_copy_that_is_put_back_waits_and_keeps_count(store: Store, worke
     assert [one.attempts for one in await store.copies.claim(worker, "alice", NOW + 5000, 9)] == [3]
 
 
-async def test_what_an_ended_worker_had_in_hand_is_copied_by_another(
-    store: Store, worker: int, second_worker: int
-) -> None:
+async def test_claims_of_an_ended_worker_are_copied_by_another(store: Store, worker: int, second_worker: int) -> None:
     await copied(store, Output(OUTPUT.files[:1]))
     [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     await store.workers.renew(second_worker, NOW + 2 * LEASE)
@@ -173,7 +171,7 @@ async def test_copies_go_with_their_task_and_are_deleted_later(store: Store, wor
     assert await store.copies.waiting(9) == []
 
 
-async def test_a_copy_that_is_still_tried_keeps_its_task(store: Store, worker: int) -> None:
+async def test_a_pending_copy_keeps_its_task(store: Store, worker: int) -> None:
     task = await copied(store, Output(OUTPUT.files[:1]))
     [copy] = await store.copies.claim(worker, "alice", NOW, 9)
     await tidied(store)
@@ -183,7 +181,7 @@ async def test_a_copy_that_is_still_tried_keeps_its_task(store: Store, worker: i
     assert await store.tasks.get(task.id) is not None
 
 
-async def test_a_copy_that_nobody_tries_any_more_does_not_keep_its_task(store: Store) -> None:
+async def test_an_abandoned_copy_does_not_keep_its_task(store: Store) -> None:
     task = await copied(store)
     await tidied(store)
     assert await store.tasks.get(task.id) is None

@@ -24,7 +24,7 @@ async def test_all_that_was_acknowledged_is_there_after_a_crash(store: Store, af
     assert (await again.tasks.add(a_task(), Idempotency("k", b"body")))[1]
 
 
-async def test_what_a_dead_process_had_in_hand_is_free_when_it_was_removed(
+async def test_claims_of_a_dead_process_are_free_once_it_is_removed(
     store: Store, worker: int, after_a_crash: AfterACrash
 ) -> None:
     lane, made = await deliveries(store, 2)

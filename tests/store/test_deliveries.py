@@ -37,7 +37,7 @@ async def test_a_claim_ends_with_the_record_or_when_it_is_given_back(store: Stor
     assert [item.n for item in await store.queue.claim(worker, lane.id, NOW + 5, 1)] == [made.n]
 
 
-async def test_outcomes_of_one_moment_are_all_there(store: Store, worker: int) -> None:
+async def test_concurrent_outcomes_are_all_recorded(store: Store, worker: int) -> None:
     lane, _ = await deliveries(store, 5)
     claimed = await store.queue.claim(worker, lane.id, NOW, 5)
     assert len(claimed) == 5
@@ -85,7 +85,7 @@ async def test_a_retry_is_due_now_with_a_fresh_count_and_its_history(store: Stor
     assert await store.deliveries.retry(99_999, NOW) is None
 
 
-async def test_a_retry_does_not_take_a_delivery_out_of_the_hand_that_has_it(store: Store, worker: int) -> None:
+async def test_a_retry_does_not_take_a_delivery_from_its_worker(store: Store, worker: int) -> None:
     lane, [made] = await deliveries(store)
     await store.queue.claim(worker, lane.id, NOW, 1)
     await store.deliveries.retry(made.n, NOW)
@@ -105,7 +105,7 @@ async def test_a_replay_queues_the_same_events_again(store: Store, worker: int) 
     assert not {item.n for item in again} & {item.n for item in made}
 
 
-async def test_a_ping_is_stored_in_the_hand_of_who_asked_and_told_to_nobody_else(store: Store, worker: int) -> None:
+async def test_a_ping_is_claimed_by_its_sender_and_offered_to_nobody_else(store: Store, worker: int) -> None:
     one, other = a_subscription(), a_subscription(events=("ping",))
     for item in (one, other):
         await store.subscriptions.add(item)

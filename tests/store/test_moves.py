@@ -57,14 +57,14 @@ async def test_two_steps_of_one_decision_are_two_events_in_order(store: Store) -
     assert (await store.tasks.get(task.id)) == two
 
 
-async def test_a_decision_for_nothing_changes_and_tells_nothing(store: Store) -> None:
+async def test_a_decision_for_nothing_changes_nothing_and_makes_no_event(store: Store) -> None:
     task = await finished(store)
     before = await events(store)
     assert await store.tasks.change(Point.CALLBACK, task.id, lambda _: ()) == task
     assert await events(store) == before
 
 
-async def test_a_change_without_an_event_tells_nobody(store: Store) -> None:
+async def test_a_change_without_an_event_is_not_delivered(store: Store) -> None:
     task = await sent(store)
     again = await store.tasks.change(Point.GIVE_BACK, task.id, given_back(task))
     assert again is not None
@@ -101,7 +101,7 @@ async def test_a_decision_that_breaks_half_way_leaves_nothing_and_spares_its_nei
     assert sorted(told[5:]) == ["task.canceled", "task.completed", "task.failed"]
 
 
-async def test_changes_of_one_moment_see_each_other(store: Store, worker: int) -> None:
+async def test_concurrent_changes_see_each_other(store: Store, worker: int) -> None:
     """They may share a transaction: each starts from what the one before left."""
     task = await added(store)
     claimed = await store.submits.claim(worker, "piapi", 1, NOW)

@@ -41,7 +41,7 @@ async def test_any_text_is_a_key_of_metadata(store: Store, key: str) -> None:
     assert await store.tasks.find(TaskQuery("alice", metadata={key: "3"})) == []
 
 
-async def test_long_texts_that_begin_alike_are_told_apart(store: Store) -> None:
+async def test_long_texts_with_the_same_beginning_are_distinct(store: Store) -> None:
     long = "https://example.com/" * 50
     tasks = [await added(store, metadata={long + end: long + end, long + "z": long, long: 1}) for end in "ab"]
     for task, end in zip(tasks, "ab", strict=True):

@@ -83,7 +83,7 @@ async def test_what_was_sent_and_is_open_takes_a_place_at_the_provider(store: St
     assert len(await store.submits.claim(worker, "piapi", 5, NOW)) == 2
 
 
-async def test_a_canceled_task_keeps_its_place_while_it_may_still_run_there(store: Store, worker: int) -> None:
+async def test_a_canceled_task_counts_as_inflight_while_it_may_still_run(store: Store, worker: int) -> None:
     task = await sent(store)
     await store.tasks.change(Point.CANCEL, task.id, to(S.CANCELED, place_until=NOW + 50))
     await added(store)
