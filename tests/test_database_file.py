@@ -68,7 +68,7 @@ async def test_nothing_is_taken_while_the_file_is_gone(
     await until(lambda: not service.database.writer.refusing)
     assert (await service.client.post("/v1/tasks", json=txt2img())).status_code == 202
     await ready_again(service)
-    said = [one.levelno for one in caplog.records if "nothing is taken any more" in one.message]
+    said = [one.levelno for one in caplog.records if "requests are refused" in one.message]
     assert said == [logging.ERROR]
 
 

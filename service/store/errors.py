@@ -1,5 +1,5 @@
-"""Why a store cannot be opened."""
+"""Errors at the start."""
 
 
 class CannotOpen(Exception):
-    """The start ends with this sentence; it holds no password."""
+    """The store cannot be opened; the text is a sentence without passwords."""

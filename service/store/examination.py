@@ -1,4 +1,4 @@
-"""What `doctor` learns from a database."""
+"""What `doctor` finds in a database."""
 
 from typing import NamedTuple
 

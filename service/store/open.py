@@ -10,7 +10,7 @@ SQLITE = "sqlite:///"
 
 
 async def open_store(url: str, direct_url: str | None = None, kill_point: Callable[[str], None] | None = None) -> Store:
-    """`direct_url` leads to the PostgreSQL server itself, where `url` leads to a pooler. Raises CannotOpen."""
+    """`direct_url` is that of the PostgreSQL server itself if `url` is that of a pooler. Raises CannotOpen."""
     # Only the engine that is used is imported: that of PostgreSQL takes 30 ms of a start and 3 MB.
     if not url.startswith(SQLITE):
         from service.store.postgres import store as postgres

@@ -1,4 +1,4 @@
-"""The schema's version: one row of one table on every engine, raised by numbered SQL files."""
+"""The version of the schema: one row in a table on every engine, incremented by numbered SQL files."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ class SchemaFromTheFuture(CannotOpen):
 
 
 def numbered_files(folder: Path) -> list[Path]:
-    """The first brings the schema to version 1, and so on."""
+    """The first file brings the schema to version 1, and so on."""
     return sorted(folder.glob("[0-9]*.sql"))
 
 

@@ -1,4 +1,4 @@
-"""All subscriptions in memory, by owner and event type: every event asks who wants it, every attempt for its target."""
+"""All subscriptions in memory, by owner and event type: needed for every event and every attempt."""
 
 from collections.abc import Collection, Iterable
 
@@ -8,18 +8,18 @@ NOBODY: Collection[Subscription] = ()
 
 
 class SubscriptionCache:
-    """Changes take effect at once, so that the rest of their transaction sees them; `undo` is for a rollback."""
+    """Changes are visible at once to the rest of their transaction; `undo` is for a rollback."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Subscription] = {}
         # By id. Every attempt asks twice, so it is the dictionary's own method.
         self.get = self._by_id.get
         self._interested: dict[str, dict[str, dict[str, Subscription]]] = {}
-        # What stood there before each change of the running transaction.
+        # The values before each change of the running transaction.
         self._before: list[tuple[str, Subscription | None]] = []
 
     def fill(self, items: Iterable[Subscription]) -> None:
-        """In place of all that was there."""
+        """Replace everything."""
         self._by_id.clear()
         self._interested.clear()
         self._before.clear()

@@ -1,16 +1,16 @@
-"""A copy of the whole database beside the running service."""
+"""Back up the whole database while the service runs."""
 
 import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-# Pages in one go: 8 MiB, so that progress is seen.
+# Pages per step: 8 MiB, so that progress is visible.
 STEP = 2048
 
 
 def back_up(source: str, target: Path, progress: Callable[[int, int], None]) -> None:
-    """`target` is whole or absent, and opens by itself; `progress` gets the pages done and all of them.
+    """`target` is complete or absent, and needs no other file; `progress` gets the pages done and the total.
 
     Raises FileExistsError, OSError, sqlite3.Error.
     """
@@ -24,7 +24,7 @@ def back_up(source: str, target: Path, progress: Callable[[int, int], None]) -> 
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(source, part, progress)
         _to_disk(part)
-        # A link, not a rename, which would replace a file that came meanwhile.
+        # A link instead of a rename, which would replace a file created meanwhile.
         os.link(part, target)
     finally:
         for name in (part, Path(f"{part}-journal"), Path(f"{part}-wal"), Path(f"{part}-shm")):
@@ -36,11 +36,11 @@ def _copy(source: str, part: Path, progress: Callable[[int, int], None]) -> None
     reading = sqlite3.connect(f"{Path(source).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
     writing = sqlite3.connect(part, isolation_level=None)
     try:
-        # Reading begins before the first page: without a snapshot every commit of the service would start it again.
+        # Read from a snapshot, or every commit of the service would restart the backup.
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         reading.backup(writing, pages=STEP, progress=lambda _, left, total: progress(total - left, total))
-        # One file, also on a disk that cannot be written.
+        # A single file that can be opened on a read-only disk too.
         writing.execute("PRAGMA journal_mode = DELETE")
         (found,) = writing.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":

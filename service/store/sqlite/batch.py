@@ -1,7 +1,7 @@
-"""What one transaction gathers, written with one statement for each kind of row.
+"""The rows that one transaction gathers, written with one statement for each kind.
 
-A statement of its own costs several times a row of an `executemany`, and a task that moves twice in a batch is written
-once. Whoever reads these tables inside a transaction asks for the connection by `written()`.
+A separate statement costs several times as much as a row of `executemany`, and a task that moves twice in a batch is
+written once. To read these tables inside a transaction, get the connection from `written()`.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ from service.store.sqlite.rows import (
 )
 
 Rows = list[tuple[Any, ...]]
-# Most moves leave the times alone, and so every index: SQLite writes an index again when one of its columns is set.
+# Most moves change no time, and so no index: SQLite rewrites an index whenever one of its columns is set.
 MOVED = "UPDATE tasks SET status = ?, state = ? WHERE n = ?"
 CHANGED = (
     "UPDATE tasks SET status = ?, state = ?, finished_at = ?, sent_at = ?, check_at = ?, deadline_at = ?,"
@@ -31,7 +31,7 @@ DELIVERY = (
     "INSERT INTO deliveries (n, lane, subscription_id, owner, seq, event_id, event_type, task_id, url,"
     " next_attempt_at, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-# By the worker that has it in hand: one that lost its claim changes nothing.
+# Only under the worker's claim: after losing it, a worker changes nothing.
 OUTCOME = (
     "UPDATE deliveries SET status = ?, tries = ?, attempts = ?, next_attempt_at = ?, worker = 0"
     " WHERE n = ? AND worker = ?"
@@ -45,7 +45,7 @@ class SqliteBatch:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._open = OpenTasks()
-        # Grows with everything that is gathered: by it the writer sees whether a failed change had begun to write.
+        # Grows with every row, so that the writer sees whether a failed change had written anything.
         self.steps = 0
         self._counted = self._counters()
         self._start()
@@ -57,14 +57,14 @@ class SqliteBatch:
         self._deliveries: Rows = []
         self._outcomes: Rows = []
         self._callbacks: Rows = []
-        # For the listener, after the commit.
-        self.told: list[Event] = []
+        # Published after the commit.
+        self.events_to_publish: list[Event] = []
         self.handed: list[Delivery] = []
         self.finished: list[Task] = []
         self._seq, self._n = self._counted
 
     def _counters(self) -> tuple[int, int]:
-        """The last seq and the last number of a delivery: neither is ever given twice, also after rows were removed."""
+        """The last seq and the last delivery number; neither is ever given twice, even after rows were removed."""
         given = dict(self._db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
         return given.get("events", 0), given.get("deliveries", 0)
 
@@ -79,7 +79,7 @@ class SqliteBatch:
     # --- gathering ---
 
     def task(self, task_id: str) -> tuple[int, Task] | None:
-        """A task as this transaction leaves it so far, and the number of its row."""
+        """A task as changed in this transaction so far, and the number of its row."""
         known = self._open.get(task_id)
         if known is not None:
             return known
@@ -98,26 +98,26 @@ class SqliteBatch:
     def put_event(self, event: Event) -> None:
         self.steps += 1
         self._events.append(event_to_row(event))
-        self.told.append(event)
+        self.events_to_publish.append(event)
 
     def put_delivery(self, delivery: Delivery) -> None:
         self.steps += 1
         self._deliveries.append(new_delivery_to_row(delivery))
 
     def put_outcomes(self, rows: Rows) -> None:
-        """Of deliveries that this process has in hand."""
+        """Of deliveries that this process has claimed."""
         self.steps += len(rows)
         self._outcomes += rows
 
     def put_callback(self, row: tuple[Any, ...]) -> None:
-        """One row of the audit."""
+        """One row of the audit log."""
         self.steps += 1
         self._callbacks.append(row)
 
     # --- around the transaction ---
 
     def written(self) -> sqlite3.Connection:
-        """The connection, with everything gathered so far in its tables."""
+        """The connection, once everything gathered so far is written."""
         for statement, rows in (
             (MOVED, list(self._moved.values())),
             (CHANGED, list(self._changed.values())),
@@ -133,12 +133,12 @@ class SqliteBatch:
         return self._db
 
     def committed(self) -> tuple[list[Event], list[Delivery], list[Task]]:
-        """What the listener and the observers must hear now."""
+        """After the commit: the events, handed over deliveries and finished tasks to publish."""
         self._counted = self._seq, self._n
-        told, handed, finished = self.told, self.handed, self.finished
+        published, handed, finished = self.events_to_publish, self.handed, self.finished
         self._open.trim()
         self._start()
-        return told, handed, finished
+        return published, handed, finished
 
     def undone(self) -> None:
         self._open.forget()

@@ -11,7 +11,7 @@ from service.store.sqlite.database import SqliteDatabase
 
 
 def write_callback(database: SqliteDatabase, callback: ReceivedCallback) -> None:
-    """Part of the transaction it is called in."""
+    """Call it inside a transaction."""
     database.batch.put_callback(
         (
             now_ms(),

@@ -1,7 +1,7 @@
-"""Copies the write-ahead log back into the file, beside the writer and not in one of its commits.
+"""Checkpoints: copy the write-ahead log back into the file, next to the writer instead of in one of its commits.
 
-A commit that copies pays two more fsyncs, and everybody waits for them. SQLite lets another connection copy while the
-writer goes on; what was added meanwhile is left, and the writer's own checkpoint, the last resort, finds little to do.
+A commit with a checkpoint pays two more fsyncs, and every caller waits for them. SQLite lets another connection do it
+while the writer continues; the writer's own checkpoint, the last resort, then finds little to do.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 log = logging.getLogger("callbridge.store")
-# Rows written since the last copy; a row is about one page of the log.
+# Rows written since the last checkpoint; a row is about one page of the log.
 ROWS = 256
-# Pages of the log at which the writer itself copies what is left: 8 MiB.
+# Pages of the log at which the writer checkpoints by itself: 8 MiB.
 LAST_RESORT = 2000
-# Pages, and bytes, above which a log that was copied whole is cut back. Only a reader of minutes lets it grow so far.
+# Pages, and bytes, above which a fully copied log is truncated. Only a reader that takes minutes lets it grow so far.
 LONGEST = 2000
 LONGEST_BYTES = LONGEST * 4096
-# Seconds until what a reader holds up is tried again, however little is written meanwhile.
+# Seconds until a checkpoint that a reader blocked is repeated.
 AGAIN = 2.0
 
 
@@ -32,7 +32,7 @@ class Checkpointer:
         self._closed = False
 
     def written(self, rows: int) -> None:
-        """After a commit; `rows` is what was ever written by this process."""
+        """Call it after a commit; `rows` is the total that this process has written."""
         if rows - self._copied_at < ROWS or (self._copying is not None and not self._copying.done()):
             return
         self._copied_at = rows
@@ -46,13 +46,13 @@ class Checkpointer:
         try:
             _, pages, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if pages > LONGEST and copied == pages:
-                # For a moment the writer finds the file locked and tries again by itself.
+                # The writer may find the file locked for a moment, and tries again by itself.
                 left, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             else:
                 left = pages > LONGEST
         except sqlite3.Error as error:
-            # Nothing is lost: all of it is in the log, and the next copy takes it along.
-            log.warning("the write-ahead log is not copied back: %s", error)
+            # Nothing is lost: everything is in the log, and the next checkpoint includes it.
+            log.warning("a checkpoint failed: %s", error)
             return
         if left:
             loop.call_soon_threadsafe(self._try_again, loop)

@@ -1,4 +1,4 @@
-"""Which tasks the provider must be asked about, and which have waited too long, on SQLite."""
+"""Tasks to check with their provider, and tasks past their deadline, on SQLite."""
 
 from collections.abc import Sequence
 

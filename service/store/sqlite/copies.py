@@ -1,4 +1,4 @@
-"""Copies of result files on SQLite: the row is the queue, and `worker` says who has it in hand."""
+"""Copies of result files on SQLite: the rows are the queue, and `worker` is the claim."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,8 @@ OWNERS_DUE = (
     " WHERE c.status = 'pending' AND c.worker = 0 AND c.owner = found.owner AND c.next_attempt_at <= ?)"
 )
 STORED = "SELECT name, content_type, bytes, sha256, inline_name FROM copies WHERE status = 'stored'"
-# By the worker that has it in hand: one that lost its claim changes nothing.
-IN_HAND = "task_id = ? AND position = ? AND status = 'pending' AND worker = ?"
+# Only under the worker's claim: after losing it, a worker changes nothing.
+CLAIMED_BY = "task_id = ? AND position = ? AND status = 'pending' AND worker = ?"
 
 
 class SqliteCopies:
@@ -58,7 +58,7 @@ class SqliteCopies:
     async def put_back(self, copy: FileCopy, next_attempt_at: int) -> None:
         def work() -> None:
             self.database.batch.written().execute(
-                f"UPDATE copies SET worker = 0, attempts = ?, next_attempt_at = ? WHERE {IN_HAND}",
+                f"UPDATE copies SET worker = 0, attempts = ?, next_attempt_at = ? WHERE {CLAIMED_BY}",
                 (copy.attempts, next_attempt_at, *_key(copy)),
             )
 
@@ -69,7 +69,7 @@ class SqliteCopies:
             kept = (file.name, file.media_type, file.bytes, file.sha256, file.inline_name) if file else (None,) * 5
             done = self.database.batch.written().execute(
                 "UPDATE copies SET worker = 0, url = '', status = ?, attempts = ?,"
-                f" name = ?, content_type = ?, bytes = ?, sha256 = ?, inline_name = ? WHERE {IN_HAND}",
+                f" name = ?, content_type = ?, bytes = ?, sha256 = ?, inline_name = ? WHERE {CLAIMED_BY}",
                 (how.status, copy.attempts, *kept, *_key(copy)),
             )
             found = self._task(copy.task_id)
@@ -114,7 +114,7 @@ class SqliteCopies:
         return await self.database.write(Point.CHANGE_COPIES, work)
 
     def _task(self, task_id: str) -> tuple[int, Task] | None:
-        """None too for a task whose row is damaged."""
+        """None also for a task whose row is damaged."""
         try:
             return self.database.batch.task(task_id)
         except UnreadableRow:

@@ -1,4 +1,4 @@
-"""Rows of copies that come with a task's result and go with the task."""
+"""Rows of copies, added with a task's result and removed with the task."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ ADD = (
 
 
 def add_copies(db: sqlite3.Connection, copies: Sequence[FileCopy]) -> int:
-    """Part of the transaction it is called in. Returns how many."""
+    """Call it inside a transaction. Returns how many."""
     rows = [(c.task_id, c.owner, c.position, c.url, c.kind, c.expires_at, c.created_at, c.created_at) for c in copies]
     db.executemany(ADD, rows)
     return len(rows)
 
 
 def remove_copies(db: sqlite3.Connection, task_ids: Sequence[str]) -> None:
-    """With their tasks; the files are deleted later, however long the place where they are is away."""
+    """With their tasks; the files are deleted later, whenever the storage is available."""
     for task_id in task_ids:
         if db.execute("DELETE FROM copies WHERE task_id = ?", (task_id,)).rowcount:
             db.execute("INSERT INTO copy_removals (task_id) VALUES (?)", (task_id,))

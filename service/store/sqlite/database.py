@@ -1,4 +1,4 @@
-"""One SQLite file: the writer's connection, the readers, and what a batch has to tell after its commit."""
+"""One SQLite file: the writer's connection, the readers, and what is published after a commit."""
 
 import asyncio
 import sqlite3
@@ -30,7 +30,7 @@ Values = Sequence[Any] | Mapping[str, Any]
 SHORT_READERS, LONG_READERS = 2, 2
 READ_AHEAD = 8
 
-# Lanes with something pending. One step in the index for each: a million rows of one lane cost nothing here.
+# Lanes with something pending: one step in the index for each, however many rows it has.
 LANES = (
     "WITH RECURSIVE found(lane) AS ("
     " SELECT min(lane) FROM deliveries WHERE status = 'pending' AND lane > :after UNION ALL"
@@ -58,7 +58,7 @@ class SqliteDatabase:
             self._lock.release()
             raise
         self.batch = SqliteBatch(self.db)
-        # Workers of this process have this number or a higher one.
+        # The workers of this process have numbers from this one on.
         last = self.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'workers'").fetchone()
         self.first_worker: int = last[0] + 1 if last else 1
         self._checkpointer = Checkpointer(self.path)
@@ -103,7 +103,7 @@ class SqliteDatabase:
             self.long_readers.take() as connection,
             connection.execute(sql, values) as cursor,
         ):
-            # Rows that the page has no room for must not be read into memory: one of a megabyte after the other.
+            # Read no rows beyond the page into memory: each may be a megabyte.
             ahead = limit + 1 if max_bytes is None else 1
             while rows := list(await cursor.fetchmany(ahead)):
                 for row in rows:
@@ -120,14 +120,14 @@ class SqliteDatabase:
     # --- inside a transaction ---
 
     def announce(self, announcement: Announcement) -> None:
-        """Write one event and its deliveries; whoever observes is told after the commit."""
+        """Write one event and its deliveries; they are published after the commit."""
         event = numbered(announcement, self.batch.next_seq())
         self.batch.put_event(event)
         for recipient in recipients(announcement, self.subscriptions):
             self.enqueue(event, recipient, announcement.at)
 
     def enqueue(self, event: Event, recipient: Recipient, now: int) -> None:
-        """Write a delivery; when its lane has room in memory it is handed over after the commit."""
+        """Write a delivery; if its lane has room in memory, it is handed over after the commit."""
         worker = self.taker.accepts(recipient.lane) if self.taker is not None else 0
         delivery = delivery_of(self.batch.next_delivery(), event, recipient, now, worker)
         self.batch.put_delivery(delivery)
@@ -144,10 +144,10 @@ class SqliteDatabase:
         self.batch.written()
 
     def committed(self, seconds: float) -> None:
-        told, handed, finished = self.batch.committed()
+        events, handed, finished = self.batch.committed()
         self.subscriptions.committed()
         self._checkpointer.written(self.batch.steps)
-        for event in told:
+        for event in events:
             for on_event in self.observers.event:
                 on_event(event)
         if self.taker is not None:
@@ -171,11 +171,11 @@ async def _fetch_all(readers: Readers, sql: str, values: Values) -> list[tuple[A
 
 def _connect(path: str) -> sqlite3.Connection:
     """The writer's connection, at the newest schema."""
-    # For a value that is neither number nor text sqlite3 looks for an adapter, and a search that finds none costs
-    # 3,000 instructions: two for each task that moves, two for each outcome of a delivery.
+    # For values other than numbers and text sqlite3 searches an adapter. A search without a result costs 3,000
+    # instructions, and there are two for each task that moves and each outcome of a delivery.
     sqlite3.register_adapter(bytes, bytes)
     sqlite3.register_adapter(type(None), lambda nothing: nothing)
-    # Statements never wait for a lock in the event loop (timeout 0): the writer tries again by itself.
+    # Statements must not wait for a lock in the event loop (timeout 0): the writer tries again by itself.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     db.text_factory = lenient_text
     try:
@@ -184,10 +184,10 @@ def _connect(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {LAST_RESORT}")
         db.execute(f"PRAGMA journal_size_limit = {LONGEST_BYTES}")
-        # 16 MiB of pages: the ends of all indexes stay in memory beside a history of gigabytes.
+        # 16 MiB of pages: the ends of all indexes stay in memory, however long the history is.
         db.execute("PRAGMA cache_size = -16384")
         migrate(db)
-        # Only now: a new index on a long history is sorted on disk.
+        # Not before the migrations: a new index on a long history is sorted on disk.
         db.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
         db.close()

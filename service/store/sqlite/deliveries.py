@@ -1,4 +1,4 @@
-"""Deliveries on SQLite, as their owners see them."""
+"""Deliveries on SQLite, for their owners."""
 
 from service.core.delivery import Delivery
 from service.core.outbox import delivery_of, numbered, ping_of
@@ -25,7 +25,7 @@ class SqliteDeliveries:
         return list(readable(rows, delivery_from_row))
 
     async def retry(self, n: int, now: int) -> Delivery | None:
-        # What is in hand stays there; what an earlier process had in hand is free.
+        # Claimed ones are left alone, except those that an earlier process had claimed.
         first = self.database.first_worker
 
         def work() -> Delivery | None:

@@ -1,4 +1,4 @@
-"""Events on SQLite, read only: they are written with the move they tell about."""
+"""Reading events on SQLite; they are written together with the move that they are about."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What `doctor` asks of the database file beside the running service. It leaves nothing there."""
+"""What `doctor` checks in the database file while the service runs; it leaves nothing behind."""
 
 import sqlite3
 import time

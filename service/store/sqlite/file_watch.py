@@ -1,4 +1,4 @@
-"""Notices a database file that was deleted or replaced under the service: what is written to it then is lost."""
+"""Notice that the database file was deleted or replaced under the service, since further writes would be lost."""
 
 import asyncio
 import logging
@@ -19,16 +19,14 @@ class FileWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            # Beside the loop: a disk that hangs answers no stat either.
+            # In a thread, since stat hangs as well when the disk does.
             missing = await asyncio.to_thread(self._lock.missing)
             if missing == self._missing:
                 continue
             self._missing = missing
             self._writer.refusing = missing is not None
             if missing:
-                log.error(
-                    "%s: nothing is taken any more. Put it back, or restart to begin with what is there.", missing
-                )
+                log.error("%s: requests are refused. Put it back, or restart to use what is there.", missing)
             else:
                 log.warning("the database file is back")
 

@@ -1,18 +1,18 @@
-"""Metadata as text to search by, in a table of its own: it never changes, so only adding a task writes there."""
+"""Metadata as text for searches, in its own table; it never changes, so only new tasks write there."""
 
 import sqlite3
 
 from service.core.task import Task
 from service.store.sqlite.rows import task_to_metadata
 
-# Characters. A megabyte is no good key of an index: of longer text the beginning is in it.
+# Characters. An index key must be short, so of longer text only the beginning is indexed.
 INDEXED = 200
-# A query has only text: a number or a boolean is compared as JSON writes it. (An IN would build a table each time.)
+# Queries have only text, so numbers and booleans are compared as JSON. (IN would build a table each time.)
 TEXT = (
     "CASE m.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
     " ELSE CAST(m.value AS TEXT) END"
 )
-# Long keys may begin alike: one row is enough for both.
+# Long keys may have the same beginning: one row serves both.
 WRITE = (
     "INSERT OR IGNORE INTO task_metadata (task_id, owner, key, value)"
     f" SELECT ?, ?, substr(m.key, 1, {INDEXED}), substr({TEXT}, 1, {INDEXED}) FROM json_each(?) m"
@@ -26,6 +26,6 @@ IS_EXACTLY = (
 
 
 def write_metadata(db: sqlite3.Connection, task: Task) -> None:
-    """Part of the transaction it is called in."""
+    """Call it inside a transaction."""
     if task.metadata:
         db.execute(WRITE, task_to_metadata(task))

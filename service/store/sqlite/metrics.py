@@ -1,4 +1,4 @@
-"""What /metrics asks of SQLite. One process serves, so there is nobody to put counts together with."""
+"""Figures for /metrics from SQLite. Only one process serves, so there are no other counts to add."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,8 +8,8 @@ from service.ports.metrics import OpenWork
 from service.store.sqlite.copies import counts_of
 from service.store.sqlite.database import SqliteDatabase
 
-# Down the partial indexes of what is open: a long history costs nothing. Of those that wait, however many, no row is
-# read; those that were sent are few.
+# Along the partial indexes of open tasks, so that a long history costs nothing. Queued ones, however many, are counted
+# without reading their rows; those that were sent are few.
 WAITING = "SELECT provider, count(*) FROM tasks WHERE status = 'queued' AND sent_at IS NULL GROUP BY provider"
 SENT = (
     "SELECT provider, status, count(*) FROM tasks INDEXED BY tasks_open"

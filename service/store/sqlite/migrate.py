@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied once and in order; a schema from the future is refused."""
+"""Numbered SQL files, applied once and in order; a newer schema is refused."""
 
 import sqlite3
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from service.store.schema import numbered_files, refuse_newer
 
 SQL = Path(__file__).parent / "sql"
-# Before this one there was no table for the version, only SQLite's own `user_version`.
+# Earlier schemas had no table for the version, only SQLite's own `user_version`.
 FIRST_WITH_TABLE = 6
 
 

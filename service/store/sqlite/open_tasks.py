@@ -1,18 +1,18 @@
-"""Tasks that are not finished and were written a moment ago, so that a callback need not read and decode its task."""
+"""A cache of open tasks that were written recently, so that a callback need not read and decode its task."""
 
 from service.core.task import Task
 
 KEPT = 4096
-# A task with megabytes of input is read from the file each time.
+# Larger tasks are read from the file each time.
 LARGEST = 16 * 1024
 
 
 class OpenTasks:
-    """As the running transaction leaves them; only the writer may look."""
+    """As changed in the running transaction; only for the writer."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, tuple[int, Task]] = {}
-        # In this transaction written, but not to be kept after it.
+        # Written in this transaction, but not kept after it.
         self._passing: list[str] = []
 
     def get(self, task_id: str) -> tuple[int, Task] | None:
@@ -24,7 +24,7 @@ class OpenTasks:
             self._passing.append(task.id)
 
     def trim(self) -> None:
-        """After the commit: finished ones are left to the file, and the oldest make room."""
+        """After the commit: drop finished and large tasks, and the oldest of the others."""
         for task_id in self._passing:
             self._tasks.pop(task_id, None)
         self._passing.clear()
@@ -32,6 +32,6 @@ class OpenTasks:
             del self._tasks[next(iter(self._tasks))]
 
     def forget(self) -> None:
-        """After a rollback nothing of it is sure."""
+        """After a rollback."""
         self._tasks.clear()
         self._passing.clear()

@@ -1,4 +1,4 @@
-"""Deliveries as work on SQLite: the row is the queue, and `worker` says who has it in hand."""
+"""Deliveries as claimed work on SQLite: the rows are the queue, and `worker` is the claim."""
 
 from asyncio import Future
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class SqliteQueue:
     def __init__(self, database: SqliteDatabase, workers: SqliteWorkers) -> None:
         self.database = database
         self.workers = workers
-        # Outcomes that will be written together, until their transaction begins.
+        # Outcomes for the next transaction, until it begins.
         self._gathering: tuple[Rows, Future[None]] | None = None
 
     async def claim(self, worker: int, lane: str, now: int, limit: int) -> list[Delivery]:
@@ -26,7 +26,7 @@ class SqliteQueue:
             if not self.workers.has_lease(worker):
                 return []
             db = self.database.batch.written()
-            # What an earlier process had in hand when it ended.
+            # Release what an earlier process had claimed.
             db.execute(
                 "UPDATE deliveries SET worker = 0 WHERE status = 'pending' AND lane = ? AND worker > 0 AND worker < ?",
                 (lane, self.workers.first),
@@ -59,7 +59,7 @@ class SqliteQueue:
         return recorded
 
     def _gathered(self) -> "tuple[Rows, Future[None]]":
-        """Outcomes that come while a transaction runs are one change of the next."""
+        """Outcomes that arrive while a transaction runs are one change of the next."""
         if self._gathering is None or self._gathering[1].done():
             fresh: Rows = []
             self._gathering = fresh, self.database.write(Point.RECORD_ATTEMPT, lambda: self._write(fresh))

@@ -1,4 +1,4 @@
-"""Replays on SQLite: a row is the cursor."""
+"""Replays on SQLite: each row is a cursor."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ class SqliteReplays:
             if not moved.rowcount:
                 return
             for event in events:
-                # Retention may have removed some since they were read: a delivery without its event waits for ever.
+                # Retention may have removed it since it was read, and a delivery without its event could not be sent.
                 if db.execute("SELECT 1 FROM events WHERE seq = ?", (event.seq,)).fetchone():
                     self.database.enqueue(event, recipient, now)
 

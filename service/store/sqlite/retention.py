@@ -1,15 +1,15 @@
-"""Removing what is old from SQLite, a few rows at a time."""
+"""Removing old rows from SQLite, a few at a time."""
 
 from service.core.points import Point
 from service.store.sqlite.callbacks import remove_callbacks
 from service.store.sqlite.copy_rows import remove_copies
 from service.store.sqlite.database import SqliteDatabase
 
-# What is still tried keeps its task; what a disabled subscription left lying does not.
+# A pending delivery keeps its task, unless its subscription is disabled.
 NOTHING_WAITS = (
     "NOT EXISTS (SELECT 1 FROM deliveries d LEFT JOIN subscriptions s ON s.id = d.subscription_id"
     " WHERE d.task_id = tasks.id AND d.status = 'pending' AND (d.subscription_id IS NULL OR s.enabled))"
-    # A copy that is still tried; where RESULTS_URL is not set any more, none is.
+    # So does a pending copy, unless RESULTS_URL is no longer set and nothing retries it.
     " AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.task_id = tasks.id AND c.status = 'pending'"
     " AND (c.worker > 0 OR c.next_attempt_at >= :before))"
 )
@@ -23,7 +23,7 @@ class SqliteRetention:
         self.database = database
 
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:
-        """In small steps: a long delete would hold the writer, and with it every callback."""
+        """In small steps, since a long delete would block the writer and with it every callback."""
 
         def work() -> str | None:
             db = self.database.batch.written()

@@ -1,4 +1,4 @@
-"""Values to rows and back."""
+"""Convert values to rows and back."""
 
 from typing import Any
 
@@ -179,7 +179,7 @@ def _attempts(n: int, attempts: bytes | None) -> tuple[dict[str, Any], ...]:
     try:
         return tuple(msgspec.json.decode(attempts, type=list[dict[str, Any]]))
     except ValueError:
-        # Only how it went so far is lost: the delivery goes on.
+        # Only the history of the delivery is lost; it continues.
         name_once(f"delivery {delivery_id(n)}")
         return ()
 

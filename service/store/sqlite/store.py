@@ -1,4 +1,4 @@
-"""The Store on SQLite: its parts around one database."""
+"""The Store on SQLite: parts around one database."""
 
 from collections.abc import Callable
 
@@ -60,7 +60,7 @@ class SqliteStore:
         return None if self.database.writer.healthy else "the database cannot be written"
 
     async def ping(self) -> None:
-        """A real write: a full disk answers SELECT happily."""
+        """A real write, since SELECT works on a full disk too."""
         db = self.database.db
         await self.database.write(
             Point.PING, lambda: db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('ping', '')")

@@ -1,4 +1,4 @@
-"""What waits for a provider on SQLite: counted and claimed in one transaction."""
+"""Queued tasks on SQLite: counted and claimed in one transaction."""
 
 from collections.abc import Iterator
 
@@ -21,8 +21,8 @@ OWNERS = (
     " AND owner > found.owner) FROM found WHERE found.owner IS NOT NULL)"
     " SELECT owner FROM found WHERE owner IS NOT NULL"
 )
-# At most ?2 of each kind are counted. The unconfirmed, few but after an outage, are taken off by number: whether a task
-# is one would be read in its row. Canceled tasks may still run there.
+# At most ?2 of each kind are counted. Unconfirmed tasks, few except after an outage, are subtracted as a number,
+# because the status is not in that index. Canceled tasks may still run at the provider.
 AT_PROVIDER = (
     "WITH unconfirmed(many) AS MATERIALIZED"
     " (SELECT count(*) FROM tasks WHERE provider = ?1 AND status = 'unconfirmed')"
@@ -33,7 +33,7 @@ AT_PROVIDER = (
 )
 
 
-# Waiting tasks of one owner, while some task types rest.
+# Queued tasks of one owner that are considered while some task types are paused.
 LOOKED_AT = 5_000
 
 
@@ -41,7 +41,7 @@ class SqliteSubmits:
     def __init__(self, database: SqliteDatabase, workers: SqliteWorkers) -> None:
         self.database = database
         self.workers = workers
-        # Whose turn was the last, for each provider.
+        # The owner whose turn was last, for each provider.
         self._last_owner: dict[str, str] = {}
 
     async def claim(
@@ -60,7 +60,7 @@ class SqliteSubmits:
         return await self.database.write(Point.CLAIM_TASK, work)
 
     def _in_turn(self, provider: str, room: int, types: TaskTypes) -> Iterator[tuple[int, Task]]:
-        """Of each owner the same share, so that a large batch of one delays nobody else."""
+        """The same share of each owner, so that a large batch of one delays no other."""
         if room <= 0:
             return
         db = self.database.db
@@ -86,13 +86,12 @@ class SqliteSubmits:
             owners = [owner for owner in owners if owner in taken_up_to]
 
     async def waiting(self, provider: str) -> bool:
-        # In the transaction's view, so that what was given back a moment ago is seen.
         return bool(
             await self.database.rows(f"SELECT 1 FROM tasks WHERE {WAITING} AND provider = ? LIMIT 1", (provider,))
         )
 
     async def held_by(self, worker: int) -> list[Task]:
-        # Of itself SQLite would go by deadline, through all that only waits.
+        # Without the hint SQLite would walk the index of deadlines, over all queued tasks.
         rows = await self.database.rows(
             f"SELECT state FROM tasks INDEXED BY tasks_open WHERE {OPEN}"
             " AND CASE WHEN json_valid(CAST(state AS TEXT)) THEN json_extract(CAST(state AS TEXT), '$.worker') END = ?",
@@ -102,7 +101,7 @@ class SqliteSubmits:
 
 
 def _waiting_of(types: TaskTypes) -> str:
-    """One owner's waiting tasks in order. Their type would be read in each row, so only the first are looked at."""
+    """One owner's queued tasks in order. The type is read from each row, so only the first of them are considered."""
     waiting = f"SELECT n, id, state FROM tasks WHERE {WAITING} AND provider = ? AND owner = ? AND id > ? ORDER BY id"
     if types == EVERY_TYPE:
         return f"{waiting} LIMIT ?"

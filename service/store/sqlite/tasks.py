@@ -1,4 +1,4 @@
-"""Tasks on SQLite: a move, its event and what must be delivered are one transaction."""
+"""Tasks on SQLite: a move, its events and their deliveries are one transaction."""
 
 import dataclasses
 from asyncio import Future
@@ -61,7 +61,7 @@ class SqliteTasks:
         if row[0] != idempotency.fingerprint:
             raise key_reused()
         first = self.database.batch.task(row[1])
-        if first is None:  # the task is older than RETENTION_DAYS: its key goes with it
+        if first is None:  # the task was removed after RETENTION_DAYS, and its key with it
             self.db.execute("DELETE FROM idempotency WHERE owner = ? AND key = ?", (owner, idempotency.key))
             return None
         return first[1]
@@ -100,7 +100,7 @@ class SqliteTasks:
         return task_from_row(rows[0]) if rows else None
 
     async def find(self, query: TaskQuery) -> Rows[Task]:
-        # One more than the page, or it could not be told whether it is the last one.
+        # One more row than the page has, to see whether there is another page.
         found = search(dataclasses.replace(query, limit=query.limit + 1))
         rows = await self.database.page(found.sql, found.values, query.limit, query.max_bytes, slow=found.may_be_long)
         tasks = Rows(readable(rows, task_from_row))
@@ -109,8 +109,8 @@ class SqliteTasks:
 
 
 def write_steps(database: SqliteDatabase, n: int, before: Task, steps: Sequence[Step]) -> Task:
-    """Each step is announced, and its result is to be copied; the row is written once, as the last step leaves it.
-    Returns that."""
+    """Announce each step, queue copies of its result, and write the row once, as the last step leaves it. Returns that
+    task."""
     after = steps[-1][0]
     database.batch.put_task(n, before, after)
     for task, event_type in steps:

@@ -1,4 +1,4 @@
-"""A row whose content was damaged: named once in the log, left out of lists, and never claimed again."""
+"""Damaged rows: named once in the log, left out of lists, and never claimed again."""
 
 import logging
 import re
@@ -12,21 +12,21 @@ log = logging.getLogger("callbridge.store")
 T = TypeVar("T")
 Row = tuple[Any, ...]
 TASK_ID = re.compile(r"tsk_[0-9a-f]{32}")
-# The status of a task that was set aside; its content stays as it is. No deadline comes before the year 10,000.
+# Marks a damaged task and keeps its content; its deadline moves to the year 10,000.
 SET_ASIDE = (
     "UPDATE tasks SET status = 'unreadable', sent_at = NULL, check_at = NULL, deadline_at = 253402300800000 WHERE n = ?"
 )
 SET_DELIVERY_ASIDE = "UPDATE deliveries SET status = 'unreadable', next_attempt_at = NULL WHERE n = ?"
-# So many are named, then no more: all of them may be damaged.
+# All rows may be damaged, so only so many are named.
 MOST_NAMED = 100
 _named: set[str] = set()
 
 
 class UnreadableRow(CallbridgeError):
-    """`name`: the id, or as much as is known of it."""
+    """`name` is the id, as far as it is known."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("What is stored of this cannot be read any more; the log names it.")
+        super().__init__("The stored data is damaged and cannot be read; see the log.")
         self.name = name
         name_once(name)
 
@@ -43,14 +43,14 @@ def lenient_text(value: bytes) -> str:
 
 
 def task_name(state: object) -> str:
-    """The id is in the state itself, near its beginning."""
+    """The id is near the beginning of the state."""
     text = state.decode(errors="replace") if isinstance(state, bytes) else str(state)
     found = TASK_ID.search(text)
     return f"task {found[0]}" if found else "a task without a readable id"
 
 
 def readable(rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[T]:
-    """Those that can be read; `read` raises UnreadableRow."""
+    """The rows that can be read; `read` raises UnreadableRow."""
     for row in rows:
         try:
             yield read(row)
@@ -59,9 +59,9 @@ def readable(rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[T]:
 
 
 def claimable(db: sqlite3.Connection, rows: Iterable[Row], read: Callable[[Row], T]) -> Iterator[tuple[int, T]]:
-    """Inside a transaction: the number, which is the first column, and what `read` makes of the others.
+    """Call it inside a transaction. Yields the number, which is the first column, and what `read` makes of the others.
 
-    Tasks that cannot be read are set aside, or they would be claimed first for ever.
+    Damaged tasks are marked, or they would be claimed again and again.
     """
     for n, *rest in rows:
         try:

@@ -1,4 +1,4 @@
-"""Workers and lanes on SQLite. One process has the file, so leases are kept in memory and only numbers on disk."""
+"""Workers and lanes on SQLite. One process has the file, so leases are in memory and only numbers on disk."""
 
 from collections.abc import Collection
 
@@ -13,7 +13,7 @@ class SqliteWorkers:
     def __init__(self, database: SqliteDatabase) -> None:
         self.database = database
         self._leases: dict[int, int] = {}
-        # The lock on the file says that whoever joined before this process is dead.
+        # The lock on the file means that earlier workers are dead.
         self._ended: set[int] = {worker for (worker,) in database.db.execute("SELECT id FROM workers")}
         self.first = database.first_worker
         self.owners: dict[int, int] = {}
@@ -52,7 +52,7 @@ class SqliteWorkers:
         def work() -> None:
             db = self.database.batch.written()
             if worker >= self.first:
-                # Those of an earlier process are free anyway: see SqliteQueue.claim.
+                # Claims of an earlier process are released in SqliteQueue.claim.
                 for (lane,) in db.execute(LANES, {"after": "", "limit": -1}).fetchall():
                     db.execute(
                         "UPDATE deliveries SET worker = 0 WHERE status = 'pending' AND lane = ? AND worker = ?",

@@ -1,4 +1,4 @@
-"""Copying everything from one database to another, whichever engine either is on."""
+"""Copy everything from one database to another, on any engine."""
 
 from service.store.transfer.run import copy_everything
 

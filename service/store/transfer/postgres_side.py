@@ -22,7 +22,7 @@ class PostgresSide:
 
     @classmethod
     async def open(cls, url: str, name: str) -> "PostgresSide":
-        """`name` is that of the option, for what is said when it cannot be used."""
+        """`name` is that of the option, for error messages."""
         try:
             connection = await asyncpg.connect(**connect_arguments(url), timeout=CONNECT)
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -80,7 +80,7 @@ class PostgresSide:
         await self._connection.execute(
             "UPDATE counters SET events = $1, deliveries = $2", numbers.events, numbers.deliveries
         )
-        # Whoever worked there has ended: what it had in hand is taken back at the next start.
+        # All of its workers have ended; the next start releases their claims.
         await self._connection.execute("DELETE FROM workers")
         await self._connection.execute(
             "INSERT INTO workers (id, lease_until, ended) OVERRIDING SYSTEM VALUE"

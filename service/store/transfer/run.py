@@ -1,4 +1,4 @@
-"""The copy itself: table by table in one transaction of the target, counted on both sides before it is committed."""
+"""The copy: table by table in one transaction of the target, counted on both sides before the commit."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +17,7 @@ from service.store.transfer.sides import Row, SourceSide, TargetSide
 from service.store.transfer.sqlite_side import SqliteSide
 
 SQLITE = "sqlite:///"
-# Of one process, or of one engine: made anew where it is needed.
+# Belongs to a process or an engine, and is not copied.
 FILES, PIECES = "inline_files", "inline_pieces"
 OWN = ("schema_version", "counters", "signals", "workers", "worker_counts", "lane_groups")
 NOT_COPIED = frozenset({*OWN, FILES, PIECES})
@@ -25,14 +25,14 @@ FILE_COLUMNS, PIECE_COLUMNS = ("name", "size", "saved_at"), ("name", "piece", "d
 MUST_BE_EMPTY = ("tasks", "events", "subscriptions")
 # Columns that only one engine has.
 OWN_NUMBERS = {"tasks": {"n"}}
-IN_HAND = "worker"
+CLAIM = "worker"
 Progress = Callable[[int], AbstractContextManager[Any]]
 
 
 async def copy_everything(source_url: str, target_url: str, media: str, progress: Progress) -> dict[str, int]:
-    """All or nothing. Returns how many rows of each table. `media` is the folder of a SQLite service's inline files.
+    """All or nothing. Returns the number of rows of each table. `media` is the folder of inline files with SQLite.
 
-    Raises CannotOpen when one side cannot be used, the source is running or the target is not empty.
+    Raises CannotOpen when a side cannot be used, the source is in use, or the target is not empty.
     """
     source = await _open(source_url, "--from", must_exist=True)
     try:
@@ -67,7 +67,7 @@ async def _copy(source: SourceSide, target: TargetSide, media: Path, progress: P
     for table, count in counts.items():
         written = await target.count(table) if count and table != "inline files" else count
         if written != count:
-            raise CannotOpen(f"{table}: {count} rows were read and {written} written; nothing is kept")
+            raise CannotOpen(f"{table}: {count} rows were read but {written} written; nothing was copied")
     await target.commit()
     return counts
 
@@ -80,16 +80,16 @@ async def _copy_table(source: SourceSide, target: TargetSide, table: str, bar: A
     own = OWN_NUMBERS.get(table, set())
     columns = [name for name in await source.columns(table) if name not in own]
     if missing := set(columns) - set(there):
-        raise CannotOpen(f"--to has no place for {', '.join(sorted(missing))} of {table}: its schema is another one")
+        raise CannotOpen(f"--to has no column {', '.join(sorted(missing))} in {table}: its schema is different")
     types = [there[name] for name in columns]
-    hand = columns.index(IN_HAND) if IN_HAND in columns else None
+    hand = columns.index(CLAIM) if CLAIM in columns else None
     async for rows in source.rows(table, columns):
         await target.insert(table, columns, [_fitting(row, types, hand) for row in rows])
         bar.update(len(rows))
 
 
 def _fitting(row: Row, types: Sequence[str], hand: int | None) -> Row:
-    """As the column of the target wants it; nobody has it in hand there."""
+    """Converted to the types of the target, and unclaimed."""
     fitted = [_value(value, kind) for value, kind in zip(row, types, strict=True)]
     if hand is not None:
         fitted[hand] = 0
@@ -115,7 +115,7 @@ def _value(value: Any, kind: str) -> Any:
 
 
 async def _copy_subscriptions(source: SourceSide, target: TargetSide, bar: Any) -> None:
-    """PostgreSQL keeps them as one document."""
+    """PostgreSQL stores each as one document."""
     columns = SUBSCRIPTION_COLUMNS.split(", ")
     if isinstance(source, SqliteSide):
         async for rows in source.rows("subscriptions", columns):
@@ -138,7 +138,7 @@ async def _copy_files(source: SourceSide, target: TargetSide, media: Path) -> in
         return await _from_database(source, target, media)
     if isinstance(target, PostgresSide):
         return await _from_folder(target, media)
-    # From file to file, the folder stays where it is.
+    # Between two SQLite files the folder stays as it is.
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A SQLite file as a side of a copy; locked, so that no service runs on it."""
+"""A SQLite file as a side of a copy; locked, so that no service uses it."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -53,7 +53,7 @@ class SqliteSide:
         for name, number in numbers._asdict().items():
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
             self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, number))
-        # Whoever worked there has ended: what it had in hand is taken back at the next start.
+        # All of its workers have ended; the next start releases their claims.
         self._db.execute("DELETE FROM workers")
         self._db.execute(
             "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?)"
