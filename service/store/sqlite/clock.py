@@ -61,7 +61,7 @@ async def seq_at(database: SqliteDatabase, moment: int) -> int:
 
 async def _last_before(database: SqliteDatabase, moment: int, up_to: int) -> int:
     # Times grow with the seqs except at such steps, so the first row from the end is nearly always the one.
-    rows = await database.rows(BEFORE, (moment, up_to))
+    rows = await database.long_rows(BEFORE, (moment, up_to))
     return int(rows[0][0]) if rows else 0
 
 
