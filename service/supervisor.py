@@ -23,8 +23,8 @@ POLL = 0.1
 
 
 class Supervisor:
-    """`work` serves on the sockets until it is signalled, and returns an exit code. It is told whether it is the first
-    that was started."""
+    """`work` serves on the sockets until it is signalled, and returns an exit code. Its second
+    argument says whether it is the first process."""
 
     def __init__(
         self, count: int, sockets: list[socket.socket], work: Callable[[list[socket.socket], bool], int]

@@ -85,7 +85,7 @@ async def test_no_event_is_passed_over_whose_transaction_commits_late(stores: li
 async def test_a_process_that_stands_still_in_a_transaction_does_not_stop_the_others(
     stores: list[PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STANDING_STILL_MS", 300)
+    monkeypatch.setattr(connection, "IDLE_IN_TRANSACTION_MS", 300)
     frozen, other = stores
     task = await added(other)
 

@@ -44,7 +44,7 @@ class Delivering:
         self._replays = asyncio.create_task(self.replayer.run(), name="replays")
 
     async def stop_replays(self) -> None:
-        """At once: a replay may be waiting for a receiver that takes its time, and goes on from its cursor."""
+        """At once, since a replay may wait for a slow receiver; it continues from its cursor at the next start."""
         self._replays.cancel()
         await self.replaying.stop(patience=0)
 

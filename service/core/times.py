@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 class Clock:
-    """The clock of the machine. When it is set ahead this follows at once; when it is set back this goes on steadily.
+    """The clock of the machine. When it is set ahead this follows at once; when it is set back this continues steadily.
 
     Otherwise everything stored as due would wait until that time comes again. `workers/clock.py` moves the stored times
     back, and then lets this clock `follow`.

@@ -43,5 +43,5 @@ class InsightStore(Protocol):
         ...
 
     async def dead_with_a_receiver(self, owner: str | None, limit: int) -> list[Delivery]:
-        """Newest first, without those whose subscription was removed: nobody can do anything about them."""
+        """Newest first, without those of removed subscriptions, which cannot be delivered any more."""
         ...

@@ -68,7 +68,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Not accepted because of load: no failure, try again after `retry_after` seconds (None: not said)."""
+    """Not accepted because of load. Not a failure: try again after `retry_after` seconds (None if unknown)."""
 
     retry_after: float | None
 
@@ -185,7 +185,7 @@ class SubmitUnclear(Exception):
 
 
 class ProviderBusy(Exception):
-    """A question was refused because of load; `retry_after` in seconds, None when it was not said."""
+    """A request was refused because of load; `retry_after` in seconds, None if unknown."""
 
     def __init__(self, retry_after: float | None) -> None:
         super().__init__("too many requests")

@@ -114,7 +114,7 @@ class DeliveryStore(Protocol):
 class RetentionStore(Protocol):
     @property
     def step(self) -> int:
-        """The `limit` that suits this engine: what is removed at once holds up nobody."""
+        """A `limit` for this engine that delays no other work."""
         ...
 
     async def remove_tasks(self, before: int, after: str, limit: int) -> str | None:

@@ -32,7 +32,7 @@ class Attempts:
     ) -> None:
         self.health = health
         self.observers: list[AttemptObserver] = []
-        # These are told of failures alone.
+        # Only for failed attempts.
         self.failure_observers: list[AttemptObserver] = []
         self._subscriptions = subscriptions
         self._outlet = outlet

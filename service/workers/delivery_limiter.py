@@ -80,7 +80,7 @@ class DeliveryLimiter:
         self._owners: dict[str, Owner] = {}
         # Each as long as a lane or a place refers to it.
         self._groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
-        # Those in which somebody waits, an ordered set too.
+        # Groups in which a lane waits, as an ordered set.
         self._with_waiting: dict[Group, None] = {}
 
     def group(self, owner: str, standing: Standing, host: str | None = None) -> Group:

@@ -76,7 +76,7 @@ class Lease:
         return self._clock() < self._valid_until
 
     def holds(self, lane: str) -> bool:
-        """It is ours, and the lease is valid: nobody else sends what waits there."""
+        """The lane is ours and the lease is valid, so no other worker sends in it."""
         return self._clock() < self._valid_until and (self._settled is ALL_GROUPS or group_of(lane) in self._groups)
 
     def owns(self, lane: str) -> bool:

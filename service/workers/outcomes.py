@@ -47,7 +47,7 @@ class Outcomes:
         return False
 
     def record(self, lane: Attempting, delivery: Delivery, outcome: Outcome) -> None:
-        """Kept in memory until it is on disk, then the lane is told; until then the store shows it as pending."""
+        """Keeps it in memory until it is on disk, then calls the lane; until then the store shows it as pending."""
         self._unrecorded += 1
         self._record((lane, delivery, outcome))
 

@@ -49,7 +49,7 @@ class Rescuer:
                 log.warning("the claims of ended workers are not taken back yet: %s", error.detail)
 
     async def take_back(self, now: int) -> None:
-        """End the leases that are over by `now`, and free what their workers had in hand."""
+        """End the leases that expired by `now`, and release the claims of their workers."""
         ended = await self._store.workers.end_expired(now)
         for worker in ended:
             if worker != self._lease.worker:

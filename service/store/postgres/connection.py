@@ -14,8 +14,8 @@ else:  # the classes are not generic when they run
     Pool = asyncpg.Pool
 
 
-# Who stands still in a transaction for so long loses its session, and the locks that everybody else waits for.
-STANDING_STILL_MS = 5000
+# A session that is idle in a transaction for so long is ended, with the locks that others wait for.
+IDLE_IN_TRANSACTION_MS = 5000
 
 
 class Unit:
@@ -32,7 +32,7 @@ async def begin(connection: Connection, *, durable: bool = True, then: str = "")
     """`then`: statements for the same round trip."""
     fast = "" if durable else "SET LOCAL synchronous_commit = off;"
     await connection.execute(
-        f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {STANDING_STILL_MS}; {fast} {then}"
+        f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}; {fast} {then}"
     )
 
 

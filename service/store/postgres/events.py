@@ -25,7 +25,7 @@ class PostgresEvents:
         return await self._find(query, newest_first=True)
 
     async def _find(self, query: EventQuery, newest_first: bool = False) -> Rows[Event]:
-        # One more than the page, or it could not be told whether it is the last one.
+        # One more row than the page has, to see whether there is another page.
         sql, values = event_search(replace(query, limit=query.limit + 1), newest_first)
         found, size = Rows[Event](), 0
         async with aclosing(self.database.pages(sql, *values)) as rows:

@@ -30,7 +30,7 @@ log = logging.getLogger("callbridge.store")
 CHANNEL = "callbridge"
 # Seconds. A notification may be lost with its connection; this is the delay then.
 POLL = 1.0
-# After each look a rest of so many times what it took, so that many small commits elsewhere cost little here.
+# Pause after each read for so many times as long as it took, so that many small commits elsewhere cost little here.
 REST, LONGEST_REST = 2.0, 0.02
 PAGE = 500
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0

@@ -13,7 +13,7 @@ from service.store.postgres.trouble import is_trouble
 
 # The first key of the advisory locks; the second is the worker's number.
 CLASS = 0x63616C6C
-# Workers whose lock is not there. After a restart of the server nobody's is for a moment.
+# Workers without their lock. After a restart of the server that is true of all for a moment.
 ABSENT = (
     "SELECT id FROM workers w WHERE present AND NOT ended"
     " AND pg_postmaster_start_time() < clock_timestamp() - interval '10 s' AND NOT EXISTS (SELECT 1 FROM pg_locks l"

@@ -19,7 +19,7 @@ SIGNALS_KEPT_MS = 3_600_000
 
 
 class PostgresRetention:
-    # Nobody waits for it, and each step is several round trips: with 10 it removed 20 tasks a second at most.
+    # Each step takes several round trips, during which no other work waits: 10 would limit it to 20 tasks a second.
     step = 100
 
     def __init__(self, database: PostgresDatabase) -> None:

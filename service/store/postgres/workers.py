@@ -21,7 +21,7 @@ END_EXPIRED = (
 
 
 async def hold_lease(unit: Unit, worker: int) -> bool:
-    """For the rest of the transaction nobody can end the lease; False: somebody has. Also makes its outcome known."""
+    """Keeps the lease from being ended during this transaction; False if it was. Also sets `unit.xid`."""
     row = await unit.connection.fetchrow(
         "SELECT pg_current_xact_id()::text AS xid FROM workers WHERE id = $1 AND NOT ended FOR SHARE", worker
     )

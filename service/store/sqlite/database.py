@@ -26,7 +26,7 @@ from service.store.subscription_cache import SubscriptionCache
 
 T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
-# Connections for short reads, and for long ones: no lookup waits behind somebody's pages.
+# Connections for short reads and for long ones, so that lookups do not wait behind long pages.
 SHORT_READERS, LONG_READERS = 2, 2
 READ_AHEAD = 8
 
@@ -82,11 +82,11 @@ class SqliteDatabase:
         return self.writer.do(name, work)
 
     async def rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
-        """For a few rows that an index leads to."""
+        """For a few rows along an index."""
         return await _fetch_all(self.short_readers, sql, values)
 
     async def long_rows(self, sql: str, values: Values = ()) -> list[tuple[Any, ...]]:
-        """For what looks at many rows."""
+        """For statements over many rows."""
         return await _fetch_all(self.long_readers, sql, values)
 
     async def page(

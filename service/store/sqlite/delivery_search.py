@@ -16,7 +16,7 @@ from service.store.sqlite.rows import DELIVERY_COLUMNS
 
 SELECT = f"SELECT {DELIVERY_COLUMNS}"
 HIGHEST = (1 << 62) - 1
-# The lists in which a delivery that is sought stands. The name '' is that of deliveries to the callback_url of a task.
+# The indexes that are walked. The id '' stands for deliveries to the callback_url of a task.
 OF_SUBSCRIPTION = "owner = walk.owner AND subscription_id IS nullif(walk.subscription_id, '')"
 DEAD = "status = 'dead' AND owner = walk.owner"
 SUBSCRIPTIONS = (
@@ -28,7 +28,7 @@ SUBSCRIPTIONS = (
 
 
 class DeliverySearch(NamedTuple):
-    """`slow`: those that do not match are looked at, however many."""
+    """`slow`: it may read any number of rows that do not match."""
 
     sql: str
     values: dict[str, Any]

@@ -23,7 +23,7 @@ class SqliteEvents:
 
     async def _find(self, query: EventQuery, newest_first: bool = False) -> Rows[Event]:
         while True:
-            # One more than the page, or it could not be told whether it is the last one.
+            # One more row than the page has, to see whether there is another page.
             found = event_search(replace(query, limit=query.limit + 1), newest_first)
             rows = await self.database.page(found.sql, found.values, query.limit, query.max_bytes)
             events = Rows(readable(rows, event_from_row))

@@ -16,7 +16,7 @@ from service.store.sqlite.unreadable import MOST_NAMED, UnreadableRow, lenient_t
 COMMITS = 5
 # The service holds the write lock for milliseconds at a time.
 PATIENCE = 10.0
-# Seconds for the check of all pages; events and deliveries that are looked at.
+# Seconds for the check of all pages; events and deliveries that are checked.
 LONGEST_CHECK = 5.0
 NEWEST = 1000
 
@@ -33,7 +33,7 @@ def examine(path: str) -> Examination:
 
 
 def _damage(db: sqlite3.Connection) -> list[str]:
-    """As far as the pages can be looked at in a few seconds."""
+    """What is wrong in as many pages as can be checked in a few seconds."""
     end = time.monotonic() + LONGEST_CHECK
     db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     try:
