@@ -10,6 +10,8 @@ from .ledger import CallbackAttempt, Entry
 
 DRIP_SECONDS = 0.5
 DRIP_PIECES = 5
+# With thousands of requests at once the client spends its time looking for a connection.
+AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class OutgoingCallback:
 class CallbackSender:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def send(self, call: OutgoingCallback) -> bool:
         """One attempt; true when the response is 2xx."""
         content = _drip(call.body) if call.drip else call.body
         headers = {"Content-Type": "application/json", "Content-Length": str(len(call.body)), **call.headers}
         try:
-            response = await self._client.post(call.url, content=content, headers=headers)
+            async with self._places:
+                response = await self._client.post(call.url, content=content, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             call.entry.callbacks.append(CallbackAttempt(call.status, None, type(error).__name__))
             return False
