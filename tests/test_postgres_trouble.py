@@ -101,6 +101,31 @@ async def test_a_process_that_stands_still_in_a_transaction_does_not_stop_the_ot
         await stand_still()
 
 
+async def test_lanes_are_drained_when_what_is_being_committed_was_handed_over(stores: list[PostgresStore]) -> None:
+    """Else a delivery that was accepted in time would come to a lane that was given away meanwhile."""
+    store = stores[0]
+    held, let_go = asyncio.Event(), asyncio.Event()
+    commit = store.database.commit
+
+    async def commit_late(*args: object) -> None:
+        held.set()
+        await let_go.wait()
+        await commit(*args)  # type: ignore[arg-type]
+
+    store.database.commit = commit_late  # type: ignore[assignment]
+    told: list[int] = []
+    store.observers.event.append(lambda event: told.append(event.seq))
+    adding = asyncio.create_task(store.tasks.add(a_task(), None))
+    await held.wait()
+    draining = asyncio.create_task(store.lanes.drain())
+    done, _ = await asyncio.wait([draining], timeout=0.2)
+    assert not done
+    let_go.set()
+    await draining
+    assert told == [1]
+    await adding
+
+
 async def test_two_processes_tell_all_events_in_one_order_without_gap_or_repeat(stores: list[PostgresStore]) -> None:
     told: list[list[int]] = [[], []]
     for store, heard in zip(stores, told, strict=True):

@@ -62,6 +62,10 @@ class LaneStore(Protocol):
 
     async def release(self, worker: int, groups: Collection[int]) -> None: ...
 
+    async def drain(self) -> None:
+        """Returns when all deliveries that the taker has accepted so far were handed to it."""
+        ...
+
 
 class TaskTypes(NamedTuple):
     """Only these task types, or, if `excluded`, all but these."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -94,13 +94,19 @@ class Dispatcher:
 
     async def let_go(self, groups: Collection[int]) -> None:
         leaving = [lane for lane in self._lanes.values() if group_of(lane.name) in groups]
+        await self._give_back(leaving)
+        for lane in leaving:
+            await lane.quiet()
+        # What a claim that was under way brought meanwhile.
+        await self._give_back(leaving)
+        for lane in leaving:
+            self._lanes.pop(lane.name, None)
+
+    async def _give_back(self, leaving: Sequence[Lane]) -> None:
         waiting = [delivery for lane in leaving for delivery in lane.take_all()]
         for first in range(0, len(waiting), PAGE):
             part = waiting[first : first + PAGE]
             await retry_until_stored(partial(self._store.queue.give_back, part))
-        for lane in leaving:
-            await lane.quiet()
-            self._lanes.pop(lane.name, None)
 
     def drop_all(self) -> None:
         """Running attempts continue, but their outcomes change nothing."""

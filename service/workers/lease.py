@@ -182,6 +182,8 @@ class Lease:
         self._settled = ALL_GROUPS if groups == ALL_GROUPS else groups
 
     async def _let_go(self, groups: Collection[int]) -> None:
+        # Accepted while they were ours, and not committed yet: it would come to a lane that nobody works on.
+        await self._store.lanes.drain()
         if self._holder is not None:
             await self._holder.let_go(groups)
         await self._store.lanes.release(self.worker, groups)

@@ -97,6 +97,11 @@ class Publisher:
                 await roll_back(connection)
                 raise
 
+    async def drain(self) -> None:
+        """Returns when what is being committed now was handed over."""
+        async with self._turn:
+            pass
+
     @asynccontextmanager
     async def publishing(self, unit: Unit, outbox: Outbox) -> AsyncIterator[Published]:
         """The last statements of a transaction. Commit inside; it is published afterwards."""

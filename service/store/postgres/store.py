@@ -54,7 +54,7 @@ class PostgresStore:
         self.metrics: MetricsStore = PostgresMetrics(database)
         self.retention: RetentionStore = PostgresRetention(database)
         self.workers: WorkerStore = PostgresWorkers(database, feed.presence)
-        self.lanes: LaneStore = PostgresLanes(database)
+        self.lanes: LaneStore = PostgresLanes(database, publisher)
         self.submits: SubmitStore = PostgresSubmits(database)
         self.checks: CheckStore = PostgresChecks(database)
         self.queue: DeliveryQueue = PostgresQueue(database, writer)

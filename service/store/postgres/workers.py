@@ -7,6 +7,7 @@ from service.ports.work import Joined, Renewed
 from service.store.postgres.connection import Unit
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.presence import ABSENT, Presence
+from service.store.postgres.publish import Publisher
 
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 # $2: whose processes were seen to be gone. Numbers with commas between them, since for an array the driver would ask
@@ -82,8 +83,9 @@ class PostgresWorkers:
 
 
 class PostgresLanes:
-    def __init__(self, database: PostgresDatabase) -> None:
+    def __init__(self, database: PostgresDatabase, publisher: Publisher) -> None:
         self.database = database
+        self.publisher = publisher
 
     async def take(self, worker: int, most: int) -> frozenset[int]:
         async with self.database.transaction(Point.JOIN, durable=False) as unit:
@@ -103,3 +105,6 @@ class PostgresLanes:
         await self.database.rows(
             "UPDATE lane_groups SET worker = 0 WHERE worker = $1 AND id = ANY($2)", worker, list(groups)
         )
+
+    async def drain(self) -> None:
+        await self.publisher.drain()

@@ -84,3 +84,6 @@ class SqliteLanes:
         for group in groups:
             if self.workers.owners.get(group) == worker:
                 del self.workers.owners[group]
+
+    async def drain(self) -> None:
+        """One process has all lanes and never gives one away."""
