@@ -54,8 +54,8 @@ async def test_a_backup_under_load_is_whole_and_the_service_goes_on_from_it(
         await service.client.post(f"{env['PIAPI_BASE_URL']}/sandbox/release/gate")
         assert (await service.event(waiting["id"], "task.completed"))["data"]["output"]["url"]
         # What was told after the backup was never told by this database.
-        answer = await service.client.get("/v1/events?after=1000000")
-        assert (answer.status_code, answer.json()["code"]) == (409, "unknown_cursor")
+        response = await service.client.get("/v1/events?after=1000000")
+        assert (response.status_code, response.json()["code"]) == (409, "unknown_cursor")
         headers = {"Last-Event-ID": "1000000"}
         async with aconnect_sse(service.client, "GET", "/v1/events", headers=headers) as source:
             assert (await anext(source.aiter_sse())).event == "reset"

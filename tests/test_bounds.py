@@ -182,9 +182,9 @@ async def test_a_large_response_arrives_whole_and_gives_its_memory_back(service:
     ids=["list", "messages", "nested"],
 )
 async def test_a_body_of_too_many_values_is_422(service: Service, document: Any) -> None:
-    answer = await service.client.post("/v1/tasks", content=orjson.dumps(document))
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
-    assert str(MAX_VALUES) in answer.json()["errors"][0]["detail"]
+    response = await service.client.post("/v1/tasks", content=orjson.dumps(document))
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
+    assert str(MAX_VALUES) in response.json()["errors"][0]["detail"]
 
 
 async def test_commas_in_a_text_are_no_values(service: Service) -> None:
@@ -199,8 +199,8 @@ async def test_all_errors_of_a_body_are_reported_at_once(service: Service) -> No
         "metadata": [],
         "colour": "red",
     }
-    answer = await service.client.post("/v1/tasks", json=body)
-    pointers = {fault["pointer"] for fault in answer.json()["errors"]}
+    response = await service.client.post("/v1/tasks", json=body)
+    pointers = {fault["pointer"] for fault in response.json()["errors"]}
     assert {"/input/width", "/callback_url", "/metadata", "/colour"} <= pointers
 
 
@@ -208,7 +208,7 @@ async def test_all_errors_of_a_body_are_reported_at_once(service: Service) -> No
     "path", ["/v1/tasks?colour=red", "/v1/events?cursor=1", "/v1/deliveries?after=1", "/v1/tasks/tsk_1?wait=5"]
 )
 async def test_an_unknown_query_parameter_is_422_and_named(service: Service, path: str) -> None:
-    answer = await service.client.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    response = await service.client.get(path)
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
     name = path.partition("?")[2].partition("=")[0]
-    assert answer.json()["errors"][0]["pointer"] == f"?{name}"
+    assert response.json()["errors"][0]["pointer"] == f"?{name}"

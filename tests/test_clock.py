@@ -102,8 +102,8 @@ async def test_after_a_step_back_streams_retries_sweeps_and_replays_go_on(
             link = await service.anybody.get(first["links"]["stream"], headers={"Last-Event-ID": "0"})
         assert link.status_code == 200
         # Its event is an hour older by now than the moment asked for, and came after it.
-        answer = await service.client.post(path, json={"after": since})
-        assert answer.json()["queued"] >= 1
+        response = await service.client.post(path, json={"after": since})
+        assert response.json()["queued"] >= 1
         times_shown = [event["timestamp"] for event in (await service.client.get("/v1/events")).json()["data"]]
         assert times_shown != sorted(times_shown)  # the clock was followed after all
 

@@ -24,16 +24,16 @@ from tests.store.parts import a_subscription, sent
 
 
 async def subscribe(service: Service, url: str, **fields: Any) -> dict[str, Any]:
-    answer = await service.client.post("/v1/subscriptions", json={"url": url, **fields})
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
+    response = await service.client.post("/v1/subscriptions", json={"url": url, **fields})
+    assert response.status_code == 201, response.text
+    made: dict[str, Any] = response.json()
     return made
 
 
 async def rows(service: Service, **query: str | int) -> list[dict[str, Any]]:
-    answer = await service.client.get("/v1/deliveries", params=query)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["data"]
+    response = await service.client.get("/v1/deliveries", params=query)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["data"]
     return found
 
 
@@ -157,8 +157,8 @@ async def test_after_the_schedule_a_delivery_is_dead_and_a_retry_counts_afresh(
     await subscribe(service, subscriber.url)
     await service.submit(TXT2IMG)
     [row] = await settled(service, "dead")
-    answer = await service.client.post(f"/v1/deliveries/{row['id']}/retry")
-    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+    response = await service.client.post(f"/v1/deliveries/{row['id']}/retry")
+    assert (response.status_code, response.json()["status"]) == (202, "pending")
     [row] = await settled(service, "delivered")
     assert [attempt["status_code"] for attempt in row["attempts"]] == [500] * 5 + [204]
 
@@ -363,8 +363,8 @@ async def test_somebody_elses_deliveries_are_not_there(service: Service, subscri
     "delivery_id", ["dlv_0", "dlv_" + "f" * 16, "dlv_00000000000000ff", "x", "%00", "dlv_" + "9" * 5000]
 )
 async def test_an_unknown_delivery_is_404(service: Service, delivery_id: str) -> None:
-    answer = await service.client.post(f"/v1/deliveries/{delivery_id}/retry")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    response = await service.client.post(f"/v1/deliveries/{delivery_id}/retry")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 async def test_a_delivery_whose_subscription_is_gone_cannot_be_retried(
@@ -374,15 +374,15 @@ async def test_a_delivery_whose_subscription_is_gone_cannot_be_retried(
     await service.submit(TXT2IMG)
     [row] = await settled(service, "delivered")
     await service.client.delete(f"/v1/subscriptions/{made['id']}")
-    answer = await service.client.post(f"/v1/deliveries/{row['id']}/retry")
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    response = await service.client.post(f"/v1/deliveries/{row['id']}/retry")
+    assert (response.status_code, response.json()["code"]) == (409, "conflict")
     assert [row["status"] for row in await rows(service)] == ["delivered"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("status", "gone"), ("cursor", "x"), ("cursor", ""), ("limit", "1000")])
 async def test_a_bad_query_is_422_and_named(service: Service, name: str, value: str) -> None:
-    answer = await service.client.get("/v1/deliveries", params={name: value})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"?{name}")
+    response = await service.client.get("/v1/deliveries", params={name: value})
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, f"?{name}")
 
 
 async def test_callback_addresses_share_the_rules_of_subscriptions(service: Service, subscriber: Subscriber) -> None:

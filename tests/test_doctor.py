@@ -113,9 +113,9 @@ async def behind(upstream: str, change: Callable[[bytes], bytes], hold_up: bool)
 
         async def forward(request: Request) -> Response:
             body = change(await request.body())
-            answer = await client.request(request.method, request.url.path, content=body)
+            response = await client.request(request.method, request.url.path, content=body)
             if hold_up or request.method == "POST":
-                return Response(answer.content, answer.status_code, media_type=answer.headers["content-type"])
+                return Response(response.content, response.status_code, media_type=response.headers["content-type"])
 
             async def pieces() -> AsyncIterator[bytes]:
                 async with client.stream("GET", request.url.path) as stream:

@@ -98,7 +98,7 @@ async def test_a_repeated_call_is_200_and_nobody_is_told_twice(
     await service.client.post("/v1/subscriptions", json={"url": subscriber.url})
     callback = await held(service, sandbox, provider)
     answers = await asyncio.gather(*(send(service, callback, callback.body()) for _ in range(10)))
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in answers} == {200}
     assert (await told(service, callback)).count("completed") == 1
     found = (await service.client.get("/v1/deliveries")).json()["data"]
     assert len(found) == 1
@@ -136,8 +136,8 @@ async def test_an_unknown_status_leaves_the_task_open(service: Service, sandbox:
 
 async def test_the_content_type_of_a_call_does_not_matter(service: Service, sandbox: str) -> None:
     callback = await held(service, sandbox, "piapi")
-    answer = await send(service, callback, callback.body(), **{"content-type": "text/plain"})
-    assert answer.status_code == 200
+    response = await send(service, callback, callback.body(), **{"content-type": "text/plain"})
+    assert response.status_code == 200
 
 
 async def test_flat_and_wrapped_bodies_are_read_too(service: Service, sandbox: str) -> None:
@@ -202,8 +202,8 @@ async def test_a_token_of_an_unknown_task_is_404(env: dict[str, str], sandbox: s
 async def test_a_missing_or_wrong_secret_is_401(service: Service, sandbox: str, secret: str | None) -> None:
     callback = await held(service, sandbox, "piapi")
     callback.headers = {} if secret is None else {"x-webhook-secret": secret.encode("latin-1")}  # type: ignore[dict-item]
-    answer = await send(service, callback, callback.body())
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    response = await send(service, callback, callback.body())
+    assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
     assert (await read(service, callback))["finished_at"] is None
 
 
@@ -217,8 +217,8 @@ async def test_the_secret_of_another_task_is_401(service: Service, sandbox: str)
 @pytest.mark.parametrize("track_id", [None, "", "tsk_other", 20, {"a": 1}, ["x"]])
 async def test_a_missing_or_wrong_track_id_is_401(service: Service, sandbox: str, track_id: object) -> None:
     callback = await held(service, sandbox, "modelslab")
-    answer = await send(service, callback, callback.body(track_id=track_id))
-    assert (answer.status_code, (await read(service, callback))["finished_at"]) == (401, None)
+    response = await send(service, callback, callback.body(track_id=track_id))
+    assert (response.status_code, (await read(service, callback))["finished_at"]) == (401, None)
 
 
 NO_TASK = {
@@ -241,9 +241,9 @@ async def test_a_body_that_is_no_object_with_a_task_in_it_is_400(
     service: Service, sandbox: str, provider: str, body: bytes
 ) -> None:
     callback = await held(service, sandbox, provider)
-    answer = await send(service, callback, body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = await send(service, callback, body)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    assert response.headers["content-type"] == "application/problem+json"
     assert (await read(service, callback))["finished_at"] is None
 
 
@@ -251,8 +251,8 @@ async def test_a_body_that_is_no_object_with_a_task_in_it_is_400(
 async def test_another_tasks_id_is_409_and_in_the_audit_log(service: Service, sandbox: str, provider: str) -> None:
     callback = await held(service, sandbox, provider)
     known, callback.provider_task_id = callback.provider_task_id, "12345678"
-    answer = await send(service, callback, callback.body())
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    response = await send(service, callback, callback.body())
+    assert (response.status_code, response.json()["code"]) == (409, "conflict")
     [call] = await audited(service, task_id=callback.task_id)
     assert (call["result"], call["status_code"], call["provider"]) == ("wrong_task", 409, provider)
     assert (await read(service, callback))["provider_task_id"] == known
@@ -271,8 +271,8 @@ async def test_a_body_that_is_too_large_is_413(env: dict[str, str], sandbox: str
     async with running(env | {"MAX_WEBHOOK_BYTES": "4096"}) as service:
         callback = await held(service, sandbox, provider)
         content: Any = pieces() if chunked else b" " * 8192
-        answer = await service.anybody.post(callback.url, content=content, headers=callback.headers)
-        assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+        response = await service.anybody.post(callback.url, content=content, headers=callback.headers)
+        assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
         assert (await send(service, callback, callback.body())).status_code == 200
 
 
@@ -285,9 +285,9 @@ async def test_when_the_store_cannot_be_written_the_call_is_503_and_its_repetiti
     callback = await held(service, sandbox, "piapi")
     with sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"), isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        answer = await send(service, callback, callback.body())
-        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-        assert int(answer.headers["retry-after"]) > 0
+        response = await send(service, callback, callback.body())
+        assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+        assert int(response.headers["retry-after"]) > 0
         other.execute("ROLLBACK")
     assert (await send(service, callback, callback.body())).status_code == 200
     assert (await told(service, callback)).count("completed") == 1
@@ -296,8 +296,8 @@ async def test_when_the_store_cannot_be_written_the_call_is_503_and_its_repetiti
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 async def test_other_methods_are_405(service: Service, sandbox: str, method: str) -> None:
     callback = await held(service, sandbox, "piapi")
-    answer = await service.anybody.request(method, callback.url, headers=callback.headers)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    response = await service.anybody.request(method, callback.url, headers=callback.headers)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
 # --- what is kept, and what is never shown ---

@@ -103,9 +103,9 @@ def test_every_commit_point_has_its_scenario() -> None:
 
 
 def test_an_unknown_point_is_refused_with_the_list_of_those_that_are_known() -> None:
-    answer = CliRunner().invoke(main, ["drill", "--points", "lunch"])
-    assert answer.exit_code == 2
-    assert "claim_task" in answer.output
+    response = CliRunner().invoke(main, ["drill", "--points", "lunch"])
+    assert response.exit_code == 2
+    assert "claim_task" in response.output
 
 
 OPEN = {

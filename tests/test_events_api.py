@@ -11,9 +11,9 @@ MOVES = ["task.queued", "task.submitted", "task.processing", "task.completed"]
 
 
 async def events(client: httpx.AsyncClient, **query: str | int) -> dict[str, Any]:
-    answer = await client.get("/v1/events", params=query)
-    assert answer.status_code == 200, answer.text
-    page: dict[str, Any] = answer.json()
+    response = await client.get("/v1/events", params=query)
+    assert response.status_code == 200, response.text
+    page: dict[str, Any] = response.json()
     return page
 
 
@@ -96,6 +96,6 @@ async def test_a_seq_is_never_given_twice_also_after_a_restart(env: dict[str, st
 )
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/events/latest"])
 async def test_a_bad_query_is_422_and_named(service: Service, path: str, name: str, value: str) -> None:
-    answer = await service.client.get(path, params={name: value})
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
-    assert answer.json()["errors"][0]["pointer"] == f"?{name}"
+    response = await service.client.get(path, params={name: value})
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
+    assert response.json()["errors"][0]["pointer"] == f"?{name}"

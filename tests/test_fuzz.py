@@ -73,8 +73,8 @@ async def test_no_callback_body_causes_a_5xx_or_damages_the_task(
     task = await being_sent(service, provider)
     callback = service.bridge.submitting.submitter.callbacks.of(task)
     raw = data.draw(spoiled(BODIES[provider])).replace(TASK_ID.encode(), task.id.encode())
-    answer = await service.anybody.post(callback.url, headers={"x-webhook-secret": callback.secret}, content=raw)
-    assert answer.status_code in (200, 400, 401, 409), (answer.status_code, answer.text)
+    response = await service.anybody.post(callback.url, headers={"x-webhook-secret": callback.secret}, content=raw)
+    assert response.status_code in (200, 400, 401, 409), (response.status_code, response.text)
     shown = await service.client.get(f"/v1/tasks/{task.id}")
     assert shown.status_code == 200
     listed = await service.client.get("/v1/events", params={"task_id": task.id})

@@ -96,8 +96,8 @@ async def test_a_callback_with_a_picture_is_refused_while_the_disk_is_full_and_a
     shown = (await service.client.get(f"/v1/tasks/{task['id']}")).json()
     png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
     data = {"task_id": shown["provider_task_id"], "status": "completed", "output": {"image_base64": png}}
-    answer = await service.anybody.post(webhook["endpoint"], headers=headers, json={"data": data})
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    response = await service.anybody.post(webhook["endpoint"], headers=headers, json={"data": data})
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
     disk.make_room()
     assert (await service.anybody.post(webhook["endpoint"], headers=headers, json={"data": data})).status_code == 200
     shown = (await service.client.get(f"/v1/tasks/{task['id']}")).json()

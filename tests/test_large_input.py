@@ -35,16 +35,16 @@ async def test_many_wrong_items_are_reported_in_part_and_delay_nobody(service: S
             worst = max(worst, time.monotonic() - started)
 
     other = asyncio.create_task(innocent())
-    answer = await service.client.post("/v1/tasks", json=WRONG[case])
+    response = await service.client.post("/v1/tasks", json=WRONG[case])
     done.set()
     await other
-    assert answer.status_code == 422, answer.text[:300]
-    assert 1 <= len(answer.json()["errors"]) <= MOST_TOLD
+    assert response.status_code == 422, response.text[:300]
+    assert 1 <= len(response.json()["errors"]) <= MOST_TOLD
     assert worst < 1
 
 
 async def test_many_unknown_names_are_warned_of_in_part(service: Service) -> None:
     names = [{"lora_type": f"name-{n}"} for n in range(5_000)]
-    answer = await service.client.post("/v1/tasks", json=UNKNOWN | {"input": {"prompt": "p", "lora_settings": names}})
-    assert answer.status_code == 202, answer.text[:300]
-    assert len(answer.json()["warnings"]) <= MOST_TOLD
+    response = await service.client.post("/v1/tasks", json=UNKNOWN | {"input": {"prompt": "p", "lora_settings": names}})
+    assert response.status_code == 202, response.text[:300]
+    assert len(response.json()["warnings"]) <= MOST_TOLD

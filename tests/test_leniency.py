@@ -91,13 +91,13 @@ def test_damaged_json_is_read_with_a_warning_in_responses_callbacks_and_lookups(
     body = DAMAGES[damage](GOOD[provider])
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6", provider_task_id="t")
-    answer, fetched = (
+    response, fetched = (
         room.submit(task, CALLBACK).read(provider_response(body)),
         asked(room.fetch(task)).read(provider_response(body)),
     )
-    assert isinstance(answer, Accepted)
+    assert isinstance(response, Accepted)
     assert fetched is not None
-    for update in (answer.update, room.read_callback(TASK_ID, body), fetched):
+    for update in (response.update, room.read_callback(TASK_ID, body), fetched):
         assert (update.status, output_of(update)["urls"]) == (Status.COMPLETED, [URL])
         assert orjson.dumps(output_of(update))
         if damage != "number beyond 64 bits":  # valid, but no number that every store can keep
@@ -108,8 +108,8 @@ def test_damaged_json_is_read_with_a_warning_in_responses_callbacks_and_lookups(
 @pytest.mark.parametrize("damage", ["NaN", "raw line break", "lone surrogate", "latin-1", "BOM", "notice before"])
 @pytest.mark.parametrize("streamed", [True, False])
 def test_damaged_json_is_read_in_streams_too(damage: str, streamed: bool) -> None:
-    answer = b'{"created":1,"x":"@","choices":[{"index":0,"delta":{"content":"Hello"}}]}'
-    body = DAMAGES[damage](b"data: " + answer + b"\n\ndata: [DONE]\n\n" if streamed else answer)
+    response = b'{"created":1,"x":"@","choices":[{"index":0,"delta":{"content":"Hello"}}]}'
+    body = DAMAGES[damage](b"data: " + response + b"\n\ndata: [DONE]\n\n" if streamed else response)
     reader = reader_of(make_task("piapi", **CHAT))
     reader.feed(body)
     assert output_of(reader.finish(True))["text"] == "Hello"
@@ -391,9 +391,9 @@ def test_a_refused_submit_fails_with_the_providers_message(
 ) -> None:
     room = piapi() if provider == "piapi" else modelslab()
     task = make_task(provider, model="kling" if provider == "piapi" else "v6")
-    answer = room.submit(task, CALLBACK).read(provider_response(body, status, {"location": "https://new.example/x"}))
-    assert isinstance(answer, Rejected)
-    text = f"{answer.error.message} {answer.error.provider_message}"
+    response = room.submit(task, CALLBACK).read(provider_response(body, status, {"location": "https://new.example/x"}))
+    assert isinstance(response, Rejected)
+    text = f"{response.error.message} {response.error.provider_message}"
     assert all(words in text for words in told), text
     assert "<" not in text
 
@@ -413,9 +413,9 @@ def test_a_refused_submit_fails_with_the_providers_message(
 )
 def test_a_response_without_a_task_is_unclear(provider: str, status: int, body: Any) -> None:
     room = piapi() if provider == "piapi" else modelslab()
-    answer = room.submit(make_task(provider, model="kling"), CALLBACK).read(provider_response(body, status))
-    assert isinstance(answer, Unclear)
-    assert "<" not in answer.reason
+    response = room.submit(make_task(provider, model="kling"), CALLBACK).read(provider_response(body, status))
+    assert isinstance(response, Unclear)
+    assert "<" not in response.reason
 
 
 @pytest.mark.parametrize("provider", ["piapi", "modelslab"])
@@ -437,9 +437,9 @@ def test_too_many_requests_are_no_failure(provider: str, message: str) -> None:
 @pytest.mark.parametrize("kind", ["type", "code"])
 def test_an_empty_account_is_recognised_by_the_error_type_alone(kind: str) -> None:
     body = {"error": {"message": "see your dashboard", kind: "insufficient_quota"}}
-    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, 429))
-    assert isinstance(answer, Rejected)
-    assert "top it up" in answer.error.message
+    response = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, 429))
+    assert isinstance(response, Rejected)
+    assert "top it up" in response.error.message
 
 
 # --- ids ---

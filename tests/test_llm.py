@@ -287,8 +287,8 @@ def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_response_that_is_not_a_stream_is_read(status: int, body: Any, kind: type) -> None:
-    answer = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, status))
-    assert isinstance(answer, kind)
+    response = piapi().submit(make_task("piapi", **CHAT), CALLBACK).read(provider_response(body, status))
+    assert isinstance(response, kind)
 
 
 def test_several_rounds_get_a_warning_with_the_model_that_has_none() -> None:

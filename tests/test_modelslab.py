@@ -55,9 +55,9 @@ def test_future_links_and_the_echoed_input_are_no_results() -> None:
 
 
 def test_a_response_with_an_unknown_status_and_an_id_is_accepted() -> None:
-    answer = submit({"status": "queued-somewhere", "id": 5})
-    assert isinstance(answer, Accepted)
-    assert answer.update.status is Status.SUBMITTED
+    response = submit({"status": "queued-somewhere", "id": 5})
+    assert isinstance(response, Accepted)
+    assert response.update.status is Status.SUBMITTED
 
 
 def test_a_processing_call_is_no_failure() -> None:
@@ -97,9 +97,9 @@ def test_a_task_is_fetched_at_the_address_of_its_own_family(model: str, url: str
 
 def test_the_key_is_never_sent_to_an_address_from_a_response() -> None:
     evil = {"status": "processing", "id": 7, "fetch_result": "https://evil.example/fetch/7", "eta": 1}
-    answer = submit(evil)
-    assert isinstance(answer, Accepted)
-    exchange = modelslab().fetch(make_task("modelslab", provider_task_id=answer.update.provider_task_id))
+    response = submit(evil)
+    assert isinstance(response, Accepted)
+    exchange = modelslab().fetch(make_task("modelslab", provider_task_id=response.update.provider_task_id))
     assert asked(exchange).request.url.startswith("https://modelslab.com/")
 
 
@@ -118,10 +118,10 @@ def test_a_failed_lookup_says_nothing_about_the_task(body: dict[str, Any]) -> No
 
 
 def test_the_key_is_in_no_error_even_when_the_provider_repeats_it() -> None:
-    answer = submit({"status": "error", "message": f"Invalid API key {KEY}"})
-    assert isinstance(answer, Rejected)
-    assert KEY not in str(answer.error)
-    assert answer.error.provider_message == "Invalid API key [hidden]"
+    response = submit({"status": "error", "message": f"Invalid API key {KEY}"})
+    assert isinstance(response, Rejected)
+    assert KEY not in str(response.error)
+    assert response.error.provider_message == "Invalid API key [hidden]"
 
 
 def test_an_inline_picture_is_saved_and_replaced_by_its_address() -> None:

@@ -143,7 +143,7 @@ def give_back(world: TaskMoves) -> Decide:
 
 
 def unclear(world: TaskMoves) -> Decide:
-    return unconfirmed("no answer in time", world.timing)
+    return unconfirmed("no response in time", world.timing)
 
 
 def cancel(world: TaskMoves) -> Decide:

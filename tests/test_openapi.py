@@ -25,19 +25,19 @@ def fits(schema: dict[str, Any], value: Any) -> list[str]:
     return [str(error) for error in jsonschema_rs.Draft202012Validator(whole).iter_errors(value)]
 
 
-def check(answer: httpx.Response, path: str) -> tuple[str, str, int]:
+def check(response: httpx.Response, path: str) -> tuple[str, str, int]:
     """An answer is as the document says of this path; returns what was seen."""
-    method, status = answer.request.method.lower(), answer.status_code
+    method, status = response.request.method.lower(), response.status_code
     described = DOCUMENT["paths"][path][method]["responses"][str(status)]
     if "content" not in described:
-        assert answer.content == b""
+        assert response.content == b""
         return method, path, status
-    media = answer.headers["content-type"].split(";")[0]
+    media = response.headers["content-type"].split(";")[0]
     content = described["content"].get(media, described["content"].get("image/*"))
     assert content is not None, media
     if "schema" in content and media.endswith("json"):
-        assert fits(content["schema"], answer.json()) == []
-    assert set(answer.headers) >= {name.lower() for name in described.get("headers", {}) if name in ALWAYS}
+        assert fits(content["schema"], response.json()) == []
+    assert set(response.headers) >= {name.lower() for name in described.get("headers", {}) if name in ALWAYS}
     return method, path, status
 
 
@@ -82,9 +82,9 @@ async def _call_everything(service: Service, subscriber: Subscriber) -> None:
         parts = iter(_id.split("/", path.count("{") - 1))
         address = re.sub(r"{\w+}", lambda _: next(parts), path)
         client = service.admin if path in ("/v1/callbacks", "/metrics") else service.client
-        answer = await client.request(method, address, **more)
-        seen.add(check(answer, path))
-        return answer
+        response = await client.request(method, address, **more)
+        seen.add(check(response, path))
+        return response
 
     await _tasks(call)
     await _subscriptions(call, subscriber.url)
@@ -167,11 +167,11 @@ async def _around(call: Any) -> None:
     ],
 )
 async def test_refusals_are_as_described(service: Service, path: str, more: dict[str, Any], status: int) -> None:
-    answer = await service.client.post(path.replace("{token}", "made-up"), **more)
-    assert check(answer, path) == ("post", path, status)
+    response = await service.client.post(path.replace("{token}", "made-up"), **more)
+    assert check(response, path) == ("post", path, status)
 
 
 async def test_every_schema_is_served_where_the_catalogue_says(service: Service) -> None:
     for name in schemas.names():
-        answer = await service.anybody.get(f"/schemas/{name}.json")
-        assert answer.json() == schemas.load(name)
+        response = await service.anybody.get(f"/schemas/{name}.json")
+        assert response.json() == schemas.load(name)

@@ -101,8 +101,8 @@ async def test_bug_12_the_history_of_attempts_is_bounded(service: Service) -> No
 
 async def test_bug_15_a_reader_that_disconnects_from_a_busy_stream_is_released(service: Service) -> None:
     telling = asyncio.create_task(asyncio.wait_for(_tell_without_end(service), PATIENCE))
-    async with service.client.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as answer:
-        await anext(aiter(answer.aiter_lines()))
+    async with service.client.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as response:
+        await anext(aiter(response.aiter_lines()))
         assert service.bridge.hub.streams == 1
     await until(lambda: service.bridge.hub.streams == 0)
     assert not telling.done()

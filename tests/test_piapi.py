@@ -32,16 +32,16 @@ KINDS = {"accepted": Accepted, "rejected": Rejected, "busy": Busy, "unclear": Un
 @pytest.mark.parametrize(("name", "sample"), each("*/answers"))
 def test_a_documented_response_is_read_as_documented(name: str, sample: dict[str, Any]) -> None:
     task, expect = make_task(name, **sample["task"]), sample["expect"]
-    answer = (
+    response = (
         provider(name).submit(task, CALLBACK).read(provider_response(sample["body"], sample["http"], sample["headers"]))
     )
-    assert isinstance(answer, KINDS[expect["answer"]])
-    if isinstance(answer, Accepted):
-        assert differs(answer.update, expect) == []
-    elif isinstance(answer, Rejected):
-        assert differs(Update(Status.FAILED, error=answer.error), expect) == []
-    elif isinstance(answer, Busy):
-        assert answer.retry_after == expect["retry_after"]
+    assert isinstance(response, KINDS[expect["answer"]])
+    if isinstance(response, Accepted):
+        assert differs(response.update, expect) == []
+    elif isinstance(response, Rejected):
+        assert differs(Update(Status.FAILED, error=response.error), expect) == []
+    elif isinstance(response, Busy):
+        assert response.retry_after == expect["retry_after"]
 
 
 @pytest.mark.parametrize(("name", "sample"), each("*/fetches"))
@@ -195,9 +195,9 @@ def test_a_body_without_a_task_is_malformed(body: bytes) -> None:
 )
 def test_a_callback_address_that_was_dropped_is_noticed(config: Any, dropped: bool) -> None:
     body = {"code": 200, "data": {"task_id": "t", "status": "pending", "config": config}}
-    answer = piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(body))
-    assert isinstance(answer, Accepted)
-    assert answer.update.callback_dropped is dropped
+    response = piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(body))
+    assert isinstance(response, Accepted)
+    assert response.update.callback_dropped is dropped
 
 
 def test_nothing_secret_comes_out_of_an_echo() -> None:
@@ -232,8 +232,8 @@ def test_an_audited_body_is_cut_and_holds_no_secret() -> None:
 )
 def test_how_long_to_wait_is_read_from_header_or_body(header: str | None, body: Any, wait: float | None) -> None:
     headers = {} if header is None else {"retry-after": header}
-    answer = piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(body, 429, headers))
-    assert answer == Busy(wait)
+    response = piapi().submit(make_task("piapi"), CALLBACK).read(provider_response(body, 429, headers))
+    assert response == Busy(wait)
 
 
 def test_a_task_is_asked_for_and_canceled_by_its_quoted_id() -> None:

@@ -105,9 +105,9 @@ def chat(words: str, model: str = "gpt-4o-image", stream: bool = True) -> dict[s
 
 
 async def create(sandbox: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await sandbox.post("/api/v1/task", json=body, headers=KEY)
-    assert answer.status_code == 200, answer.text
-    data: dict[str, Any] = answer.json()["data"]
+    response = await sandbox.post("/api/v1/task", json=body, headers=KEY)
+    assert response.status_code == 200, response.text
+    data: dict[str, Any] = response.json()["data"]
     return data
 
 
@@ -116,8 +116,8 @@ async def draw(sandbox: httpx.AsyncClient, body: dict[str, Any], path: str = "/a
 
 
 async def say(sandbox: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    answer = await sandbox.post("/v1/chat/completions", json=body, headers=BEARER)
-    lines = [line for line in answer.text.splitlines() if line.startswith("data: {")]
+    response = await sandbox.post("/v1/chat/completions", json=body, headers=BEARER)
+    lines = [line for line in response.text.splitlines() if line.startswith("data: {")]
     return "".join(json.loads(line[6:])["choices"][0]["delta"].get("content", "") for line in lines)
 
 
@@ -137,17 +137,17 @@ async def processed(receiver: Receiver) -> Any:
 async def test_a_flux_task_is_pending_then_calls_back_and_has_a_picture(
     sandbox: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    answer = await create(sandbox, flux(FAST, receiver.url))
-    assert answer["status"] == "pending"
-    assert answer["meta"]["started_at"] == "0001-01-01T00:00:00Z"
-    assert answer["config"]["webhook_config"] == {"endpoint": receiver.url, "secret": "s3cret"}
-    assert list(answer["input"]) == ["height", "negative_prompt", "prompt", "steps", "width"]
+    response = await create(sandbox, flux(FAST, receiver.url))
+    assert response["status"] == "pending"
+    assert response["meta"]["started_at"] == "0001-01-01T00:00:00Z"
+    assert response["config"]["webhook_config"] == {"endpoint": receiver.url, "secret": "s3cret"}
+    assert list(response["input"]) == ["height", "negative_prompt", "prompt", "steps", "width"]
     told = await processed(receiver)
     assert set(told) == {"timestamp", "data"}
     assert told["data"]["meta"]["usage"] == {"type": "point", "frozen": 0, "consume": 20000}
     assert len(told["data"]["meta"]["ended_at"]) == len("2025-06-30T07:11:30.719851187Z")
     assert (await sandbox.get(told["data"]["output"]["image_url"])).content.startswith(PNG)
-    read = (await sandbox.get(f"/api/v1/task/{answer['task_id']}", headers=KEY)).json()
+    read = (await sandbox.get(f"/api/v1/task/{response['task_id']}", headers=KEY)).json()
     assert read["code"] == 200
     assert read["data"] == told["data"]
 
@@ -243,8 +243,8 @@ async def test_a_picture_may_come_as_base64_of_any_size(sandbox: httpx.AsyncClie
 async def test_an_early_callback_is_sent_before_the_submits_response(
     sandbox: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    answer = await create(sandbox, flux("callback=early", receiver.url))
-    assert answer["status"] == "pending"
+    response = await create(sandbox, flux("callback=early", receiver.url))
+    assert response["status"] == "pending"
     assert receiver.calls.get_nowait()[1]["data"]["status"] == "completed"
 
 
@@ -287,9 +287,9 @@ async def test_callback_none_sends_no_callback(sandbox: httpx.AsyncClient, recei
 @pytest.mark.parametrize("status", [400, 401, 402, 429, 500, 502])
 async def test_a_submit_can_be_refused_and_is_not_paid_for(sandbox: httpx.AsyncClient, status: int) -> None:
     body = flux(f"submit={status} retry_after=7")
-    answer = await sandbox.post("/api/v1/task", json=body, headers=KEY)
-    assert (answer.status_code, answer.json()["code"]) == (status, status)
-    assert answer.headers["retry-after"] == "7"
+    response = await sandbox.post("/api/v1/task", json=body, headers=KEY)
+    assert (response.status_code, response.json()["code"]) == (status, status)
+    assert response.headers["retry-after"] == "7"
     assert (await books(sandbox))["submits"] == 0
 
 
@@ -314,8 +314,8 @@ async def test_the_response_can_be_withheld(sandbox: httpx.AsyncClient, fault: s
 async def test_an_accepted_500_runs_and_calls_back_and_is_in_the_history(
     sandbox: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    answer = await sandbox.post("/api/v1/task", json=flux(f"{FAST} submit=accepted_500", receiver.url), headers=KEY)
-    assert answer.status_code == 500
+    response = await sandbox.post("/api/v1/task", json=flux(f"{FAST} submit=accepted_500", receiver.url), headers=KEY)
+    assert response.status_code == 500
     told = await processed(receiver)
     history = (await sandbox.get("/api/open/tasks/histories?model=flux", headers=KEY)).json()["data"]
     assert history["total"] == 1
@@ -330,9 +330,9 @@ async def test_faults_end_after_so_many_times(sandbox: httpx.AsyncClient) -> Non
 
 
 async def test_a_response_may_be_something_other_than_json(sandbox: httpx.AsyncClient) -> None:
-    answer = await sandbox.post("/api/v1/task", json=flux("submit=garbage"), headers=KEY)
-    assert answer.status_code == 200
-    assert answer.text.startswith("<html>")
+    response = await sandbox.post("/api/v1/task", json=flux("submit=garbage"), headers=KEY)
+    assert response.status_code == 200
+    assert response.text.startswith("<html>")
 
 
 async def test_reading_can_misbehave_too(sandbox: httpx.AsyncClient) -> None:
@@ -344,8 +344,8 @@ async def test_reading_can_misbehave_too(sandbox: httpx.AsyncClient) -> None:
 async def test_only_a_pending_task_can_be_canceled(sandbox: httpx.AsyncClient) -> None:
     waiting = await create(sandbox, flux("delay=0 queue=never"))
     finished = await create(sandbox, flux("instant=1"))
-    answer = await sandbox.delete(f"/api/v1/task/{waiting['task_id']}", headers=KEY)
-    assert answer.json() == {"code": 200, "message": f"task {waiting['task_id']} canceled"}
+    response = await sandbox.delete(f"/api/v1/task/{waiting['task_id']}", headers=KEY)
+    assert response.json() == {"code": 200, "message": f"task {waiting['task_id']} canceled"}
     assert (await sandbox.delete(f"/api/v1/task/{finished['task_id']}", headers=KEY)).status_code == 400
     read = (await sandbox.get(f"/api/v1/task/{waiting['task_id']}", headers=KEY)).json()
     assert read["data"]["status"] == "cancelled"
@@ -361,8 +361,8 @@ async def test_a_held_task_goes_on_when_released(sandbox: httpx.AsyncClient, rec
 
 @pytest.mark.parametrize("key", [{}, {"X-API-Key": ""}, {"X-API-Key": "invalid"}])
 async def test_a_key_is_needed(sandbox: httpx.AsyncClient, key: dict[str, str]) -> None:
-    answer = await sandbox.post("/api/v1/task", json=flux(""), headers=key)
-    assert (answer.status_code, list(answer.json())) == (401, ["error"])
+    response = await sandbox.post("/api/v1/task", json=flux(""), headers=key)
+    assert (response.status_code, list(response.json())) == (401, ["error"])
 
 
 @pytest.mark.parametrize(
@@ -377,9 +377,9 @@ async def test_a_key_is_needed(sandbox: httpx.AsyncClient, key: dict[str, str]) 
 async def test_a_wrong_input_is_refused(sandbox: httpx.AsyncClient, change: dict[str, Any], message: str) -> None:
     body = flux("")
     body["input"] |= change
-    answer = await sandbox.post("/api/v1/task", json=body, headers=KEY)
-    assert answer.status_code == 400
-    assert message in answer.json()["message"]
+    response = await sandbox.post("/api/v1/task", json=body, headers=KEY)
+    assert response.status_code == 400
+    assert message in response.json()["message"]
 
 
 async def test_the_account_can_be_read(sandbox: httpx.AsyncClient) -> None:
@@ -393,18 +393,18 @@ async def test_the_account_can_be_read(sandbox: httpx.AsyncClient) -> None:
 async def test_a_modelslab_job_is_processing_then_calls_back_flat(
     sandbox: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    answer = await draw(sandbox, image("delay=0 hold=gate", receiver.url))
-    assert (answer["status"], answer["output"]) == ("processing", "")
-    assert isinstance(answer["id"], int)
-    assert "messege" in answer
-    assert (await sandbox.get(answer["future_links"][0])).status_code == 404
-    assert (await sandbox.post(answer["fetch_result"], json={"key": "k"})).json()["status"] == "processing"
+    response = await draw(sandbox, image("delay=0 hold=gate", receiver.url))
+    assert (response["status"], response["output"]) == ("processing", "")
+    assert isinstance(response["id"], int)
+    assert "messege" in response
+    assert (await sandbox.get(response["future_links"][0])).status_code == 404
+    assert (await sandbox.post(response["fetch_result"], json={"key": "k"})).json()["status"] == "processing"
     await sandbox.post("/sandbox/release/gate")
     told = await receiver.next()
-    assert (told["status"], told["id"], told["track_id"]) == ("success", answer["id"], "tsk_1")
-    assert told["output"] == answer["future_links"]
+    assert (told["status"], told["id"], told["track_id"]) == ("success", response["id"], "tsk_1")
+    assert told["output"] == response["future_links"]
     assert (await sandbox.get(told["output"][0])).content.startswith(PNG)
-    assert (await sandbox.post(answer["fetch_result"], json={"key": "k"})).json()["output"] == told["output"]
+    assert (await sandbox.post(response["fetch_result"], json={"key": "k"})).json()["output"] == told["output"]
 
 
 async def test_modelslab_does_not_repeat_a_refused_call(sandbox: httpx.AsyncClient, receiver: Receiver) -> None:
@@ -417,11 +417,11 @@ async def test_modelslab_does_not_repeat_a_refused_call(sandbox: httpx.AsyncClie
 
 @pytest.mark.parametrize(("kind", "has_id"), [("img2img", True), ("text2img", False)])
 async def test_an_immediate_success_has_no_useful_id(sandbox: httpx.AsyncClient, kind: str, has_id: bool) -> None:
-    answer = await draw(sandbox, image("instant=1", samples="2"), f"/api/v1/enterprise/flux/{kind}")
-    assert answer["status"] == "success"
-    assert ("id" in answer, answer.get("id")) == (has_id, None)
-    assert len(answer["output"]) == 2
-    assert answer["meta"]["temp"] == "no"
+    response = await draw(sandbox, image("instant=1", samples="2"), f"/api/v1/enterprise/flux/{kind}")
+    assert response["status"] == "success"
+    assert ("id" in response, response.get("id")) == (has_id, None)
+    assert len(response["output"]) == 2
+    assert response["meta"]["temp"] == "no"
 
 
 @pytest.mark.parametrize(("words", "id"), [("id=null", None), ("id=empty", "")])
@@ -457,13 +457,13 @@ async def test_the_rate_limit_comes_with_either_status(sandbox: httpx.AsyncClien
 
 
 async def test_modelslab_wants_the_key_in_the_body(sandbox: httpx.AsyncClient) -> None:
-    answer = await draw(sandbox, {**image(""), "key": ""})
-    assert answer == {"status": "error", "message": "Invalid API key"}
+    response = await draw(sandbox, {**image(""), "key": ""})
+    assert response == {"status": "error", "message": "Invalid API key"}
 
 
 async def test_base64_results_are_served_as_text(sandbox: httpx.AsyncClient) -> None:
-    answer = await draw(sandbox, image("instant=1", base64=True))
-    assert base64.b64decode((await sandbox.get(answer["output"][0])).text).startswith(PNG)
+    response = await draw(sandbox, image("instant=1", base64=True))
+    assert base64.b64decode((await sandbox.get(response["output"][0])).text).startswith(PNG)
 
 
 # --- LLM
@@ -478,9 +478,9 @@ async def test_gpt_4o_image_talks_and_ends_with_a_picture(sandbox: httpx.AsyncCl
 
 
 async def test_gpt_4o_image_wants_a_stream(sandbox: httpx.AsyncClient) -> None:
-    answer = await sandbox.post("/v1/chat/completions", json=chat("", stream=False), headers=BEARER)
-    assert answer.status_code == 400
-    assert "stream" in answer.json()["error"]["message"]
+    response = await sandbox.post("/v1/chat/completions", json=chat("", stream=False), headers=BEARER)
+    assert response.status_code == 400
+    assert "stream" in response.json()["error"]["message"]
 
 
 async def test_a_stream_can_break_off(sandbox: httpx.AsyncClient) -> None:
@@ -522,9 +522,9 @@ async def test_a_stream_ends_as_requested(sandbox: httpx.AsyncClient, words: str
 
 async def test_other_models_respond_at_once_or_as_a_stream(sandbox: httpx.AsyncClient) -> None:
     body = chat("delay=0 text=hello", model="gpt-4o-mini", stream=False)
-    answer = (await sandbox.post("/v1/chat/completions", json=body, headers=BEARER)).json()
-    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "hello"}
-    assert answer["usage"]["total_tokens"] > 0
+    response = (await sandbox.post("/v1/chat/completions", json=body, headers=BEARER)).json()
+    assert response["choices"][0]["message"] == {"role": "assistant", "content": "hello"}
+    assert response["usage"]["total_tokens"] > 0
     assert await say(sandbox, {**body, "stream": True}) == "hello"
 
 
@@ -571,8 +571,8 @@ async def test_a_reset_forgets_everything(sandbox: httpx.AsyncClient) -> None:
 
 async def test_the_header_asks_as_well_as_the_prompt(sandbox: httpx.AsyncClient) -> None:
     headers = {**KEY, "X-Sandbox": "instant=1 spelling=capital"}
-    answer = await sandbox.post("/api/v1/task", json=flux("delay=60"), headers=headers)
-    assert answer.json()["data"]["status"] == "Completed"
+    response = await sandbox.post("/api/v1/task", json=flux("delay=60"), headers=headers)
+    assert response.json()["data"]["status"] == "Completed"
 
 
 @pytest.mark.parametrize("words", ["sbmit=500", "submit=600", "delay=soon", "callback=twice,never", "500"])

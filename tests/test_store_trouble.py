@@ -113,10 +113,10 @@ async def test_a_callback_gets_a_timely_503_and_is_accepted_when_the_store_recov
     body["data"]["output"] |= BIG
     with trouble(service):
         started = asyncio.get_running_loop().time()
-        answer = await service.anybody.post(address, headers=headers, json=body)
+        response = await service.anybody.post(address, headers=headers, json=body)
         assert asyncio.get_running_loop().time() - started < 15
-        assert answer.status_code == 503
-        assert int(answer.headers["retry-after"]) > 0
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) > 0
         shown = (await service.client.get(f"/v1/tasks/{task_id}")).json()
         assert shown["status"] == "processing"
     assert (await service.anybody.post(address, headers=headers, json=body)).status_code == 200
@@ -131,10 +131,10 @@ async def test_a_task_that_cannot_be_stored_is_refused_and_not_sent(
     service: Service, sandbox: str, trouble: Trouble
 ) -> None:
     with trouble(service):
-        answer = await service.client.post("/v1/tasks", json=txt2img(metadata=BIG))
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "unavailable"
-        assert int(answer.headers["retry-after"]) > 0
+        response = await service.client.post("/v1/tasks", json=txt2img(metadata=BIG))
+        assert response.status_code == 503
+        assert response.json()["code"] == "unavailable"
+        assert int(response.headers["retry-after"]) > 0
     assert (await service.client.get("/v1/tasks")).json()["data"] == []
     async with httpx.AsyncClient(base_url=sandbox) as provider:
         assert (await provider.get("/sandbox/ledger")).json()["submits"] == 0
@@ -144,9 +144,9 @@ async def test_a_task_that_cannot_be_stored_is_refused_and_not_sent(
 @pytest.mark.parametrize("trouble", [no_room_for_files, read_only, locked])
 async def test_readiness_reports_the_trouble_and_its_end(service: Service, trouble: Trouble) -> None:
     with trouble(service):
-        answer = await service.anybody.get("/readyz")
-        assert answer.status_code == 503
-        assert "store" in answer.json()["detail"]
+        response = await service.anybody.get("/readyz")
+        assert response.status_code == 503
+        assert "store" in response.json()["detail"]
         assert (await service.anybody.get("/healthz")).status_code == 200
     # The probe of a second ago may be answered once more.
     async with asyncio.timeout(PATIENCE):

@@ -36,8 +36,8 @@ async def test_each_move_of_a_task_is_one_event_in_order(service: Service) -> No
 async def test_the_stream_of_a_task_opens_by_its_signed_link_and_ends_with_the_task(service: Service) -> None:
     task = await service.submit(TXT2IMG)
     types = []
-    async with service.anybody.stream("GET", task["links"]["stream"]) as answer:
-        async for line in answer.aiter_lines():
+    async with service.anybody.stream("GET", task["links"]["stream"]) as response:
+        async for line in response.aiter_lines():
             if line.startswith("event:"):
                 types.append(line[7:])
     assert types[0] == "task.queued"

@@ -78,8 +78,8 @@ async def test_a_ping_with_a_type_sends_that_events_example(service: Service, su
     made = await subscribe(service, subscriber.url, events=["task.failed"])
     other = await subscribe(service, subscriber.url + "/other", events=["task.completed", "ping"])
     path = f"/v1/subscriptions/{made['id']}/ping"
-    answer = await service.client.post(path, json={"type": "task.completed"})
-    assert (answer.status_code, answer.json()["status"]) == (200, "delivered")
+    response = await service.client.post(path, json={"type": "task.completed"})
+    assert (response.status_code, response.json()["status"]) == (200, "delivered")
     [(headers, body)] = subscriber.received
     event = orjson.loads(body)
     assert (event["type"], event["test"], event["data"]["status"]) == ("task.completed", True, "completed")
@@ -106,7 +106,7 @@ async def test_two_subscriptions_at_each_others_ping_door_end(service: Service) 
     one = await subscribe(service, f"{service.url}/hook", events=["ping"], headers=key)
     two = await subscribe(service, f"{service.url}/v1/subscriptions/{one['id']}/ping", events=["ping"], headers=key)
     await change(service, one, url=f"{service.url}/v1/subscriptions/{two['id']}/ping")
-    answer = await service.client.post(f"/v1/subscriptions/{one['id']}/ping")
-    assert answer.json()["attempts"][0]["status_code"] == 409
+    response = await service.client.post(f"/v1/subscriptions/{one['id']}/ping")
+    assert response.json()["attempts"][0]["status_code"] == 409
     pings = (await service.client.get("/v1/events?types=ping")).json()["data"]
     assert len(pings) == 1

@@ -15,9 +15,9 @@ PUBLIC = "https://example.com/hook"
 
 
 async def subscribe(service: Service, url: str, **fields: Any) -> dict[str, Any]:
-    answer = await service.client.post("/v1/subscriptions", json={"url": url, **fields})
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
+    response = await service.client.post("/v1/subscriptions", json={"url": url, **fields})
+    assert response.status_code == 201, response.text
+    made: dict[str, Any] = response.json()
     return made
 
 
@@ -27,9 +27,9 @@ async def shown(service: Service, made: dict[str, Any]) -> dict[str, Any]:
 
 
 async def change(service: Service, made: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    answer = await service.client.patch(f"/v1/subscriptions/{made['id']}", json=fields)
-    assert answer.status_code == 200, answer.text
-    changed: dict[str, Any] = answer.json()
+    response = await service.client.patch(f"/v1/subscriptions/{made['id']}", json=fields)
+    assert response.status_code == 200, response.text
+    changed: dict[str, Any] = response.json()
     return changed
 
 
@@ -38,10 +38,10 @@ def new_secret() -> str:
 
 
 async def test_a_new_subscription_is_201_with_an_id_and_a_secret(service: Service) -> None:
-    answer = await service.client.post("/v1/subscriptions", json={"url": PUBLIC})
-    made = answer.json()
-    assert answer.status_code == 201
-    assert answer.headers["location"] == f"/v1/subscriptions/{made['id']}"
+    response = await service.client.post("/v1/subscriptions", json={"url": PUBLIC})
+    made = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/v1/subscriptions/{made['id']}"
     assert made["id"].startswith("sub_")
     assert made["secret"].startswith("whsec_")
     assert (made["url"], made["enabled"]) == (PUBLIC, True)
@@ -72,8 +72,8 @@ async def test_an_own_secret_may_be_brought_and_signs(service: Service, subscrib
 
 @pytest.mark.parametrize("secret", ["", "secret", "whsec_", "whsec_c2hvcnQ=", "whsec_" + "A" * 89, "whsec_ä"])
 async def test_a_secret_that_is_none_is_refused_and_not_repeated(service: Service, secret: str) -> None:
-    answer = await service.client.post("/v1/subscriptions", json={"url": PUBLIC, "secret": secret})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/secret")
+    response = await service.client.post("/v1/subscriptions", json={"url": PUBLIC, "secret": secret})
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/secret")
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ async def test_a_secret_that_is_none_is_refused_and_not_repeated(service: Servic
     ],
 )
 async def test_a_bad_field_is_422_and_pointed_at(service: Service, fields: dict[str, Any], pointer: str) -> None:
-    answer = await service.client.post("/v1/subscriptions", json={"url": PUBLIC} | fields)
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
-    assert any(fault["pointer"].startswith(pointer) for fault in answer.json()["errors"])
+    response = await service.client.post("/v1/subscriptions", json={"url": PUBLIC} | fields)
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
+    assert any(fault["pointer"].startswith(pointer) for fault in response.json()["errors"])
     assert (await service.client.get("/v1/subscriptions")).json()["data"] == []
 
 
@@ -119,8 +119,8 @@ async def test_a_target_must_be_https_public_and_without_credentials(env: dict[s
         good = await subscribe(service, PUBLIC)
         moved = await service.client.patch(f"/v1/subscriptions/{good['id']}", json={"url": url})
         task = await service.client.post("/v1/tasks", json=TXT2IMG | {"callback_url": url})
-    for answer, pointer in ((made, "/url"), (moved, "/url"), (task, "/callback_url")):
-        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    for response, pointer in ((made, "/url"), (moved, "/url"), (task, "/callback_url")):
+        assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
 # --- what is told to whom ---
@@ -191,7 +191,7 @@ async def test_somebody_elses_subscription_is_a_404_on_every_route(service: Serv
         await service.bob.post(f"{path}/rotate-secret"),
         await service.bob.post(f"{path}/replay", json={"after": 0}),
     ]
-    assert [answer.status_code for answer in answers] == [404] * 6
+    assert [response.status_code for response in answers] == [404] * 6
     assert (await service.bob.get("/v1/subscriptions")).json()["data"] == []
     assert (await service.admin.get(path)).status_code == 200
 
@@ -217,9 +217,9 @@ async def test_a_patch_changes_what_it_names_and_nothing_else(service: Service) 
 
 async def test_a_ping_is_sent_at_once_and_returns_its_outcome(service: Service, subscriber: Subscriber) -> None:
     made = await subscribe(service, subscriber.url)
-    answer = await service.client.post(f"/v1/subscriptions/{made['id']}/ping")
-    assert answer.status_code == 200
-    assert (answer.json()["status"], answer.json()["attempts"][0]["status_code"]) == ("delivered", 204)
+    response = await service.client.post(f"/v1/subscriptions/{made['id']}/ping")
+    assert response.status_code == 200
+    assert (response.json()["status"], response.json()["attempts"][0]["status_code"]) == ("delivered", 204)
     headers, body = subscriber.received[0]
     Webhook(made["secret"]).verify(body, headers)
     assert subscriber.types == ["ping"]
@@ -238,9 +238,9 @@ async def test_a_failed_ping_returns_the_error_and_is_not_retried(service: Servi
 
 async def test_after_a_rotation_old_and_new_secret_both_sign(service: Service, subscriber: Subscriber) -> None:
     made = await subscribe(service, subscriber.url)
-    answer = await service.client.post(f"/v1/subscriptions/{made['id']}/rotate-secret")
-    new = answer.json()["secret"]
-    assert answer.status_code == 200
+    response = await service.client.post(f"/v1/subscriptions/{made['id']}/rotate-secret")
+    new = response.json()["secret"]
+    assert response.status_code == 200
     assert new != made["secret"]
     await service.submit(TXT2IMG)
     await subscriber.count(1)
@@ -258,8 +258,8 @@ async def test_a_replay_by_seq_sends_stored_events_again_with_the_same_ids(
     first, second = await service.finished(TXT2IMG), await service.finished(txt2img("fail=no"))
     made = await subscribe(service, subscriber.url)
     after = (await service.event(first["id"], "task.completed"))["seq"]
-    answer = await service.client.post(f"/v1/subscriptions/{made['id']}/replay", json={"after": after})
-    assert (answer.status_code, answer.json()["queued"]) == (202, 1)
+    response = await service.client.post(f"/v1/subscriptions/{made['id']}/replay", json={"after": after})
+    assert (response.status_code, response.json()["queued"]) == (202, 1)
     await subscriber.count(1)
     assert subscriber.events == [await service.event(second["id"], "task.failed")]
 
@@ -269,8 +269,8 @@ async def test_a_replay_by_time_and_types(service: Service, subscriber: Subscrib
     second = await service.finished(IMG2IMG)
     made = await subscribe(service, subscriber.url, events=["task.queued", "task.completed"])
     body = {"after": second["created_at"], "types": ["task.completed", "task.failed"]}
-    answer = await service.client.post(f"/v1/subscriptions/{made['id']}/replay", json=body)
-    assert answer.json()["queued"] == 1
+    response = await service.client.post(f"/v1/subscriptions/{made['id']}/replay", json=body)
+    assert response.json()["queued"] == 1
     await subscriber.count(1)
     assert subscriber.events[0]["data"]["id"] == second["id"]
 
@@ -278,8 +278,8 @@ async def test_a_replay_by_time_and_types(service: Service, subscriber: Subscrib
 @pytest.mark.parametrize("after", [-1, 1.5, "yesterday", "2026-99-99T00:00:00Z", True, None, 10**30])
 async def test_a_replay_after_nonsense_is_422(service: Service, after: object) -> None:
     made = await subscribe(service, PUBLIC)
-    answer = await service.client.post(f"/v1/subscriptions/{made['id']}/replay", json={"after": after})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/after")
+    response = await service.client.post(f"/v1/subscriptions/{made['id']}/replay", json={"after": after})
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "/after")
 
 
 async def test_a_deleted_subscription_is_gone_and_receives_nothing_more(
@@ -287,8 +287,8 @@ async def test_a_deleted_subscription_is_gone_and_receives_nothing_more(
 ) -> None:
     gone = await subscribe(service, subscriber.url + "/gone")
     await subscribe(service, subscriber.url)
-    answer = await service.client.delete(f"/v1/subscriptions/{gone['id']}")
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = await service.client.delete(f"/v1/subscriptions/{gone['id']}")
+    assert (response.status_code, response.content) == (204, b"")
     assert (await service.client.get(f"/v1/subscriptions/{gone['id']}")).status_code == 404
     assert (await service.client.delete(f"/v1/subscriptions/{gone['id']}")).status_code == 404
     await service.finished(TXT2IMG)

@@ -27,19 +27,19 @@ async def read(service: Service, task_id: str) -> dict[str, Any]:
 
 
 async def listed(service: Service, **query: str | int) -> list[str]:
-    answer = await service.client.get("/v1/tasks", params=query)
-    assert answer.status_code == 200, answer.text
-    return [task["id"] for task in answer.json()["data"]]
+    response = await service.client.get("/v1/tasks", params=query)
+    assert response.status_code == 200, response.text
+    return [task["id"] for task in response.json()["data"]]
 
 
 # --- submit ---
 
 
 async def test_a_submit_returns_202_with_its_location_and_the_whole_task(service: Service) -> None:
-    answer = await service.client.post("/v1/tasks", json=TXT2IMG)
-    task = answer.json()
-    assert answer.status_code == 202
-    assert answer.headers["location"] == f"/v1/tasks/{task['id']}" == task["links"]["self"]
+    response = await service.client.post("/v1/tasks", json=TXT2IMG)
+    task = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/v1/tasks/{task['id']}" == task["links"]["self"]
     assert set(task) >= FIELDS
     assert (task["status"], task["attempts"], task["output"], task["error"]) == ("queued", 0, None, None)
     assert task["input"] == TXT2IMG["input"]
@@ -63,10 +63,10 @@ async def test_ids_sort_by_creation(service: Service) -> None:
 
 @pytest.mark.parametrize("missing", ["provider", "model", "task_type", "input"])
 async def test_provider_model_task_type_and_input_are_required(service: Service, missing: str) -> None:
-    answer = await service.client.post("/v1/tasks", json={k: v for k, v in TXT2IMG.items() if k != missing})
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "validation_failed"
-    assert missing in str(answer.json()["errors"])
+    response = await service.client.post("/v1/tasks", json={k: v for k, v in TXT2IMG.items() if k != missing})
+    assert response.status_code == 422
+    assert response.json()["code"] == "validation_failed"
+    assert missing in str(response.json()["errors"])
 
 
 async def test_a_finished_task_shows_its_files_urls_and_the_raw_output(service: Service) -> None:
@@ -150,8 +150,8 @@ async def test_the_same_idempotency_key_and_body_returns_the_first_task(service:
 async def test_the_same_key_with_another_body_is_a_mismatch(service: Service) -> None:
     key = {"Idempotency-Key": "k"}
     await service.client.post("/v1/tasks", json=TXT2IMG, headers=key)
-    answer = await service.client.post("/v1/tasks", json=TXT2IMG | {"metadata": {"a": 1}}, headers=key)
-    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    response = await service.client.post("/v1/tasks", json=TXT2IMG | {"metadata": {"a": 1}}, headers=key)
+    assert (response.status_code, response.json()["code"]) == (422, "idempotency_mismatch")
 
 
 async def test_two_owners_may_use_the_same_idempotency_key(service: Service) -> None:
@@ -164,24 +164,24 @@ async def test_two_owners_may_use_the_same_idempotency_key(service: Service) -> 
 async def test_fifty_parallel_submits_with_one_key_make_one_task(service: Service) -> None:
     key = {"Idempotency-Key": "k"}
     answers = await asyncio.gather(*(service.client.post("/v1/tasks", json=TXT2IMG, headers=key) for _ in range(50)))
-    assert len({answer.json()["id"] for answer in answers if answer.status_code == 202}) == 1
-    assert {answer.status_code for answer in answers} <= {202, 409}
+    assert len({response.json()["id"] for response in answers if response.status_code == 202}) == 1
+    assert {response.status_code for response in answers} <= {202, 409}
     assert len(await listed(service)) == 1
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
 async def test_an_idempotency_key_has_1_to_255_characters(service: Service, key: str) -> None:
-    answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Idempotency-Key": key})
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    response = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Idempotency-Key": key})
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
     assert await listed(service) == []
 
 
 async def test_two_idempotency_keys_in_one_request_are_refused(service: Service) -> None:
     """Which of them counts would be a guess, and a repetition might be paid twice."""
     keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
-    answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers=keys)
-    assert answer.status_code == 422
-    assert answer.json()["errors"] == [{"pointer": "Idempotency-Key", "detail": "must be sent once"}]
+    response = await service.client.post("/v1/tasks", json=TXT2IMG, headers=keys)
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"pointer": "Idempotency-Key", "detail": "must be sent once"}]
 
 
 async def test_an_idempotency_key_is_known_after_a_restart(env: dict[str, str]) -> None:
@@ -198,30 +198,30 @@ async def test_an_idempotency_key_is_known_after_a_restart(env: dict[str, str]) 
 
 @pytest.mark.parametrize("prefer", ["wait=15", "respond-async, wait=15", 'WAIT = "15"', "wait=15; a=b"])
 async def test_prefer_wait_returns_200_when_the_task_finishes(service: Service, prefer: str) -> None:
-    answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": prefer})
-    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
-    assert answer.headers["preference-applied"] == "wait=15"
-    assert answer.headers["location"] == f"/v1/tasks/{answer.json()['id']}"
+    response = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": prefer})
+    assert (response.status_code, response.json()["status"]) == (200, "completed")
+    assert response.headers["preference-applied"] == "wait=15"
+    assert response.headers["location"] == f"/v1/tasks/{response.json()['id']}"
 
 
 async def test_prefer_wait_returns_202_after_its_seconds(service: Service) -> None:
-    answer = await service.client.post("/v1/tasks", json=txt2img("hold=gate"), headers={"Prefer": "wait=1"})
-    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=1")
-    assert answer.json()["status"] in ("submitted", "processing")
+    response = await service.client.post("/v1/tasks", json=txt2img("hold=gate"), headers={"Prefer": "wait=1"})
+    assert (response.status_code, response.headers["preference-applied"]) == (202, "wait=1")
+    assert response.json()["status"] in ("submitted", "processing")
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait=-1", "wait=soon", "respond-async", "awaits=5", "wait=5x"])
 async def test_a_preference_that_cannot_be_applied_is_ignored(service: Service, prefer: str) -> None:
-    answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": prefer})
-    assert answer.status_code == 202
-    assert "preference-applied" not in answer.headers
+    response = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": prefer})
+    assert response.status_code == 202
+    assert "preference-applied" not in response.headers
 
 
 async def test_a_longer_wait_is_cut_to_120_and_on_heroku_to_25(env: dict[str, str]) -> None:
     for platform, applied in (({}, "wait=120"), ({"DYNO": "web.1", "ALLOW_EPHEMERAL_DISK": "true"}, "wait=25")):
         async with running(env | platform) as service:
-            answer = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": "wait=500"})
-            assert answer.headers["preference-applied"] == applied
+            response = await service.client.post("/v1/tasks", json=TXT2IMG, headers={"Prefer": "wait=500"})
+            assert response.headers["preference-applied"] == applied
 
 
 async def test_reading_with_prefer_wait_waits_too(service: Service, sandbox: str) -> None:
@@ -229,8 +229,8 @@ async def test_reading_with_prefer_wait_waits_too(service: Service, sandbox: str
     await service.event(task["id"], "task.processing")
     reading = asyncio.create_task(service.client.get(task["links"]["self"], headers={"Prefer": "wait=15"}))
     await release(service, sandbox, "gate")
-    answer = await reading
-    assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+    response = await reading
+    assert (response.status_code, response.json()["status"]) == (200, "completed")
 
 
 # --- list ---
@@ -264,8 +264,8 @@ async def test_tasks_are_filtered_by_status_provider_and_model(service: Service)
 
 
 async def test_too_many_metadata_filters_are_422(service: Service) -> None:
-    answer = await service.client.get("/v1/tasks", params={f"metadata.{n}": "x" for n in range(1500)})
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    response = await service.client.get("/v1/tasks", params={f"metadata.{n}": "x" for n in range(1500)})
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
 
 
 @pytest.mark.parametrize(
@@ -299,9 +299,9 @@ async def test_several_metadata_filters_must_all_agree(service: Service) -> None
     ],
 )
 async def test_a_bad_query_is_422_and_named(service: Service, name: str, value: str) -> None:
-    answer = await service.client.get("/v1/tasks", params={name: value})
-    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
-    assert answer.json()["errors"][0]["pointer"] == f"?{name}"
+    response = await service.client.get("/v1/tasks", params={name: value})
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
+    assert response.json()["errors"][0]["pointer"] == f"?{name}"
 
 
 # --- owners ---
@@ -312,7 +312,7 @@ async def test_somebody_elses_task_is_a_404_on_every_route(service: Service) -> 
     path = task["links"]["self"]
     answers = [await service.bob.get(path + rest) for rest in ("", "/events")]
     answers += [await service.bob.post(path + rest) for rest in ("/cancel", "/resubmit")]
-    assert [answer.status_code for answer in answers] == [404] * 4
+    assert [response.status_code for response in answers] == [404] * 4
     assert (await service.bob.get("/v1/tasks")).json()["data"] == []
     assert (await read(service, task["id"]))["attempts"] == 1
 
@@ -332,9 +332,9 @@ async def test_a_waiting_task_is_canceled_and_never_sent(env: dict[str, str], sa
     async with running(env | {"PIAPI_MAX_INFLIGHT": "1"}) as service:
         await service.submit(txt2img("hold=gate"))
         waiting = await service.submit(TXT2IMG)
-        answer = await service.client.post(f"/v1/tasks/{waiting['id']}/cancel")
-        assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
-        assert answer.json()["error"]["code"] == "canceled"
+        response = await service.client.post(f"/v1/tasks/{waiting['id']}/cancel")
+        assert (response.status_code, response.json()["status"]) == (200, "canceled")
+        assert response.json()["error"]["code"] == "canceled"
         await release(service, sandbox, "gate")
         await service.finished(txt2img("delay=0"))
         assert (await service.anybody.get(f"{sandbox}/sandbox/ledger")).json()["submits"] == 2
@@ -343,16 +343,16 @@ async def test_a_waiting_task_is_canceled_and_never_sent(env: dict[str, str], sa
 async def test_a_cancel_asks_the_provider_where_it_can_be_asked(service: Service, sandbox: str) -> None:
     task = await service.submit(txt2img("queue=gate"))
     await service.event(task["id"], "task.submitted")
-    answer = (await service.client.post(f"/v1/tasks/{task['id']}/cancel")).json()
+    response = (await service.client.post(f"/v1/tasks/{task['id']}/cancel")).json()
     ledger = (await service.anybody.get(f"{sandbox}/sandbox/ledger")).json()
     assert ledger["tasks"][0]["status"] == "cancelled"
-    assert (answer["status"], answer["warnings"]) == ("canceled", [])
+    assert (response["status"], response["warnings"]) == ("canceled", [])
 
 
 async def test_a_finished_task_cannot_be_canceled(service: Service) -> None:
     task = await service.finished(TXT2IMG)
-    answer = await service.client.post(f"/v1/tasks/{task['id']}/cancel")
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    response = await service.client.post(f"/v1/tasks/{task['id']}/cancel")
+    assert (response.status_code, response.json()["code"]) == (409, "conflict")
 
 
 async def test_a_result_after_our_cancel_still_counts(service: Service, sandbox: str) -> None:
@@ -402,9 +402,9 @@ async def test_a_result_after_the_deadline_still_counts(env: dict[str, str], san
 
 async def test_a_failed_task_is_sent_again_by_a_persons_decision(service: Service) -> None:
     task = await service.finished(txt2img("fail=no times=1"))
-    answer = await service.client.post(f"/v1/tasks/{task['id']}/resubmit")
-    assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (202, task["id"], "queued")
-    assert answer.headers["location"] == f"/v1/tasks/{task['id']}"
+    response = await service.client.post(f"/v1/tasks/{task['id']}/resubmit")
+    assert (response.status_code, response.json()["id"], response.json()["status"]) == (202, task["id"], "queued")
+    assert response.headers["location"] == f"/v1/tasks/{task['id']}"
     done = await service.event(task["id"], "task.completed")
     assert (done["data"]["attempts"], done["data"]["error"]) == (2, None)
 
@@ -421,14 +421,14 @@ async def test_other_tasks_are_not_sent_again(service: Service, sandbox: str) ->
     done = await service.finished(TXT2IMG)
     running_task = await service.submit(txt2img("hold=gate"))
     for task in (done, running_task):
-        answer = await service.client.post(f"/v1/tasks/{task['id']}/resubmit")
-        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        response = await service.client.post(f"/v1/tasks/{task['id']}/resubmit")
+        assert (response.status_code, response.json()["code"]) == (409, "conflict")
 
 
 async def test_a_task_of_a_provider_without_a_key_is_refused(env: dict[str, str]) -> None:
     async with running(env | {"MODELSLAB_API_KEY": ""}) as service:
-        answer = await service.client.post("/v1/tasks", json=IMG2IMG)
-        assert (answer.status_code, answer.json()["code"]) == (422, "provider_not_configured")
+        response = await service.client.post("/v1/tasks", json=IMG2IMG)
+        assert (response.status_code, response.json()["code"]) == (422, "provider_not_configured")
 
 
 async def test_callback_url_receives_callback_events_signed_with_the_owners_secret(

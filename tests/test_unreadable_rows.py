@@ -52,8 +52,8 @@ async def test_a_damaged_task_stops_neither_a_start_nor_a_list_nor_the_queue(
         assert [task["id"] for task in listed][1:] == [whole["id"]]
         by_metadata = await service.client.get("/v1/tasks", params={"metadata.order": "x" * 300})
         assert [task["id"] for task in by_metadata.json()["data"]] == [whole["id"]]
-        answer = await service.client.get(f"/v1/tasks/{broken['id']}")
-        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        response = await service.client.get(f"/v1/tasks/{broken['id']}")
+        assert (response.status_code, response.json()["code"]) == (500, "internal_error")
         assert (await service.anybody.get("/readyz")).status_code == 200
     assert caplog.text.count(f"task {broken['id']} cannot be read") == 1
 
