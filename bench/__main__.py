@@ -47,7 +47,7 @@ CASES: dict[int, Callable[[BenchRun], Iterator[ReportRow]]] = {
 def options() -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--cases", default=",".join(map(str, CASES)), help="for example 1,3")
-    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds, smaller heaps of data")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds, less data")
     parser.add_argument("--seconds", type=float, help="of one measurement (2, with --quick 1)")
     parser.add_argument("--rounds", type=int, help="of each case (3, with --quick 2)")
     given = parser.parse_args()
@@ -64,7 +64,7 @@ def options() -> Options:
 
 
 def disk(folder: Path) -> str:
-    """How long a small write takes until it is on the disk: what durability costs at least, here and now."""
+    """How long a small write takes to reach the disk: the least that durability costs on this machine."""
     times = []
     with (folder / "probe").open("wb") as file:
         for _ in range(300):
@@ -78,7 +78,7 @@ def disk(folder: Path) -> str:
 
 
 def others() -> str:
-    """Figures of a busy machine are low and far apart; the ratios hold better."""
+    """Numbers from a busy machine are low and scattered; the ratios are more reliable."""
     before, since = machine_seconds(), time.monotonic()
     time.sleep(1.0)
     busy = (machine_seconds() - before) / (time.monotonic() - since) / (os.cpu_count() or 1)
@@ -108,7 +108,7 @@ def main() -> int:
     if run.complaints:
         print("\nLOST OR WRONG:\n" + "\n".join(run.complaints))
         return 1
-    print("Nothing acknowledged was lost, nothing was delivered twice or not at all.")
+    print("Nothing acknowledged was lost, and every event was delivered exactly once.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the callback door is measured against: a starlette application that reads the body and says 200."""
+"""The baseline of the callback door: a starlette application that reads the body and returns 200."""
 
 import asyncio
 import socket

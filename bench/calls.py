@@ -14,7 +14,7 @@ USER_KEY = "bench-user-key"
 EVENTS = ("task.processing", "task.completed")
 BODY_BYTES = 1536
 PROMPT = "a little cat on a windowsill in the morning light, "
-# Stands where an id goes, in a body that is built once.
+# Placeholder for an id in a body that is built once.
 ID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -57,8 +57,8 @@ def post(path: str, headers: dict[str, str], body: bytes) -> bytes:
 
 
 def callbacks(file: Path, first: int, count: int) -> Iterator[list[bytes]]:
-    """For each task its two calls: processing, then completed. They must be sent in this order."""
-    # Read at once: whoever asks for the first one may be measuring already.
+    """The two callbacks of each task: processing, then completed. They must be sent in this order."""
+    # Read eagerly: the measurement may start with the first one.
     with file.open() as lines:
         return _both_calls(list(islice(lines, first, first + count)))
 

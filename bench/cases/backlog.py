@@ -1,4 +1,4 @@
-"""Case 6: a million deliveries wait for a subscriber that hangs and one that is gone: what the others feel."""
+"""Case 6: the effect on others of a million deliveries waiting for a hanging and an unreachable subscriber."""
 
 from collections.abc import Iterator
 

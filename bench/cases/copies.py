@@ -15,7 +15,7 @@ COPIES = 50
 RATE = 200
 SECONDS = 4.0
 PATH = "/subscriber"
-WAYS = ("callback to answer", "callback to POST")
+WAYS = ("callback to response", "callback to POST")
 GOAL = "< 1.1"
 
 

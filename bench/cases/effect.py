@@ -1,4 +1,4 @@
-"""What a burden does: the figures of cases 1 to 3, with it and without it.
+"""The effect of a load on the service: the measurements of cases 1 to 3 with and without it.
 
 Both services live at once, and who is not measured stands still, so that the two figures of a pair are of one moment.
 Many short turns: the speed of a shared machine changes within seconds.
@@ -20,7 +20,7 @@ from bench.world import BenchService, alone, world
 TURNS = 2
 LEVELS = (1, 16, 64, 256)
 SUBSCRIBERS = (1, 10)
-# A percentile says something when so many calls lie beyond it.
+# A percentile means something only with this many calls beyond it.
 BEYOND = 5
 WITHIN = 0.10
 AT_LEAST, AT_MOST = f">= {1 - WITHIN:g}", f"< {1 + WITHIN:g}"

@@ -1,4 +1,4 @@
-"""Case 5: thousands of open streams: their memory, one event to all of them, and what they cost the callbacks."""
+"""Case 5: thousands of open streams: their memory, one event to all of them, and their cost to callbacks."""
 
 import resource
 import time
@@ -61,7 +61,7 @@ def one_round(run: BenchRun, streams: int, figures: StreamFigures) -> None:
             rate(each)
         tasks = [f"/v1/tasks/{one.task_id(one.filled_end - 1 - n)}/events" for n in range(streams)]
         compare(one, empty, tasks, figures.of_tasks)
-        # They hear of everything and want none of it.
+        # They are considered for every event and match none.
         compare(one, empty, ["/v1/events?types=ping"] * streams, figures.of_account)
         check_events(one)
         check_events(empty)

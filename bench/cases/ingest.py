@@ -16,9 +16,9 @@ SLOW_FSYNC_US = 5000
 # Its goal of 0.6 leaves no room: uvicorn, a callback's SQL statements and the commit alone, with nothing read or
 # decided, left 0.47 to 0.60 of bare starlette, and hardly more with leaner rows.
 GOAL_LEVEL = 64
-# What the machine did on which the absolute goals of all cases were set.
+# Result of the machine on which the absolute goals of all cases were set.
 GOALS_MADE_AT = 26_100
-# More than the door can take in a second, half as many tasks as callbacks.
+# More than the door can handle in a second; half as many tasks as callbacks.
 TASKS_A_SECOND = 9000
 
 

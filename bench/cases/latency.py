@@ -14,7 +14,7 @@ RATES = (50, 200, 1000)
 SHARES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
 GOALS = {(200, "p50"): "< 3", (200, "p99"): "< 8", (1000, "p99"): "< 15"}
 PATH = "/subscriber"
-WAYS = ("callback to answer", "callback to POST", "callback to stream")
+WAYS = ("callback to response", "callback to POST", "callback to stream")
 
 
 @dataclass

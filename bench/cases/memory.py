@@ -1,4 +1,4 @@
-"""Case 12: the most memory of a process under everything at once: callbacks, streams, deliveries, large pictures."""
+"""Case 12: peak memory of a process under everything at once: callbacks, streams, deliveries, large pictures."""
 
 import base64
 import os
@@ -32,7 +32,7 @@ def measure(run: BenchRun, case: int = 12) -> Iterator[ReportRow]:
             pictures.append(one_round(one))
             most.append(one.child.memory_mb("VmHWM"))
     burden = f"{PARALLEL} callbacks in parallel, {STREAMS:,} streams, {SUBSCRIBERS} subscribers, pictures of 25 MB"
-    yield ReportRow(case, f"most memory under {burden}", "MB", most, goal="< 256")
+    yield ReportRow(case, f"peak memory under {burden}", "MB", most, goal="< 256")
     yield ReportRow(case, "  pictures stored meanwhile", "", pictures)
 
 

@@ -1,4 +1,4 @@
-"""Case 9: what a user would take instead: a Node-RED flow of three nodes, which stores and signs nothing."""
+"""Case 9: an alternative that a user might choose: a Node-RED flow of three nodes, which stores and signs nothing."""
 
 import json
 import shutil
@@ -53,9 +53,9 @@ def measure(run: BenchRun, case: int = 9) -> Iterator[ReportRow]:
     yield ReportRow(
         case, f"ours, callbacks stored, signed and delivered, {name}", "/s", ours.deliveries, its_rates, "Node-RED"
     )
-    yield ReportRow(case, f"Node-RED, answer, {name}: p99", "ms", its_p99)
-    yield ReportRow(case, f"ours, answer, {name}: p99", "ms", ours.p99, its_p99, "Node-RED")
-    yield ReportRow(case, f"Node-RED, callback to POST and answer at {RATE}/s: p50", "ms", its_held)
+    yield ReportRow(case, f"Node-RED, response, {name}: p99", "ms", its_p99)
+    yield ReportRow(case, f"ours, response, {name}: p99", "ms", ours.p99, its_p99, "Node-RED")
+    yield ReportRow(case, f"Node-RED, callback to POST and response at {RATE}/s: p50", "ms", its_held)
     yield ReportRow(case, f"ours, callback to POST at {RATE}/s: p50", "ms", our_held, its_held, "Node-RED")
 
 
@@ -79,7 +79,7 @@ def installed(run: BenchRun) -> Path | None:
 
 @contextmanager
 def node_red(run: BenchRun, program: Path) -> Iterator[int]:
-    """Its port, once it passes callbacks on."""
+    """Its port, once it forwards callbacks."""
     folder, port = run.options.folder / "node-red", free_port()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
