@@ -18,6 +18,7 @@ from service.core.task import Status as S
 from service.ports.queries import EventQuery, TaskQuery
 from service.store.errors import CannotOpen
 from service.store.postgres import connection, database, writer
+from service.store.postgres.connection import Unit
 from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.store import PostgresStore, open_store
 from service.store.schema import SchemaFromTheFuture
@@ -257,6 +258,19 @@ async def test_a_commit_with_a_lost_response_is_detected(own_server: PostgresSer
     moved = await store.tasks.change(Point.CALLBACK, task.id, to(S.COMPLETED))
     assert moved is not None
     assert await store.tasks.get(task.id) == moved
+    await store.close()
+
+
+async def test_the_number_of_a_lost_transaction_given_to_another_proves_nothing() -> None:
+    store = await open_store(fresh_database())
+    await added(store)
+    async with store.database.connection() as connection:
+        unit = Unit(connection)
+        unit.xid = await connection.fetchval("SELECT xmin::text FROM events LIMIT 1")
+        unit.event = 1, await connection.fetchval("SELECT id FROM events WHERE seq = 1")
+        assert await store.database.was_committed(unit)
+        unit.event = 1, "evt_lost"
+        assert not await store.database.was_committed(unit)
     await store.close()
 
 

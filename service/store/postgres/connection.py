@@ -19,13 +19,16 @@ IDLE_IN_TRANSACTION_MS = 5000
 
 
 class Unit:
-    """One transaction. `xid`, when it is known, tells later whether it was committed."""
+    """One transaction. `xid`, when it is known, tells later whether it was committed, and `event` is the proof: a
+    server that crashed may give the number of a lost transaction to another one."""
 
-    __slots__ = ("connection", "xid")
+    __slots__ = ("connection", "event", "xid")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.xid: str | None = None
+        # seq and id of one that it stores.
+        self.event: tuple[int, str] | None = None
 
 
 async def begin(connection: Connection, *, durable: bool = True, then: str = "") -> None:

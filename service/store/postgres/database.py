@@ -37,6 +37,10 @@ SPREAD = 0.5
 PATIENCE = 30.0
 LONG_READS = 2
 READ_AHEAD = 16
+WAS_COMMITTED = (
+    "SELECT pg_xact_status($1::text::xid8),"
+    " $2::bigint IS NULL OR EXISTS (SELECT 1 FROM events WHERE seq = $2 AND id = $3::text)"
+)
 # Behind a pooler each transaction may get another session, which has none of the prepared statements.
 NO_STATEMENTS = {"statement_cache_size": 0}
 # Waiting does not help at a start; while the service runs, an operator may fix even these.
@@ -221,17 +225,17 @@ class PostgresDatabase:
             if not is_trouble(error):
                 raise
             cut(unit.connection)
-            if unit.xid is None or not await self.was_committed(unit.xid):
+            if unit.xid is None or not await self.was_committed(unit):
                 raise
 
-    async def was_committed(self, xid: str) -> bool:
+    async def was_committed(self, unit: Unit) -> bool:
         """The connection broke during COMMIT: ask until the server is back and knows."""
         while True:
             await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - spreads reconnects
             try:
                 connection = await self.connect()
                 try:
-                    status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+                    row = await connection.fetchrow(WAS_COMMITTED, unit.xid, *(unit.event or (None, None)))
                 finally:
                     connection.terminate()
             except Exception as error:
@@ -239,8 +243,9 @@ class PostgresDatabase:
                     log.exception("cannot tell whether a transaction was committed")
                     return False
                 continue
-            if status != "in progress":
-                return bool(status == "committed")
+            assert row is not None
+            if row[0] != "in progress":
+                return bool(row[0] == "committed" and row[1])
 
     def unavailable(self, error: BaseException) -> Unavailable:
         if self.healthy:

@@ -131,6 +131,8 @@ class Publisher:
             before.signals + len(outbox.signals),
         )
         signals = [(before.signals + n, kind, name, now_ms()) for n, (kind, name) in enumerate(outbox.signals, 1)]
+        if draft.events:
+            unit.event = draft.events[0].seq, draft.events[0].id
         await unit.connection.fetchval(
             WRITE,
             *after,
