@@ -20,7 +20,9 @@ from service.store.errors import CannotOpen
 from service.store.postgres import connection, database, writer
 from service.store.postgres.connection import Unit
 from service.store.postgres.database import PostgresDatabase
+from service.store.postgres.publish import EVENT_STORED
 from service.store.postgres.store import PostgresStore, open_store
+from service.store.postgres.submits import CLAIM_STORED
 from service.store.schema import SchemaFromTheFuture
 from service.tools.harness.ports import free_port
 from service.tools.postgres import PostgresServer
@@ -263,14 +265,22 @@ async def test_a_commit_with_a_lost_response_is_detected(own_server: PostgresSer
 
 async def test_the_number_of_a_lost_transaction_given_to_another_proves_nothing() -> None:
     store = await open_store(fresh_database())
-    await added(store)
+    task = await added(store)
+    now = await store.workers.now()
+    worker, _ = await store.workers.join(now, now + 60_000)
+    await store.submits.claim(worker, task.provider, 1, 0)
     async with store.database.connection() as connection:
         unit = Unit(connection)
         unit.xid = await connection.fetchval("SELECT xmin::text FROM events LIMIT 1")
-        unit.event = 1, await connection.fetchval("SELECT id FROM events WHERE seq = 1")
-        assert await store.database.was_committed(unit)
-        unit.event = 1, "evt_lost"
-        assert not await store.database.was_committed(unit)
+        event = await connection.fetchval("SELECT id FROM events WHERE seq = 1")
+        for query, stored, lost in (
+            (EVENT_STORED, (1, event), (1, "evt_lost")),
+            (CLAIM_STORED, (task.id, str(worker)), (task.id, str(worker + 1))),
+        ):
+            unit.proof = query, *stored
+            assert await store.database.was_committed(unit)
+            unit.proof = query, *lost
+            assert not await store.database.was_committed(unit)
     await store.close()
 
 

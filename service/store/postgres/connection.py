@@ -19,16 +19,15 @@ IDLE_IN_TRANSACTION_MS = 5000
 
 
 class Unit:
-    """One transaction. `xid`, when it is known, tells later whether it was committed, and `event` is the proof: a
-    server that crashed may give the number of a lost transaction to another one."""
+    """One transaction. `xid`, when it is known, tells later whether it was committed. `proof` is a query for what it
+    stores, with its values: a server that crashed may give the number of a lost transaction to another one."""
 
-    __slots__ = ("connection", "event", "xid")
+    __slots__ = ("connection", "proof", "xid")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.xid: str | None = None
-        # seq and id of one that it stores.
-        self.event: tuple[int, str] | None = None
+        self.proof: tuple[str, *tuple[object, ...]] | None = None
 
 
 async def begin(connection: Connection, *, durable: bool = True, then: str = "") -> None:

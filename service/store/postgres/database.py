@@ -37,10 +37,6 @@ SPREAD = 0.5
 PATIENCE = 30.0
 LONG_READS = 2
 READ_AHEAD = 16
-WAS_COMMITTED = (
-    "SELECT pg_xact_status($1::text::xid8),"
-    " $2::bigint IS NULL OR EXISTS (SELECT 1 FROM events WHERE seq = $2 AND id = $3::text)"
-)
 # Behind a pooler each transaction may get another session, which has none of the prepared statements.
 NO_STATEMENTS = {"statement_cache_size": 0}
 # Waiting does not help at a start; while the service runs, an operator may fix even these.
@@ -235,7 +231,9 @@ class PostgresDatabase:
             try:
                 connection = await self.connect()
                 try:
-                    row = await connection.fetchrow(WAS_COMMITTED, unit.xid, *(unit.event or (None, None)))
+                    status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", unit.xid)
+                    if status == "committed" and unit.proof is not None:
+                        return bool(await connection.fetchval(*unit.proof))
                 finally:
                     connection.terminate()
             except Exception as error:
@@ -243,9 +241,8 @@ class PostgresDatabase:
                     log.exception("cannot tell whether a transaction was committed")
                     return False
                 continue
-            assert row is not None
-            if row[0] != "in progress":
-                return bool(row[0] == "committed" and row[1])
+            if status != "in progress":
+                return bool(status == "committed")
 
     def unavailable(self, error: BaseException) -> Unavailable:
         if self.healthy:

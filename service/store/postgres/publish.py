@@ -22,6 +22,7 @@ from service.store.postgres.database import PostgresDatabase
 from service.store.postgres.feed import CHANNEL, ChangeFeed, Counters
 from service.store.postgres.rows import columns, delivery_row, event_row
 
+EVENT_STORED = "SELECT EXISTS (SELECT 1 FROM events WHERE seq = $1 AND id = $2)"
 LOCK = "SELECT events, deliveries, signals, pg_current_xact_id()::text AS xid FROM counters FOR UPDATE"
 WRITE = (
     "WITH given AS (UPDATE counters SET events = $1, deliveries = $2, signals = $3),"
@@ -132,7 +133,7 @@ class Publisher:
         )
         signals = [(before.signals + n, kind, name, now_ms()) for n, (kind, name) in enumerate(outbox.signals, 1)]
         if draft.events:
-            unit.event = draft.events[0].seq, draft.events[0].id
+            unit.proof = EVENT_STORED, draft.events[0].seq, draft.events[0].id
         await unit.connection.fetchval(
             WRITE,
             *after,

@@ -11,6 +11,9 @@ from service.store.postgres.task_search import OPEN
 from service.store.postgres.workers import hold_lease
 
 WAITING = "status = 'queued' AND sent_at IS NULL"
+CLAIM_STORED = (
+    "SELECT EXISTS (SELECT 1 FROM tasks WHERE id = $1 AND convert_from(state, 'UTF8')::json ->> 'worker' = $2)"
+)
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('callbridge submits'), hashtext($1))"
 OWNERS = (
     "WITH RECURSIVE owners(owner) AS ("
@@ -70,6 +73,7 @@ class PostgresSubmits:
             states = {row["id"]: row["state"] for row in rows}
             tasks = [claimed(decode_task(states[row["id"]]), worker, now) for row in found if row["id"] in states]
             if tasks:
+                unit.proof = CLAIM_STORED, tasks[0].id, str(worker)
                 await connection.execute(CHANGE_TASKS, *columns([changed_task(task) for task in tasks]))
         if found:
             self._last_owner[provider] = found[-1]["owner"]
