@@ -23,9 +23,9 @@ ABSENT = (
 # Shared: the session before may still have it, if the server has not noticed yet that its line is cut.
 LOCK = "SELECT pg_advisory_lock_shared($1, $2)"
 MARK = "UPDATE workers SET present = true WHERE id = $1 AND NOT ended"
-# Seconds. Who lives takes the lock again within a moment of a lost line, and if all lines were cut at once, then well
-# within the second of these.
-GONE_AFTER, SETTLED_AFTER = 0.8, 10.0
+# Seconds. A live worker that loses its session takes the lock again as soon as it is connected, which takes a busy
+# machine a moment; if all sessions were lost together, well within the second of these.
+GONE_AFTER, SETTLED_AFTER = 3.0, 10.0
 
 
 class Presence:
