@@ -9,7 +9,7 @@ from tests.conftest import PATIENCE, Service, Subscriber, txt2img
 from tests.page.conftest import signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-NOTHING = "Nothing. Dead deliveries,"
+NOTHING = "Nothing needs attention."
 
 
 async def test_dead_deliveries_of_a_removed_subscription_need_no_attention(
