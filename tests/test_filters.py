@@ -53,10 +53,10 @@ TASKS = [
     )
 ]
 # Many of the usual kind, before them one of each rare kind.
-MANY = 4000
+MANY = 20_000
 # More than a page and the first rows of each list, less than the many.
 MOST_ROWS = 1500
-# A page takes 20,000 steps of the virtual machine at most, a look at each of the many three times that.
+# A page takes 20,000 steps of the virtual machine at most, a look at each of the many ten times that.
 STEPS, MOST_STEPS = 100, 250
 SCAN = re.compile(r"SCAN (events|deliveries|tasks|d|e|t)\b")
 FILL = (

@@ -47,7 +47,7 @@ def delivery_search(query: DeliveryQuery) -> DeliverySearch:
         values |= {"lanes": f"{LANE_OF_URL}{query.owner}:", "end_of_lanes": f"{LANE_OF_URL}{query.owner};"}
         found, waiting = _waiting(query)
         return DeliverySearch(
-            f"{found} {SELECT} FROM deliveries d WHERE d.n IN ({waiting}) AND {where} {tail}", values, True
+            f"{found} {SELECT} FROM deliveries d NOT INDEXED WHERE d.n IN ({waiting}) AND {where} {tail}", values, True
         )
     if query.owner is None and query.subscription_id is None and query.status != DeliveryStatus.DEAD:
         return DeliverySearch(f"{SELECT} FROM deliveries d WHERE {where} {tail}", values, query.status is not None)
