@@ -7,7 +7,6 @@ import tempfile
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import IO
 
 # Below those that the system gives to outgoing connections and to whoever asks for port 0: nobody gets one in between.
 LOWEST, HIGHEST = 10_000, 32_000
@@ -44,5 +43,7 @@ def _reserve(port: int) -> bool:
 
 
 @cache
-def _shared_file() -> IO[bytes]:
-    return (Path(tempfile.gettempdir()) / f"callbridge-ports-{os.getuid()}").open("ab")
+def _shared_file() -> int:
+    """Its descriptor, which stays open until this process ends."""
+    path = Path(tempfile.gettempdir()) / f"callbridge-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
