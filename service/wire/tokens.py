@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from service.core.times import now_ms
 
-REMEMBERED = 50_000
+REMEMBERED = 10_000
 STREAM_LINK_SECONDS = 24 * 3600
 
 
