@@ -8,7 +8,7 @@ from msgspec import Struct
 from service.core.inline import is_placeholder
 from service.core.result import File, Kind, Output
 from service.providers import strings
-from service.providers.addresses import address_of, addresses_in, words_of
+from service.providers.addresses import addresses_in, words_of
 
 MAX_FILES = 500
 MAX_DEPTH = 80
@@ -82,11 +82,6 @@ class Found(Struct, frozen=True):
         if _CLEAN.search(text):
             return 0
         return 2 if "watermark" in text else 1
-
-
-def is_result(text: str) -> bool:
-    """An address, or the placeholder of a file that came inline."""
-    return is_placeholder(text) or address_of(text) is not None
 
 
 def addresses(tree: Any, otherwise: Kind = "other") -> list[Found]:

@@ -188,12 +188,6 @@ class PostgresBatch:
                 await self._connection.execute(statement, *columns(rows))
 
 
-def new_row(copy: FileCopy) -> tuple[Any, ...]:
-    """Due at once."""
-    due = copy.created_at
-    return copy.task_id, copy.position, copy.url, copy.kind, copy.expires_at, copy.created_at, due
-
-
 def ended_row(copy: FileCopy, how: Copy, file: StoredFile | None) -> tuple[Any, ...]:
     kept = (file.name, file.media_type, file.bytes, file.sha256, file.inline_name) if file else (None,) * 5
     return copy.task_id, copy.position, how.status, copy.attempts, *kept

@@ -5,17 +5,17 @@ from typing import Any
 
 from service.core.delivery import DeliveryStatus
 from service.ports.queries import DeliveryQuery
+from service.store.limits import ABOVE_ALL
 from service.store.postgres.owners import OWNERS, with_owners
 from service.store.postgres.rows import DELIVERY_COLUMNS
 
 SELECT = f"SELECT {DELIVERY_COLUMNS} FROM deliveries d"
-HIGHEST = (1 << 62) - 1
 STATUSES = [str(status) for status in DeliveryStatus]
 
 
 def delivery_search(query: DeliveryQuery) -> tuple[str, list[Any]]:
     """The statement and its values."""
-    values: list[Any] = [query.limit, HIGHEST if query.before is None else query.before]
+    values: list[Any] = [query.limit, ABOVE_ALL if query.before is None else query.before]
     given = {name: getattr(query, name) for name in ("owner", "subscription_id", "task_id", "status")}
     places = {name: _place(values, value) for name, value in given.items() if value is not None}
     where = " AND ".join(["d.n < $2", *(f"d.{name} = {place}" for name, place in places.items())])

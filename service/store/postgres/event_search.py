@@ -5,10 +5,10 @@ from typing import Any
 
 from service.core.event import EVENT_TYPES
 from service.ports.queries import EventQuery
+from service.store.limits import ABOVE_ALL
 from service.store.postgres.owners import OWNERS, with_owners
 from service.store.postgres.rows import EVENT_COLUMNS
 
-HIGHEST = (1 << 62) - 1
 RANGE = "seq > $2 AND seq <= $3"
 
 
@@ -16,7 +16,7 @@ def event_search(query: EventQuery, newest_first: bool) -> tuple[str, list[Any]]
     """The statement and its values."""
     order = "DESC" if newest_first else "ASC"
     tail = f"ORDER BY seq {order} LIMIT $1"
-    values: list[Any] = [query.limit, query.after, HIGHEST if query.up_to is None else query.up_to]
+    values: list[Any] = [query.limit, query.after, ABOVE_ALL if query.up_to is None else query.up_to]
     if query.task_id is not None:
         return _of_task(query, values, tail), values
     if query.owner is None and query.types is None:

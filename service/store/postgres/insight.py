@@ -5,9 +5,16 @@ from collections.abc import Sequence
 from service.core.delivery import Delivery, DeliveryStatus
 from service.ports.insight import HourCount, ModelTime
 from service.ports.queries import DeliveryQuery
-from service.store.limits import NEWEST_DEAD, NEWEST_DELIVERIES, NEWEST_OF_MODEL, NEWEST_TASKS, TIMES_OF_MODEL
+from service.store.limits import (
+    ABOVE_ALL,
+    NEWEST_DEAD,
+    NEWEST_DELIVERIES,
+    NEWEST_OF_MODEL,
+    NEWEST_TASKS,
+    TIMES_OF_MODEL,
+)
 from service.store.postgres.database import PostgresDatabase
-from service.store.postgres.delivery_search import HIGHEST, STATUSES, delivery_search
+from service.store.postgres.delivery_search import STATUSES, delivery_search
 from service.store.postgres.rows import delivery_of_row, text
 
 HOUR = 3_600_000
@@ -54,7 +61,7 @@ class PostgresInsight:
             f" (SELECT one.n, one.seq, one.status FROM unnest($3::text[]) AS kind(status) CROSS JOIN LATERAL"
             " (SELECT d.n, d.seq, d.status FROM deliveries d"
             " WHERE (d.subscription_id, d.status, d.n) >= (wanted.id, kind.status, 0)"
-            f" AND (d.subscription_id, d.status, d.n) < (wanted.id, kind.status, {HIGHEST})"
+            f" AND (d.subscription_id, d.status, d.n) < (wanted.id, kind.status, {ABOVE_ALL})"
             f" ORDER BY d.subscription_id DESC, d.status DESC, d.n DESC LIMIT {NEWEST_DELIVERIES}) one"
             f" ORDER BY one.n DESC LIMIT {NEWEST_DELIVERIES}) found JOIN events e ON e.seq = found.seq"
             " WHERE e.at >= $2 GROUP BY 1, 2",

@@ -1,6 +1,6 @@
 """Whose process lives: each holds a lock in its listening session, and the server frees it when the process is gone.
 
-So a killed worker is known in a second, and not only when its lease is over. A worker behind a cut line keeps its lock
+So a killed worker is noticed in seconds, and not only when its lease is over. A worker behind a cut line keeps its lock
 until the server notices, and then its lease decides.
 """
 
@@ -20,7 +20,7 @@ ABSENT = (
     " WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     f" AND l.classid = {CLASS} AND l.objid = w.id::oid AND l.objsubid = 2)"
 )
-# Shared: the session before may still have it, if the server has not noticed yet that its line is cut.
+# Shared: the session before may still hold it, if the server has not yet noticed that its connection is gone.
 LOCK = "SELECT pg_advisory_lock_shared($1, $2)"
 MARK = "UPDATE workers SET present = true WHERE id = $1 AND NOT ended"
 # Seconds. A live worker that loses its session takes the lock again as soon as it is connected, which takes a busy
@@ -34,7 +34,7 @@ class Presence:
         self._workers: set[int] = set()
         self._connection: OwnConnection | None = None
         self._lock = asyncio.Lock()
-        # From when on we have been connected for so long that a missing lock tells something.
+        # We have been connected for long enough since then that a missing lock means something.
         self._settled_at = 0.0
         self._absent_since: dict[int, float] = {}
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from service.core.delivery import DeliveryStatus
 from service.core.subscription import LANE_OF_URL
 from service.ports.queries import DeliveryQuery
+from service.store.limits import ABOVE_ALL
 from service.store.sqlite.owners import owners_in
 from service.store.sqlite.rows import DELIVERY_COLUMNS
 
 SELECT = f"SELECT {DELIVERY_COLUMNS}"
-HIGHEST = (1 << 62) - 1
 # The indexes that are walked. The id '' stands for deliveries to the callback_url of a task.
 OF_SUBSCRIPTION = "owner = walk.owner AND subscription_id IS nullif(walk.subscription_id, '')"
 DEAD = "status = 'dead' AND owner = walk.owner"
@@ -39,7 +39,11 @@ def delivery_search(query: DeliveryQuery) -> DeliverySearch:
     columns = ("owner", "subscription_id", "task_id", "status")
     given = {name: getattr(query, name) for name in columns if getattr(query, name) is not None}
     where = " AND ".join(["d.n < :before", *(f"d.{name} = :{name}" for name in given)])
-    values = {"before": HIGHEST if query.before is None else query.before, "limit": query.limit, "owner": None} | given
+    values = {
+        "before": ABOVE_ALL if query.before is None else query.before,
+        "limit": query.limit,
+        "owner": None,
+    } | given
     tail = "ORDER BY d.n DESC LIMIT :limit"
     if query.task_id is not None:
         return DeliverySearch(f"{SELECT} FROM deliveries d INDEXED BY deliveries_by_task WHERE {where} {tail}", values)

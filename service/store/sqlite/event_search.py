@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from service.core.event import EVENT_TYPES
 from service.ports.queries import EventQuery
+from service.store.limits import ABOVE_ALL
 from service.store.sqlite.owners import owners_in
 from service.store.sqlite.rows import EVENT_COLUMNS
-
-HIGHEST = (1 << 62) - 1
 
 
 class EventSearch(NamedTuple):
@@ -21,7 +20,7 @@ class EventSearch(NamedTuple):
 
 def event_search(query: EventQuery, newest_first: bool) -> EventSearch:
     types = EVENT_TYPES if query.types is None else query.types
-    up_to = HIGHEST if query.up_to is None else query.up_to
+    up_to = ABOVE_ALL if query.up_to is None else query.up_to
     values = {
         "after": query.after,
         "up_to": up_to,
