@@ -54,7 +54,7 @@ class SandboxContext:
         job.add_done_callback(self._jobs.discard)
         return job
 
-    async def tell(self, call: OutgoingCallback | None) -> None:
+    async def send(self, call: OutgoingCallback | None) -> None:
         """Returns after the first attempt; repeats go on in the background."""
         if call is None or self._sender is None or await self._sender.send(call):
             return

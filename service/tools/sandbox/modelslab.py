@@ -131,7 +131,7 @@ class ModelsLabSandbox:
     async def _run(self, job: ModelsLabJob) -> None:
         await self._context.queue(job.behaviour)
         if "processing" in job.behaviour.callback:
-            await self._context.tell(webhook(job, "processing"))
+            await self._context.send(webhook(job, "processing"))
         await self._context.work(job.behaviour)
         self._finish(job)
         await self._send_finish(job)
@@ -140,13 +140,13 @@ class ModelsLabSandbox:
         modes = job.behaviour.callback
         await asyncio.sleep(job.behaviour.callback_delay)
         call = webhook(job, job.status)
-        await self._context.tell(call)
+        await self._context.send(call)
         if "twice" in modes:
-            await self._context.tell(call)
+            await self._context.send(call)
         if "late_processing" in modes:
-            await self._context.tell(webhook(job, "processing"))
+            await self._context.send(webhook(job, "processing"))
         if "conflict" in modes:
-            await self._context.tell(webhook(job, "success" if job.status == "failed" else "failed"))
+            await self._context.send(webhook(job, "success" if job.status == "failed" else "failed"))
 
     def _finish(self, job: ModelsLabJob) -> None:
         job.ended = now_ns()

@@ -60,9 +60,9 @@ class PiapiTaskRunner:
         modes = task.behaviour.callback
         await asyncio.sleep(task.behaviour.callback_delay)
         call = callback(task, view(task), task.status, self._context.callback_retry)
-        await self._context.tell(call)
+        await self._context.send(call)
         if "twice" in modes:
-            await self._context.tell(call)
+            await self._context.send(call)
         if "late_processing" in modes:
             await self._send(task, processing, "processing")
         if "conflict" in modes:
@@ -75,7 +75,7 @@ class PiapiTaskRunner:
         await self._send(other, view(other), other.status)
 
     async def _send(self, task: PiapiTask, data: dict[str, Any], status: str) -> None:
-        await self._context.tell(callback(task, data, status, self._context.callback_retry))
+        await self._context.send(callback(task, data, status, self._context.callback_retry))
 
     def _start(self, task: PiapiTask) -> None:
         task.status, task.started, task.output = "processing", now_ns(), open_output(task.model)
