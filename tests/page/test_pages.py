@@ -96,7 +96,8 @@ async def test_tasks_are_found_by_each_field(tab: Tab, service: Service) -> None
         for name, value in fill.items():
             field = page.get_by_label(name, exact=True)
             await (field.select_option(value) if name in ("Status", "Provider") else field.fill(value))
-        await button(page, "Filter").click()
+        async with page.expect_navigation():
+            await button(page, "Filter").click()
         return await rows.all_inner_texts()
 
     assert await found({"Status": "failed"}) == [other["id"]]
